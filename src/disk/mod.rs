@@ -1,0 +1,1 @@
+//! Bytes without meaning: the file-system trait, the frame every record stands in, memory maps.

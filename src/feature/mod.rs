@@ -1,0 +1,1 @@
+//! The words of a feature store, and the one rule of visibility.

@@ -1,0 +1,1 @@
+//! Materialization: the newest rows of a batch source go to the online store.

@@ -1,0 +1,1 @@
+//! The offline store: the only door to arrow and parquet.

@@ -1,0 +1,1 @@
+//! The online store: the newest value of each feature, in memory.

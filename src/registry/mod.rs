@@ -1,0 +1,1 @@
+//! The registry: definitions as code, the catalog they make, and its history.

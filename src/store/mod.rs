@@ -1,0 +1,1 @@
+//! The store: open, read, write. `commit` is the only way anything changes.
