@@ -1,1 +1,28 @@
 //! The words of a feature store, and the one rule of visibility.
+//!
+//! Invariants
+//! - Every instant is whole microseconds since 1970, UTC; the name of anything else says its unit.
+//! - [`visible_at`] and [`Stamp`] are the only answer to "may this be seen at t?" and "which wins?".
+//! - [`Change`] lists all that can happen to a store; whatever is not a `Change` is not kept.
+//!
+//! Not here: how definitions are written (`registry/`), how rows are packed (`online/`).
+
+mod change;
+mod entity;
+mod run;
+mod time;
+mod value;
+mod value_type;
+mod view;
+mod visible;
+
+pub use change::{
+    CellWrite, CellsWrite, Change, Origin, PlainChange, Record, decode_record, encode_record,
+};
+pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
+pub use run::{FileStamp, Run, RunState};
+pub use time::{Timestamp, Ttl, duration_text, parse_duration_us};
+pub use value::{List, Value};
+pub use value_type::{Scalar, ValueType};
+pub use view::{Expectation, Feature, Service, ServiceFeature, View, ViewId};
+pub use visible::{Stamp, Status, status_at, visible_at};

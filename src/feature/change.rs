@@ -1,0 +1,173 @@
+//! All that can happen to a store, and how it stands in a log record.
+//!
+//! Invariants
+//! - A change is absolute: it says what is, never "one more", so applying it twice is harmless.
+//! - Cells carry their own stamps, so applying them in any order gives the same state. The other
+//!   changes are applied in the order of the log.
+//! - Decoding is total: any bytes give a record or an error, and no claimed length is believed.
+//!
+//! Format: a record is one [`Record`] in the postcard wire format (<https://postcard.jamesmunns.com>);
+//! new variants go to the end of an `enum`, and nothing that was ever written changes its place.
+
+use super::{run::Run, time::Timestamp, value::Value, view::ViewId, visible::Stamp};
+use serde::{Deserialize, Serialize};
+
+/// What one acknowledged command did: all of it or nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// Cells of one view of one registered entity, all with one stamp.
+    Cells(CellsWrite),
+    /// Something about a key that belongs to no registered entity.
+    Plain {
+        /// The whole key.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+        /// What is now true of it.
+        change: PlainChange,
+    },
+    /// Every key is gone, and every cursor of materialization with it; definitions stay.
+    FlushAll,
+    /// Definitions were applied.
+    Apply {
+        /// The whole feature repository as canonical text.
+        definitions: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A run of materialization ended. Its files are the cursor of its view if it is done.
+    RunEnded(Run),
+}
+
+/// Who wrote cells: what was materialized can be read again from its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A client.
+    Pushed,
+    /// Materialization.
+    Materialized,
+}
+
+/// Cells of one view of one registered entity that share a stamp.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellsWrite {
+    /// The canonical key of the entity: `airport:JFK`.
+    #[serde(with = "serde_bytes")]
+    pub key: Vec<u8>,
+    /// The view.
+    pub view: ViewId,
+    /// The generation of the view that these cells belong to.
+    pub generation: u32,
+    /// When they were true, and when they became known.
+    pub stamp: Stamp,
+    /// Who wrote them.
+    pub origin: Origin,
+    /// The slot of each feature, ascending and without repetition, and what is in it.
+    pub cells: Vec<(u32, CellWrite)>,
+}
+
+/// What is written to one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CellWrite {
+    /// A value.
+    Value(Value),
+    /// Null: known to be without value.
+    Null,
+    /// Deleted: older cells no longer answer.
+    Tombstone,
+}
+
+/// What is now true of a plain key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlainChange {
+    /// It is a string with this value and this end of life.
+    SetString {
+        /// The value.
+        #[serde(with = "serde_bytes")]
+        value: Vec<u8>,
+        /// When it is gone.
+        expires_at: Option<Timestamp>,
+    },
+    /// It is a hash, and these fields of it have these values.
+    SetFields(Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>),
+    /// It is a hash, and these fields are gone; without a field left the key is gone.
+    DeleteFields(Vec<serde_bytes::ByteBuf>),
+    /// It is gone.
+    Delete,
+    /// It is gone at that time; `None` for never.
+    ExpireAt(Option<Timestamp>),
+}
+
+/// The bytes of a record.
+pub fn encode_record(record: &Record) -> Vec<u8> {
+    // Writing to a vector cannot fail: every type here knows its length beforehand.
+    postcard::to_stdvec(record).unwrap_or_default()
+}
+
+/// The record that `bytes` hold; `Err` says in a few words why they hold none.
+pub fn decode_record(bytes: &[u8]) -> Result<Record, String> {
+    let (record, rest) =
+        postcard::take_from_bytes::<Record>(bytes).map_err(|error| error.to_string())?;
+    if rest.is_empty() { Ok(record) } else { Err(format!("{} bytes too many", rest.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> Record {
+        let cells = CellsWrite {
+            key: b"airport:JFK".to_vec(),
+            view: ViewId(3),
+            generation: 1,
+            stamp: Stamp::new(Timestamp(-5), None),
+            origin: Origin::Pushed,
+            cells: vec![
+                (0, CellWrite::Value(Value::Float64(12.5))),
+                (4, CellWrite::Null),
+                (5, CellWrite::Tombstone),
+            ],
+        };
+        let plain = PlainChange::SetString { value: b"\0\r\n".to_vec(), expires_at: None };
+        Record {
+            changes: vec![
+                Change::Cells(cells),
+                Change::Plain { key: b"k".to_vec(), change: plain },
+                Change::FlushAll,
+            ],
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_written_and_with_nothing_behind_it() {
+        let mut bytes = encode_record(&record());
+        assert_eq!(decode_record(&bytes).unwrap(), record());
+        bytes.push(0);
+        assert_eq!(decode_record(&bytes).unwrap_err(), "1 bytes too many");
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_never_change() {
+        let hex: String = encode_record(&record()).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            hex,
+            "03000b616972706f72743a4a464b030109000003000004000000000000294004010502\
+             01016b000300 0d0a0002"
+                .replace([' ', '\n'], "")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_record_or_an_error(bytes: Vec<u8>) {
+            let _ = decode_record(&bytes);
+        }
+    }
+}
