@@ -97,7 +97,7 @@ impl KeyPart {
     fn write(&self, escaped: bool, out: &mut Vec<u8>) {
         match self {
             Self::Int64(value) => {
-                out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes())
+                out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes());
             }
             Self::Bytes(bytes) if !escaped => out.extend_from_slice(bytes),
             Self::Bytes(bytes) => {
@@ -160,12 +160,14 @@ impl Entity {
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((byte, tail)) = rest.split_first() {
-        (rest, _) = match rest {
-            [b'%', b'3', b'A' | b'a', tail @ ..] => (tail, out.push(b':')),
-            [b'%', b'2', b'5', tail @ ..] => (tail, out.push(b'%')),
-            _ => (tail, out.push(*byte)),
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, tail) = match rest {
+            [b'%', b'3', b'A' | b'a', tail @ ..] => (b':', tail),
+            [b'%', b'2', b'5', tail @ ..] => (b'%', tail),
+            _ => (*first, after),
         };
+        out.push(byte);
+        rest = tail;
     }
     out
 }

@@ -1,0 +1,224 @@
+//! The whole online store: many small shards, each under a short lock of its own.
+//!
+//! Each shard grows by itself, so no growth moves more than a few thousand rows, and a walk over
+//! all rows (SCAN, snapshot, expiry) holds one small lock at a time.
+//!
+//! A scan goes through the rows in the order of their hash, rotated so that its top bits number
+//! the shard. That order does not depend on how full a shard is, so a cursor stays good while the
+//! table grows: a row that stands from the first step to the last is returned.
+
+use super::{
+    row::Row,
+    shard::{Edit, Seen, Shard},
+};
+use crate::feature::Timestamp;
+use ahash::RandomState;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A power of two; more than any number of cores, so that two rarely want the same lock.
+const SHARD_COUNT: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 10;
+/// Shard and bucket are chosen by different bits of the hash: hashbrown takes the lowest for the
+/// bucket and the highest seven for its tags.
+const ROTATION: u32 = 20;
+
+/// All shards.
+#[derive(Debug)]
+pub struct Table {
+    shards: Box<[RwLock<Shard>]>,
+    hasher: RandomState,
+}
+
+/// Where a scan goes on, and what it met.
+#[derive(Debug, Default)]
+pub struct ScanStep {
+    /// The cursor of the next step; 0 when the scan is done.
+    pub cursor: u64,
+    /// How many rows this step looked at.
+    pub rows_seen: usize,
+}
+
+impl Table {
+    /// An empty table; `seed` makes hashes that a client cannot foresee.
+    pub fn new(seed: [u64; 4]) -> Self {
+        let [a, b, c, d] = seed;
+        Self {
+            shards: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::with_seeds(a, b, c, d),
+        }
+    }
+
+    /// The hash of `key`.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// The number of the shard of a hash.
+    pub fn shard_index(hash: u64) -> usize {
+        (hash.rotate_left(ROTATION) >> (u64::BITS - SHARD_BITS)) as usize
+    }
+
+    /// How many shards there are; their numbers count from 0.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard of that number, to read.
+    ///
+    /// # Panics
+    /// If `index` is no number of a shard.
+    #[allow(clippy::indexing_slicing, reason = "a shard number comes from shard_index or a range")]
+    pub fn shard(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[index].read()
+    }
+
+    /// The shard of that number, to write.
+    ///
+    /// # Panics
+    /// If `index` is no number of a shard.
+    #[allow(clippy::indexing_slicing, reason = "a shard number comes from shard_index or a range")]
+    pub fn shard_mut(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[index].write()
+    }
+
+    /// Calls `read` with the row of `key`, under the lock of its shard.
+    pub fn read<R>(&self, key: &[u8], seen: Seen, read: impl FnOnce(Option<&Row>) -> R) -> R {
+        let hash = self.hash(key);
+        read(self.shard(Self::shard_index(hash)).get(hash, key, seen))
+    }
+
+    /// Applies `edit` as record `lsn` to what readers see.
+    pub fn apply(&self, lsn: u64, edit: Edit<'_>) {
+        let hash = self.hash(edit.key());
+        self.shard_mut(Self::shard_index(hash)).apply(hash, lsn, edit);
+    }
+
+    /// Record `lsn` is durable: shows readers what `edit` did.
+    pub fn publish(&self, lsn: u64, edit: Edit<'_>) {
+        let hash = self.hash(edit.key());
+        self.shard_mut(Self::shard_index(hash)).publish(hash, lsn, edit);
+    }
+
+    /// Removes every row older than record `lsn`.
+    pub fn flush(&self, lsn: u64) {
+        for shard in &self.shards {
+            shard.write().flush(lsn);
+        }
+    }
+
+    /// Puts a row that a snapshot holds.
+    pub fn load(&self, row: Row) {
+        let hash = self.hash(row.key());
+        self.shard_mut(Self::shard_index(hash)).load(hash, row);
+    }
+
+    /// How many rows have a value.
+    pub fn live_rows(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().live_rows()).sum()
+    }
+
+    /// The bytes of all rows and of the tables that hold them.
+    pub fn memory_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().memory_bytes()).sum()
+    }
+
+    /// Removes plain rows past their end of life from the shard of that number; how many.
+    pub fn sweep(&self, index: usize, now: Timestamp) -> usize {
+        let mut removed = 0;
+        let has_expired = self.shard(index).iter().any(|(_, row)| row.is_expired(now));
+        if has_expired {
+            self.shard_mut(index).retain(|row| {
+                let is_expired = row.is_expired(now);
+                removed += usize::from(is_expired);
+                !is_expired
+            });
+        }
+        removed
+    }
+
+    /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Row)) -> ScanStep {
+        let mut step = ScanStep { cursor, rows_seen: 0 };
+        let first = (cursor >> (u64::BITS - SHARD_BITS)) as usize;
+        for index in first..SHARD_COUNT {
+            let shard = self.shard(index);
+            let order = |hash: u64| hash.rotate_left(ROTATION);
+            let mut rows: Vec<(u64, &Row)> =
+                shard.iter().map(|(hash, row)| (order(hash), row)).collect();
+            rows.retain(|(place, _)| *place >= step.cursor);
+            rows.sort_unstable_by_key(|(place, _)| *place);
+            let mut last = None;
+            for (place, row) in rows {
+                // Rows of one hash are one step: a cursor could not stand between them.
+                if step.rows_seen >= count && last.is_some_and(|last| last != place) {
+                    step.cursor = place;
+                    return step;
+                }
+                visit(row);
+                step.rows_seen += 1;
+                last = Some(place);
+            }
+            step.cursor = ((index as u64) + 1) << (u64::BITS - SHARD_BITS);
+            if index + 1 == SHARD_COUNT {
+                step.cursor = 0;
+            } else if step.rows_seen >= count {
+                return step;
+            }
+        }
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::PlainChange;
+    use std::collections::HashMap;
+
+    fn set(table: &Table, lsn: u64, key: &str, value: &str) {
+        let change = PlainChange::SetString { value: value.into(), expires_at: None };
+        table.apply(lsn, Edit::Plain(key.as_bytes(), &change));
+    }
+
+    #[test]
+    fn a_scan_returns_each_row_that_stands_throughout_while_the_table_grows() {
+        let table = Table::new([1, 2, 3, 4]);
+        (0..500).for_each(|i| set(&table, 1, &format!("old:{i}"), "x"));
+        let (mut cursor, mut seen, mut steps) = (0, HashMap::new(), 0);
+        loop {
+            let step = table.scan(cursor, 7, |row| {
+                *seen.entry(row.key().to_vec()).or_insert(0) += 1;
+            });
+            (0..40).for_each(|i| set(&table, 2, &format!("new:{steps}:{i}"), "y"));
+            steps += 1;
+            cursor = step.cursor;
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert!(seen.values().all(|count| *count == 1), "no row comes twice");
+        assert!((0..500).all(|i| seen.contains_key(format!("old:{i}").as_bytes())));
+    }
+
+    #[test]
+    fn readers_see_a_pending_write_only_once_it_is_published() {
+        let table = Table::new([1, 2, 3, 4]);
+        let value = |seen| table.read(b"k", seen, |row| row.map(Row::lsn));
+        let change = |value: &str| PlainChange::SetString { value: value.into(), expires_at: None };
+        let hash = table.hash(b"k");
+        let shard = || table.shard_mut(Table::shard_index(hash));
+        for lsn in [1, 2] {
+            shard().apply_pending(hash, lsn, Edit::Plain(b"k", &change("v")));
+        }
+        assert_eq!((value(Seen::Published), value(Seen::Latest)), (None, Some(2)));
+        table.publish(1, Edit::Plain(b"k", &change("v")));
+        assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(1), Some(2)));
+        shard().flush_pending(3);
+        assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(1), None));
+        table.publish(2, Edit::Plain(b"k", &change("v")));
+        assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(2), None));
+        table.flush(3);
+        assert_eq!((value(Seen::Published), value(Seen::Latest)), (None, None));
+        assert_eq!(table.live_rows(), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! A value where it stands in a packed row, and how values are packed.
+//!
+//! ```text
+//! bool               1 byte                    int32 float32        4 bytes, little-endian
+//! int64 float64      8 bytes                   timestamp            8 bytes, µs
+//! string bytes       as they are               list of the above    one after the other
+//! list of string     u32 length and bytes, one after the other (bytes likewise)
+//! ```
+
+use super::bytes::{bytes_at, push_len, u32_at};
+use crate::feature::{List, Scalar, Timestamp, Value, ValueType};
+
+/// A value in a row, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueRef<'a> {
+    value_type: ValueType,
+    bytes: &'a [u8],
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value of type `value_type` that `bytes` hold.
+    pub(super) fn new(value_type: ValueType, bytes: &'a [u8]) -> Self {
+        Self { value_type, bytes }
+    }
+
+    /// Its declared type.
+    pub fn value_type(self) -> ValueType {
+        self.value_type
+    }
+
+    /// The packed bytes: of text and bytes the value itself.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The value on its own; `None` if the bytes are none of this type, which no row of ours has.
+    pub fn to_value(self) -> Option<Value> {
+        match self.value_type {
+            ValueType::Scalar(scalar) => unpack_scalar(scalar, self.bytes),
+            ValueType::List { element, .. } => unpack_list(element, self.bytes).map(Value::List),
+        }
+    }
+
+    /// Appends the text form: see [`Value::write_text`].
+    pub fn write_text(self, out: &mut Vec<u8>) {
+        match self.value_type {
+            ValueType::Scalar(Scalar::String | Scalar::Bytes) => out.extend_from_slice(self.bytes),
+            _ => {
+                if let Some(value) = self.to_value() {
+                    value.write_text(out);
+                }
+            }
+        }
+    }
+}
+
+/// Appends the packed bytes of `value`.
+pub(super) fn pack(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Bool(value) => out.push(u8::from(*value)),
+        Value::Int32(value) => out.extend_from_slice(&value.to_le_bytes()),
+        Value::Int64(value) => out.extend_from_slice(&value.to_le_bytes()),
+        Value::Float32(value) => out.extend_from_slice(&value.to_le_bytes()),
+        Value::Float64(value) => out.extend_from_slice(&value.to_le_bytes()),
+        Value::String(value) => out.extend_from_slice(value.as_bytes()),
+        Value::Bytes(value) => out.extend_from_slice(value),
+        Value::Timestamp(value) => out.extend_from_slice(&value.us().to_le_bytes()),
+        Value::List(list) => {
+            let sized = list.element().fixed_bytes().is_none();
+            for value in (0..list.len()).filter_map(|index| list.get(index)) {
+                if sized {
+                    let mut text = Vec::new();
+                    pack(&value, &mut text);
+                    push_len(out, text.len());
+                    out.extend_from_slice(&text);
+                } else {
+                    pack(&value, out);
+                }
+            }
+        }
+    }
+}
+
+fn unpack_scalar(scalar: Scalar, bytes: &[u8]) -> Option<Value> {
+    Some(match scalar {
+        Scalar::Bool => Value::Bool(*bytes.first()? != 0),
+        Scalar::Int32 => Value::Int32(i32::from_le_bytes(bytes.try_into().ok()?)),
+        Scalar::Int64 => Value::Int64(i64::from_le_bytes(bytes.try_into().ok()?)),
+        Scalar::Float32 => Value::Float32(f32::from_le_bytes(bytes.try_into().ok()?)),
+        Scalar::Float64 => Value::Float64(f64::from_le_bytes(bytes.try_into().ok()?)),
+        Scalar::String => Value::String(String::from_utf8(bytes.to_vec()).ok()?),
+        Scalar::Bytes => Value::Bytes(bytes.to_vec()),
+        Scalar::Timestamp => {
+            Value::Timestamp(Timestamp(i64::from_le_bytes(bytes.try_into().ok()?)))
+        }
+    })
+}
+
+fn unpack_list(element: Scalar, mut bytes: &[u8]) -> Option<List> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let (start, count) = match element.fixed_bytes() {
+            Some(count) => (0, count),
+            None => (4, u32_at(bytes, 0)?),
+        };
+        values.push(unpack_scalar(element, bytes_at(bytes, start, count)?)?);
+        bytes = bytes.get(start + count..)?;
+    }
+    List::collect(element, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_survives_packing() {
+        for (text, value_type) in [
+            ("true", "bool"),
+            ("-7", "int32"),
+            ("9007199254740993", "int64"),
+            ("1.5", "float32"),
+            ("nan", "float64"),
+            ("", "string"),
+            ("2013-07-04T12:00:00Z", "timestamp"),
+            ("[1.5,-2]", "float32[2]"),
+            ("[\"\",\"a:b\"]", "string[]"),
+            ("[]", "int64[]"),
+        ] {
+            let value_type = ValueType::parse(value_type).unwrap();
+            let value = Value::parse(text.as_bytes(), value_type).unwrap();
+            let mut packed = Vec::new();
+            pack(&value, &mut packed);
+            assert_eq!(ValueRef::new(value_type, &packed).to_value(), Some(value));
+        }
+    }
+}
