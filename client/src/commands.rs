@@ -111,10 +111,12 @@ impl Client {
         V: AsRef<[u8]>,
     {
         // A flat list of values would hide that one row lacks what another has too many of.
-        if let Some(at) = rows.iter().position(|row| row.as_ref().len() != join_keys.len()) {
-            let why =
-                format!("row {at} has not one value for each of {} join keys", join_keys.len());
-            return Err(ClientError::request(why));
+        for (row_index, row) in rows.iter().enumerate() {
+            let (values, keys) = (row.as_ref().len(), join_keys.len());
+            if values != keys {
+                let why = format!("row {row_index} has {values} values for {keys} join keys");
+                return Err(ClientError::request(why));
+            }
         }
         let counts = [features.len(), join_keys.len(), rows.len()].map(|count| count.to_string());
         let [feature_count, join_key_count, row_count] = counts.each_ref().map(String::as_bytes);
