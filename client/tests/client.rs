@@ -329,3 +329,17 @@ fn rows_that_do_not_fit_the_join_keys_are_refused_before_they_are_sent() {
     });
     pong.unwrap();
 }
+
+#[test]
+fn a_client_may_move_to_a_task() {
+    run(async {
+        let words = "FS.GET FEATURES 1 spend FOR 1 user_id ROWS 0 WITHSTATUS WITHTIME";
+        let (address, _server) = serve(script(&[HELLO, (words, "*0\r\n")])).await;
+        let task = tokio::spawn(async move {
+            let mut client = Client::connect(&address).await?;
+            let rows: [Vec<String>; 0] = [];
+            client.get_online_features(&["spend"], &["user_id"], &rows, None).await
+        });
+        assert!(task.await.unwrap().unwrap().rows.is_empty());
+    });
+}
