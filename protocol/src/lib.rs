@@ -1,1 +1,38 @@
 //! RESP2 and RESP3 as a server needs them: requests parsed in place, replies written straight out.
+//!
+//! ```text
+//! bytes of a client --> RequestParser --> Arguments        (borrowed from those bytes)
+//! bytes to a client <-- Reply         <-- a command
+//! bytes of a server --> value::decode --> Value            (the client's side)
+//! ```
+//! Invariants
+//! - Pure: no socket, no clock, no task. The caller reads, writes and decides when to close.
+//! - Total: any bytes give a request, a value, an error or "more bytes, please"; never a panic.
+//! - Memory grows with bytes received, never with a number that the other side wrote.
+//!
+//! Not here: what a command means (`src/command/`), sockets (`src/server/`, `client/`). The wire
+//! format is told in `PROTOCOL.md`, whose examples `tests/protocol_document.rs` checks.
+
+pub mod request;
+
+pub mod reply;
+
+pub mod value;
+
+pub mod command;
+
+mod frame;
+mod inline;
+
+mod arguments;
+mod number;
+
+mod error;
+
+pub use arguments::Arguments;
+pub use command::encode_request;
+pub use error::ProtocolError;
+pub use number::{format_double, parse_integer};
+pub use reply::{ProtocolVersion, Reply};
+pub use request::{Parsed, RequestLimits, RequestParser};
+pub use value::{ReplyDecoder, Value, decode};
