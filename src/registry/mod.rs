@@ -1,1 +1,36 @@
 //! The registry: definitions as code, the catalog they make, and its history.
+//!
+//! ```text
+//! folder --repository--> texts --parse--> Definitions --apply--> Catalog --> plan, describe, lineage
+//!                                              \--canonical--> the one text: logged, hashed
+//! ```
+//! Invariants
+//! - A catalog is a value: applying definitions makes another one, and never changes the old.
+//! - A catalog is a function of what was applied, and of the generations that were switched to.
+//! - Nothing that was ever applied is forgotten, and no number is given twice.
+//!
+//! Not here: where a catalog is kept and replaced (`store/`), who fills a view (`materialize/`).
+
+mod repository;
+
+mod parse;
+
+mod resolve;
+
+mod read;
+
+mod default_value;
+
+mod node;
+
+mod canonical;
+
+mod definition;
+
+pub use canonical::canonical_text;
+pub use definition::{
+    DefinitionFile, Definitions, EntityDefinition, FeatureDefinition, Selection,
+    ServiceDefinition, ViewDefinition,
+};
+pub use parse::parse_repository;
+pub use repository::{read_repository, with_sources_below};
