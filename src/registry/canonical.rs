@@ -63,7 +63,9 @@ fn feature_text(feature: &FeatureDefinition) -> String {
     };
     rest.extend(text("unit", &feature.unit));
     rest.extend(text("description", &feature.description));
-    rest.extend(feature.default.as_ref().map(|default| format!("default = {}", toml(default))));
+    rest.extend(
+        feature.default.as_ref().map(|default| format!("default = {}", value_text(default))),
+    );
     rest.extend(feature.expect.as_ref().map(|expect| format!("expect = {}", expect_text(expect))));
     if rest.is_empty() {
         return value_type;
@@ -71,10 +73,10 @@ fn feature_text(feature: &FeatureDefinition) -> String {
     inline_table([format!("type = {value_type}")].into_iter().chain(rest))
 }
 
-fn expect_text(expect: &Expectation) -> String {
+pub(super) fn expect_text(expect: &Expectation) -> String {
     let fields =
         [("min", expect.min), ("max", expect.max), ("max_null_rate", expect.max_null_rate)];
-    let number = |number: f64| toml(&Value::Float64(number));
+    let number = |number: f64| value_text(&Value::Float64(number));
     let fields = fields.into_iter();
     inline_table(fields.filter_map(|(name, value)| Some(format!("{name} = {}", number(value?)))))
 }
@@ -122,7 +124,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A default as TOML. What TOML has no type for stands as a string.
-fn toml(value: &Value) -> String {
+pub(super) fn value_text(value: &Value) -> String {
     match value {
         Value::Bool(_) | Value::Int32(_) | Value::Int64(_) => value.to_text(),
         Value::Float32(float) if float.is_finite() => {
@@ -137,7 +139,7 @@ fn toml(value: &Value) -> String {
         Value::Timestamp(time) => quoted(&time_text(*time)),
         Value::List(list) => {
             let elements = (0..list.len()).filter_map(|index| list.get(index));
-            format!("[{}]", elements.map(|value| toml(&value)).collect::<Vec<_>>().join(", "))
+            format!("[{}]", elements.map(|value| value_text(&value)).collect::<Vec<_>>().join(", "))
         }
     }
 }
@@ -185,7 +187,7 @@ mod tests {
             (Value::Timestamp(Timestamp::MAX), "\"9223372036854775807\""),
             (Value::List(List::String(vec!["a".into(), "\\".into()])), "[\"a\", \"\\\\\"]"),
         ] {
-            assert_eq!(toml(&value), text);
+            assert_eq!(value_text(&value), text);
         }
     }
 }

@@ -34,7 +34,9 @@ fn scalar(value: &DeValue<'_>, kind: Scalar) -> Option<Value> {
         (Scalar::Bool, DeValue::Boolean(value)) => Value::Bool(*value),
         (Scalar::String, DeValue::String(text)) => Value::String(text.to_string()),
         (Scalar::Bytes, DeValue::String(text)) => Value::Bytes(text.as_bytes().to_vec()),
-        (Scalar::Timestamp, DeValue::String(text)) => Value::Timestamp(Timestamp::parse(text).ok()?),
+        (Scalar::Timestamp, DeValue::String(text)) => {
+            Value::Timestamp(Timestamp::parse(text).ok()?)
+        }
         (Scalar::Timestamp, DeValue::Datetime(time)) => {
             Value::Timestamp(Timestamp::parse(&time.to_string()).ok()?)
         }

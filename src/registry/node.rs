@@ -141,7 +141,9 @@ impl<'a> Node<'a> {
             DeValue::String(text) => echo(text.as_bytes()),
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
-            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
             | DeValue::Datetime(_) => {
                 echo(self.file.text.get(self.span.clone()).unwrap_or_default().as_bytes())
             }

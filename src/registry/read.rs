@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     error::echo,
-    feature::{
-        Expectation, JoinKey, KeyType, Scalar, Ttl, ValueType, parse_duration_us,
-    },
+    feature::{Expectation, JoinKey, KeyType, Scalar, Ttl, ValueType, parse_duration_us},
 };
 
 /// Reads `[entity.NAME]`.
@@ -123,10 +121,9 @@ fn check_columns(
             }
         }
     }
-    for (column, role) in [
-        (&view.event_timestamp, "event_timestamp"),
-        (&view.created_timestamp, "created_timestamp"),
-    ] {
+    for (column, role) in
+        [(&view.event_timestamp, "event_timestamp"), (&view.created_timestamp, "created_timestamp")]
+    {
         let taken = features.iter().find(|feature| Some(feature.name()) == column.as_deref());
         if let Some(feature) = taken {
             return Err(feature.refuse(format!(

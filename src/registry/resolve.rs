@@ -109,8 +109,7 @@ fn short_name(node: &Node<'_>, name: &str, views: &[ViewDefinition]) -> Checked<
 fn selected<'a>(selection: &Selection, views: &'a [ViewDefinition]) -> Vec<&'a str> {
     let view = views.iter().find(|view| view.name == selection.view);
     let features = view.iter().flat_map(|view| &view.features);
-    let wanted = features.filter(|feature| {
-        selection.feature.as_ref().is_none_or(|name| *name == feature.name)
-    });
+    let wanted = features
+        .filter(|feature| selection.feature.as_ref().is_none_or(|name| *name == feature.name));
     wanted.map(|feature| feature.name.as_str()).collect()
 }
