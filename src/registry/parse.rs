@@ -1,0 +1,131 @@
+//! A feature repository as TOML text, read into definitions or refused with file, line and field.
+//!
+//! ```text
+//! files --TOML--> tables --read--> each definition alone --resolve--> references --> Definitions
+//! ```
+//! A step is taken only if nothing was refused in the one before, so that one mistake is not
+//! reported twice. Within a step the first problem of every definition is.
+//!
+//! Invariants
+//! - Any text gives definitions or a refusal, never a panic.
+//! - Equal definitions come out whatever the order of files, and of definitions in them.
+
+use super::{
+    definition::{DefinitionFile, Definitions},
+    node::{Node, Problem, Problems, line_of, nodes_of, unknown_key},
+    read::{read_entity, read_view},
+    resolve::{check_view, read_service},
+};
+use crate::error::Result;
+use std::collections::{BTreeMap, btree_map::Entry};
+use toml::de::DeTable;
+
+const KINDS: [&str; 3] = ["entity", "view", "service"];
+
+/// Reads all files of a feature repository.
+///
+/// A refusal lists up to ten problems, one per line, sorted by file and line.
+pub fn parse_repository(files: &[DefinitionFile]) -> Result<Definitions> {
+    let mut problems = Problems::default();
+    let mut documents = Vec::with_capacity(files.len());
+    for file in files {
+        let (document, errors) = DeTable::parse_recoverable(&file.text);
+        match errors.first() {
+            None => documents.push((file, document)),
+            Some(error) => {
+                problems.keep::<()>(Err(syntax_problem(file, document.get_ref(), error)));
+            }
+        }
+    }
+    problems.refuse_if_any()?;
+
+    let mut tables = Tables::default();
+    for (file, document) in &documents {
+        tables.add_file(file, document.get_ref(), &mut problems);
+    }
+    let views = tables.views.values();
+    let entities = tables.entities.values().filter_map(|node| problems.keep(read_entity(node)));
+    let entities: Vec<_> = entities.collect();
+    let read_views: Vec<_> = views.clone().filter_map(|n| problems.keep(read_view(n))).collect();
+    problems.refuse_if_any()?;
+
+    for (node, view) in views.zip(&read_views) {
+        problems.keep(check_view(node, view, &entities));
+    }
+    let services = tables.services.values();
+    let services = services.filter_map(|node| problems.keep(read_service(node, &read_views)));
+    let services = services.collect();
+    problems.refuse_if_any()?;
+    Ok(Definitions { entities, views: read_views, services })
+}
+
+/// The tables of all files, by name.
+#[derive(Default)]
+struct Tables<'a> {
+    entities: BTreeMap<&'a str, Node<'a>>,
+    views: BTreeMap<&'a str, Node<'a>>,
+    services: BTreeMap<&'a str, Node<'a>>,
+}
+
+impl<'a> Tables<'a> {
+    fn add_file(
+        &mut self,
+        file: &'a DefinitionFile,
+        document: &'a DeTable<'a>,
+        problems: &mut Problems,
+    ) {
+        for kind in nodes_of(file, "", document) {
+            let tables = match kind.name() {
+                "entity" => &mut self.entities,
+                "view" => &mut self.views,
+                "service" => &mut self.services,
+                other => {
+                    problems.keep::<()>(Err(kind.refuse(unknown_key(other, &KINDS))));
+                    continue;
+                }
+            };
+            let expected = format!("a table such as [{}.NAME]", kind.name());
+            for node in problems.keep(kind.fields(&expected)).unwrap_or_default() {
+                match tables.entry(node.name()) {
+                    Entry::Vacant(vacant) => _ = vacant.insert(node),
+                    Entry::Occupied(first) => {
+                        let first = first.get().place();
+                        let why = format!("is defined twice, here and at {first}");
+                        problems.keep::<()>(Err(node.refuse(why)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the TOML parser refused. A definition that stands twice in one file is one of these: say
+/// where its first stands, as for one that stands in two files.
+fn syntax_problem(
+    file: &DefinitionFile,
+    document: &DeTable<'_>,
+    error: &toml::de::Error,
+) -> Problem {
+    let offset = error.span().map_or(0, |span| span.start);
+    let line = line_of(&file.text, offset);
+    let text = file.text.lines().nth(line - 1).unwrap_or_default().trim();
+    let twice = KINDS.iter().find_map(|kind| {
+        let name = text.strip_prefix('[')?.strip_prefix(kind)?.strip_prefix('.')?;
+        let name = name.strip_suffix(']')?;
+        let first = document.get(*kind)?.get_ref().as_table()?.get_key_value(name)?.0.span().start;
+        (first < offset).then(|| {
+            let first = line_of(&file.text, first);
+            format!("{kind}.{name}: is defined twice, here and at {}:{first}", file.path)
+        })
+    });
+    // The parser may quote the text, which may be of any length and have line breaks in it.
+    let message: String = error.message().chars().map(one_line).take(MESSAGE_CHARS_MAX).collect();
+    let text = twice.unwrap_or_else(|| format!("no valid TOML: {message}"));
+    Problem { file: file.path.clone(), line, text }
+}
+
+fn one_line(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
+}
+
+const MESSAGE_CHARS_MAX: usize = 256;
