@@ -1,8 +1,8 @@
 //! A place in a definition file: the value that stands there, and the sentence that refuses it.
 //!
 //! ```text
-//! features/weather.toml:12: view.airport_weather.features.temp: unknown type 'flot64'; did you ...
-//! file                 line field                               what stood there, what was expected
+//! weather.toml:12: view.airport_weather.features.temp: unknown type 'flot64'; did you mean ...
+//! file       line  field                               what stood there, what was expected
 //! ```
 //! Invariants
 //! - A sentence repeats at most `ECHO_BYTES_MAX` bytes of any one name or value.
