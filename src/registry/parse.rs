@@ -27,31 +27,25 @@ const KINDS: [&str; 3] = ["entity", "view", "service"];
 /// A refusal lists up to ten problems, one per line, sorted by file and line.
 pub fn parse_repository(files: &[DefinitionFile]) -> Result<Definitions> {
     let mut problems = Problems::default();
-    let mut documents = Vec::with_capacity(files.len());
-    for file in files {
-        let document = DeTable::parse(&file.text).map_err(|error| syntax_problem(file, &error));
-        documents.extend(problems.keep(document).map(|document| (file, document)));
-    }
+    let documents = problems.read_all(files, |file| {
+        let document = DeTable::parse(&file.text).map_err(|error| syntax_problem(file, &error))?;
+        Ok((file, document))
+    });
     problems.refuse_if_any()?;
 
     let mut tables = Tables::default();
     for (file, document) in &documents {
         tables.add_file(file, document.get_ref(), &mut problems);
     }
-    let views = tables.views.values();
-    let entities = tables.entities.values().filter_map(|node| problems.keep(read_entity(node)));
-    let entities: Vec<_> = entities.collect();
-    let read_views: Vec<_> = views.clone().filter_map(|n| problems.keep(read_view(n))).collect();
+    let entities = problems.read_all(tables.entities.values(), read_entity);
+    let views = problems.read_all(tables.views.values(), read_view);
     problems.refuse_if_any()?;
 
-    for (node, view) in views.zip(&read_views) {
-        problems.keep(check_view(node, view, &entities));
-    }
-    let services = tables.services.values();
-    let services = services.filter_map(|node| problems.keep(read_service(node, &read_views)));
-    let services = services.collect();
+    let written = tables.views.values().zip(&views);
+    problems.read_all(written, |(node, view)| check_view(node, view, &entities));
+    let services = problems.read_all(tables.services.values(), |node| read_service(node, &views));
     problems.refuse_if_any()?;
-    Ok(Definitions { entities, views: read_views, services })
+    Ok(Definitions { entities, views, services })
 }
 
 /// The tables of all files, by name.
@@ -81,6 +75,9 @@ impl<'a> Tables<'a> {
             };
             let expected = format!("a table such as [{}.NAME]", kind.name());
             for node in problems.keep(kind.fields(&expected)).unwrap_or_default() {
+                if problems.are_many() {
+                    return;
+                }
                 match tables.entry(node.name()) {
                     Entry::Vacant(vacant) => _ = vacant.insert(node),
                     Entry::Occupied(first) => {
