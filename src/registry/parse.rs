@@ -64,6 +64,9 @@ impl<'a> Tables<'a> {
         problems: &mut Problems,
     ) {
         for kind in nodes_of(file, "", document) {
+            if problems.are_many() {
+                return;
+            }
             let tables = match kind.name() {
                 "entity" => &mut self.entities,
                 "view" => &mut self.views,
