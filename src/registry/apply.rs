@@ -68,7 +68,7 @@ impl Catalog {
         let mut next = self.clone();
         let record = self.view_ids.get(view).and_then(|id| next.views.get_mut(id.0 as usize));
         if let Some(record) = record
-            && record.switch(generation, &self.entities)
+            && record.switch(generation)
         {
             next.switches += 1;
             next.make_index();
@@ -130,10 +130,8 @@ impl Catalog {
             self.views.push(ViewRecord::first(definition, id, entity, at));
             return Ok(());
         };
-        let entities = self.entities.as_slice();
         if let Some(record) = self.views.get_mut(id.0 as usize) {
             record.apply(definition, entity, at);
-            record.serve_if_alone(entities);
         }
         Ok(())
     }
@@ -261,35 +259,19 @@ impl ViewRecord {
         }
     }
 
-    /// What serves but describes an entity that is gone can be asked for by nobody: there is
-    /// nothing to wait for.
-    fn serve_if_alone(&mut self, entities: &[EntityRecord]) {
-        let gone = self.serving.as_ref().is_some_and(|serving| !is_defined(serving, entities));
-        if gone && let Some(filling) = self.filling.take() {
-            self.serving = Some(filling);
-        }
-    }
-
-    /// Makes `generation` serve; tells whether that changed anything.
-    fn switch(&mut self, generation: u32, entities: &[EntityRecord]) -> bool {
+    /// Makes `generation` serve; tells whether that changed anything. What is left filling does not
+    /// depend on when this is called, or a replay would end elsewhere.
+    fn switch(&mut self, generation: u32) -> bool {
         let Some(serves) = self.serving.as_ref().map(|serving| serving.generation) else {
             return false;
         };
         let wanted =
             generation.checked_sub(1).and_then(|index| self.generations.get(index as usize));
         let Some(wanted) = wanted.filter(|_| generation > serves) else { return false };
-        if !is_defined(&wanted.newest, entities) {
-            return false;
-        }
         self.serving = Some(Arc::clone(&wanted.newest));
         self.filling = self.filling.take().filter(|filling| filling.generation > generation);
         true
     }
-}
-
-fn is_defined(view: &View, entities: &[EntityRecord]) -> bool {
-    let record = entities.get(view.entity.0 as usize);
-    record.is_some_and(|record| record.history.current().is_some())
 }
 
 fn has_same_meaning(before: &View, definition: &ViewDefinition, entity: EntityId) -> bool {

@@ -203,12 +203,14 @@ fn a_service_reads_what_serves_until_its_pinned_version_does() {
 }
 
 #[test]
-fn what_serves_an_entity_that_is_gone_is_not_waited_for() {
+fn a_view_that_moves_to_another_entity_is_found_there_once_it_is_filled() {
     let plane = "[entity.plane]\njoin_keys = { tail = \"string\" }\n[view.w]\nentity = \"plane\"\n\
                  source = \"s\"\nevent_timestamp = \"e\"\nfeatures = { t = \"bool\" }";
     let moved = plane.replace("plane", "jet");
     let catalog = apply(&apply(&Catalog::empty(), plane, 1), &moved, 2);
-    assert_eq!(state(&catalog, "w"), "2/2 -");
+    assert_eq!(state(&catalog, "w"), "1/1 2/2");
+    let views = |catalog: &Catalog| catalog.views_of(catalog.entity("jet").unwrap().id).len();
+    assert_eq!((views(&catalog), views(&catalog.switch("w", 2))), (0, 1));
 }
 
 #[test]

@@ -105,18 +105,6 @@ pub struct Selection {
     pub feature: Option<String>,
 }
 
-impl Definitions {
-    /// The view of that name.
-    pub fn view(&self, name: &str) -> Option<&ViewDefinition> {
-        self.views.iter().find(|view| view.name == name)
-    }
-
-    /// The entity of that name.
-    pub fn entity(&self, name: &str) -> Option<&EntityDefinition> {
-        self.entities.iter().find(|entity| entity.name == name)
-    }
-}
-
 impl ViewDefinition {
     /// The feature of that name.
     pub fn feature(&self, name: &str) -> Option<&FeatureDefinition> {

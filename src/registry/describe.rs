@@ -12,9 +12,13 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Expectation, Feature, Service, Timestamp, View, duration_text},
+    feature::{
+        Entity, Expectation, Feature, JoinKey, Service, ServiceFeature, Timestamp, View,
+        duration_text,
+    },
 };
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
 
 /// Describes the entity, view or service that `name` names.
 pub fn describe(catalog: &Catalog, name: &str) -> Result<Json> {
@@ -54,8 +58,7 @@ fn newest_version(catalog: &Catalog, found: &Named) -> u32 {
 }
 
 fn entity_json(catalog: &Catalog, entity: &Entity) -> Json {
-    let join_key =
-        |key: &crate::feature::JoinKey| json!({ "name": key.name, "type": key.key_type.name() });
+    let join_key = |key: &JoinKey| json!({ "name": key.name, "type": key.key_type.name() });
     let views = catalog.views_of(entity.id).iter().map(|view| view.name.as_str());
     json!({
         "kind": Kind::Entity.name(),
@@ -68,9 +71,7 @@ fn entity_json(catalog: &Catalog, entity: &Entity) -> Json {
 }
 
 fn view_json(catalog: &Catalog, view: &View) -> Json {
-    let is = |other: Option<&std::sync::Arc<View>>| {
-        other.is_some_and(|other| other.version == view.version)
-    };
+    let is = |other: Option<&Arc<View>>| other.is_some_and(|other| other.version == view.version);
     let state = match () {
         () if is(catalog.view(&view.name)) => "serving",
         () if is(catalog.filling(&view.name)) => "filling",
@@ -128,7 +129,10 @@ fn entry_json(entry: &Applied<View>) -> Json {
 }
 
 fn service_json(service: &Service) -> Json {
-    let feature = |pin: &crate::feature::ServiceFeature| json!({ "view": pin.view, "version": pin.view_version, "feature": pin.feature });
+    let feature = |pin: &ServiceFeature| {
+        let ServiceFeature { view, view_version, feature } = pin;
+        json!({ "view": view, "version": view_version, "feature": feature })
+    };
     json!({
         "kind": Kind::Service.name(),
         "name": service.name,

@@ -1,8 +1,9 @@
 //! The registry: definitions as code, the catalog they make, and its history.
 //!
 //! ```text
-//! folder --repository--> texts --parse--> Definitions --apply--> Catalog --> plan, describe, lineage
-//!                                              \--canonical--> the one text: logged, hashed
+//! folder --repository--> texts --parse--> Definitions --apply--> Catalog --> plan, describe,
+//!                                              \                               lineage
+//!                                               \--canonical--> the one text: logged, hashed
 //! ```
 //! Invariants
 //! - A catalog is a value: applying definitions makes another one, and never changes the old.

@@ -1,8 +1,8 @@
 //! A place in a definition file: the value that stands there, and the sentence that refuses it.
 //!
 //! ```text
-//! features/weather.toml:12: view.airport_weather.features.temp: unknown type 'flot64'; did you ...
-//! file                 line field                               what stood there, what was expected
+//! weather.toml:12: view.airport_weather.features.temp: unknown type 'flot64'; did you mean ...
+//! file       line  field                               what stood there, what was expected
 //! ```
 //! Invariants
 //! - A sentence repeats at most `ECHO_BYTES_MAX` bytes of any one name or value.
@@ -13,7 +13,11 @@ use std::ops::Range;
 use toml::{Spanned, de::DeTable, de::DeValue};
 
 /// The most problems that one refusal lists.
-const PROBLEMS_MAX: usize = 10;
+const PROBLEMS_SHOWN_MAX: usize = 10;
+
+/// With so many problems reading stops: telling where each stands and what was meant takes time in
+/// proportion to the text, and nobody asked for all.
+const PROBLEMS_MAX: usize = 100;
 
 /// Why a definition is refused, and where it stands. Sorts by place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,18 +40,41 @@ impl Problems {
         checked.map_err(|problem| self.0.push(problem)).ok()
     }
 
+    /// What `read` makes of each item; what it refuses is kept as a problem.
+    pub(super) fn read_all<I, T>(
+        &mut self,
+        items: impl IntoIterator<Item = I>,
+        read: impl Fn(I) -> Checked<T>,
+    ) -> Vec<T> {
+        let mut good = Vec::new();
+        for item in items {
+            if self.are_many() {
+                break;
+            }
+            good.extend(self.keep(read(item)));
+        }
+        good
+    }
+
+    /// Whether it is time to stop.
+    pub(super) fn are_many(&self) -> bool {
+        self.0.len() >= PROBLEMS_MAX
+    }
+
     /// Refuses if anything was wrong: the first problems in the order of the files, one per line.
     pub(super) fn refuse_if_any(&mut self) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
         self.0.sort();
-        let shown = self.0.iter().take(PROBLEMS_MAX);
+        let shown = self.0.iter().take(PROBLEMS_SHOWN_MAX);
         let mut lines: Vec<String> = shown
             .map(|problem| format!("{}:{}: {}", problem.file, problem.line, problem.text))
             .collect();
-        if self.0.len() > PROBLEMS_MAX {
-            lines.push(format!("and {} more", self.0.len() - PROBLEMS_MAX));
+        let more = self.0.len().saturating_sub(PROBLEMS_SHOWN_MAX);
+        if more > 0 {
+            let at_least = if self.are_many() { "at least " } else { "" };
+            lines.push(format!("and {at_least}{more} more"));
         }
         Err(Error::refused(lines.join("\n")))
     }

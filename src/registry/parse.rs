@@ -16,7 +16,7 @@ use super::{
     read::{read_entity, read_view},
     resolve::{check_view, read_service},
 };
-use crate::error::Result;
+use crate::error::{ECHO_BYTES_MAX, Result};
 use std::collections::{BTreeMap, btree_map::Entry};
 use toml::de::DeTable;
 
@@ -27,36 +27,25 @@ const KINDS: [&str; 3] = ["entity", "view", "service"];
 /// A refusal lists up to ten problems, one per line, sorted by file and line.
 pub fn parse_repository(files: &[DefinitionFile]) -> Result<Definitions> {
     let mut problems = Problems::default();
-    let mut documents = Vec::with_capacity(files.len());
-    for file in files {
-        let (document, errors) = DeTable::parse_recoverable(&file.text);
-        match errors.first() {
-            None => documents.push((file, document)),
-            Some(error) => {
-                problems.keep::<()>(Err(syntax_problem(file, document.get_ref(), error)));
-            }
-        }
-    }
+    let documents = problems.read_all(files, |file| {
+        let document = DeTable::parse(&file.text).map_err(|error| syntax_problem(file, &error))?;
+        Ok((file, document))
+    });
     problems.refuse_if_any()?;
 
     let mut tables = Tables::default();
     for (file, document) in &documents {
         tables.add_file(file, document.get_ref(), &mut problems);
     }
-    let views = tables.views.values();
-    let entities = tables.entities.values().filter_map(|node| problems.keep(read_entity(node)));
-    let entities: Vec<_> = entities.collect();
-    let read_views: Vec<_> = views.clone().filter_map(|n| problems.keep(read_view(n))).collect();
+    let entities = problems.read_all(tables.entities.values(), read_entity);
+    let views = problems.read_all(tables.views.values(), read_view);
     problems.refuse_if_any()?;
 
-    for (node, view) in views.zip(&read_views) {
-        problems.keep(check_view(node, view, &entities));
-    }
-    let services = tables.services.values();
-    let services = services.filter_map(|node| problems.keep(read_service(node, &read_views)));
-    let services = services.collect();
+    let written = tables.views.values().zip(&views);
+    problems.read_all(written, |(node, view)| check_view(node, view, &entities));
+    let services = problems.read_all(tables.services.values(), |node| read_service(node, &views));
     problems.refuse_if_any()?;
-    Ok(Definitions { entities, views: read_views, services })
+    Ok(Definitions { entities, views, services })
 }
 
 /// The tables of all files, by name.
@@ -75,6 +64,9 @@ impl<'a> Tables<'a> {
         problems: &mut Problems,
     ) {
         for kind in nodes_of(file, "", document) {
+            if problems.are_many() {
+                return;
+            }
             let tables = match kind.name() {
                 "entity" => &mut self.entities,
                 "view" => &mut self.views,
@@ -86,6 +78,9 @@ impl<'a> Tables<'a> {
             };
             let expected = format!("a table such as [{}.NAME]", kind.name());
             for node in problems.keep(kind.fields(&expected)).unwrap_or_default() {
+                if problems.are_many() {
+                    return;
+                }
                 match tables.entry(node.name()) {
                     Entry::Vacant(vacant) => _ = vacant.insert(node),
                     Entry::Occupied(first) => {
@@ -99,29 +94,28 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// What the TOML parser refused. A definition that stands twice in one file is one of these: say
-/// where its first stands, as for one that stands in two files.
-fn syntax_problem(
-    file: &DefinitionFile,
-    document: &DeTable<'_>,
-    error: &toml::de::Error,
-) -> Problem {
+/// What the TOML parser refused.
+fn syntax_problem(file: &DefinitionFile, error: &toml::de::Error) -> Problem {
     let offset = error.span().map_or(0, |span| span.start);
-    let line = line_of(&file.text, offset);
-    let text = file.text.lines().nth(line - 1).unwrap_or_default().trim();
-    let twice = KINDS.iter().find_map(|kind| {
-        let name = text.strip_prefix('[')?.strip_prefix(kind)?.strip_prefix('.')?;
-        let name = name.strip_suffix(']')?;
-        let first = document.get(*kind)?.get_ref().as_table()?.get_key_value(name)?.0.span().start;
-        (first < offset).then(|| {
-            let first = line_of(&file.text, first);
-            format!("{kind}.{name}: is defined twice, here and at {}:{first}", file.path)
-        })
-    });
     // The parser may quote the text, which may be of any length and have line breaks in it.
-    let message: String = error.message().chars().map(one_line).take(MESSAGE_CHARS_MAX).collect();
-    let text = twice.unwrap_or_else(|| format!("no valid TOML: {message}"));
-    Problem { file: file.path.clone(), line, text }
+    let message = error.message().chars().map(one_line).take(MESSAGE_CHARS_MAX);
+    let text = defined_twice(file, offset)
+        .unwrap_or_else(|| format!("no valid TOML: {}", message.collect::<String>()));
+    Problem { file: file.path.clone(), line: line_of(&file.text, offset), text }
+}
+
+/// To the TOML parser a definition that stands twice in one file is a duplicate key at `offset`.
+/// Says where the first stands, as for one that stands in two files.
+fn defined_twice(file: &DefinitionFile, offset: usize) -> Option<String> {
+    let before = file.text.get(..offset)?;
+    let (before, header) = file.text.split_at_checked(before.rfind('\n')? + 1)?;
+    let (kind, name) = header.lines().next()?.strip_prefix('[')?.split_once('.')?;
+    let name = name.trim_end().strip_suffix(']').filter(|n| n.len() <= ECHO_BYTES_MAX)?;
+    let (document, _) = DeTable::parse_recoverable(before);
+    let tables = document.get_ref().get(kind)?.get_ref().as_table()?;
+    let (first, _) = tables.get_key_value(name)?;
+    let first = line_of(before, first.span().start);
+    Some(format!("{kind}.{name}: is defined twice, here and at {}:{first}", file.path))
 }
 
 fn one_line(c: char) -> char {

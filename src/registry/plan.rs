@@ -20,6 +20,7 @@ use crate::{
     error::Result,
     feature::{Entity, Feature, Service, Timestamp, View},
 };
+use serde_json::json;
 use std::{collections::BTreeSet, fmt};
 
 /// What happens to one definition or feature.
@@ -272,9 +273,12 @@ impl Plan {
 
     /// The plan for programs: `{"changes": [...], "add": 2, "change": 1, "remove": 0}`.
     pub fn to_json(&self) -> serde_json::Value {
-        let feature = |(action, name, detail): &(Action, String, String)| serde_json::json!({ "action": action.name(), "name": name, "detail": detail });
+        let feature = |(action, name, detail): &(Action, String, String)| {
+            let action = action.name();
+            json!({ "action": action, "name": name, "detail": detail })
+        };
         let change = |change: &PlannedChange| {
-            serde_json::json!({
+            json!({
                 "action": change.action.name(),
                 "kind": change.kind,
                 "name": change.name,
@@ -284,7 +288,7 @@ impl Plan {
                 "features": change.features.iter().map(feature).collect::<Vec<_>>(),
             })
         };
-        serde_json::json!({
+        json!({
             "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
             "add": self.count(Action::Add),
             "change": self.count(Action::Change),

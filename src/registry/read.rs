@@ -1,6 +1,6 @@
 //! One entity or one view, read from its table: all that can be said without looking at others.
 //!
-//! Not here: references between definitions (`resolve.rs`), values of a default (`default_value.rs`).
+//! Not here: references between definitions (`resolve.rs`), defaults (`default_value.rs`).
 
 use super::{
     default_value::default_value,

@@ -315,6 +315,8 @@ fn several_problems_are_listed_by_place_and_at_most_ten() {
     assert_eq!(lines.len(), 11);
     assert!(lines[0].starts_with("a.toml:1: entity.e11: "), "{why}");
     assert_eq!(lines[10], "and 2 more");
+    let why = refusal(&[("a.toml", &(0..10_000).map(bad).collect::<String>())]);
+    assert_eq!(why.lines().nth(10), Some("and at least 90 more"));
 }
 
 #[test]

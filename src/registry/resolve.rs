@@ -18,7 +18,7 @@ pub(super) fn check_view(
     view: &ViewDefinition,
     entities: &[EntityDefinition],
 ) -> Checked<()> {
-    let Some(entity) = entities.iter().find(|entity| entity.name == view.entity) else {
+    let Some(entity) = by_name(entities, |entity| &entity.name, &view.entity) else {
         let near = nearest(&view.entity, entities.iter().map(|entity| entity.name.as_str()));
         let got = echo(view.entity.as_bytes());
         return Err(node.field("entity").refuse(format!("unknown entity {got}{near}")));
@@ -71,7 +71,7 @@ fn read_selection(node: &Node<'_>, views: &[ViewDefinition]) -> Checked<Selectio
     let Some((view_name, feature)) = text.split_once(':') else {
         return short_name(node, text, views);
     };
-    let Some(view) = views.iter().find(|view| view.name == view_name) else {
+    let Some(view) = by_name(views, |view| &view.name, view_name) else {
         let near = nearest(view_name, views.iter().map(|view| view.name.as_str()));
         return Err(node.refuse(format!("unknown view {}{near}", echo(view_name.as_bytes()))));
     };
@@ -107,9 +107,14 @@ fn short_name(node: &Node<'_>, name: &str, views: &[ViewDefinition]) -> Checked<
 }
 
 fn selected<'a>(selection: &Selection, views: &'a [ViewDefinition]) -> Vec<&'a str> {
-    let view = views.iter().find(|view| view.name == selection.view);
-    let features = view.iter().flat_map(|view| &view.features);
+    let view = by_name(views, |view| &view.name, &selection.view);
+    let features = view.into_iter().flat_map(|view| &view.features);
     let wanted = features
         .filter(|feature| selection.feature.as_ref().is_none_or(|name| *name == feature.name));
     wanted.map(|feature| feature.name.as_str()).collect()
+}
+
+/// The definition of that name in a list sorted by name.
+fn by_name<'a, T>(sorted: &'a [T], name_of: impl Fn(&T) -> &str, name: &str) -> Option<&'a T> {
+    sorted.get(sorted.binary_search_by(|item| name_of(item).cmp(name)).ok()?)
 }
