@@ -7,7 +7,7 @@
 //! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
 //! DATA/aside/                            what no manifest lists: never deleted, never read
 //! ```
-//! Start: [`DataDirectory::open`], [`SnapshotFile::open`] of each listed file, [`LocalLog::open`],
+//! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file, [`LocalLog::open`],
 //! [`Log::read`] after the LSN of the snapshot, then [`DataDirectory::tidy`].
 //!
 //! Invariants
@@ -19,14 +19,28 @@
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod directory_tests;
 
+mod directory;
 mod local;
+mod snapshot;
+
+mod manifest;
 
 mod contract;
 mod options;
 
+mod digest;
+
 pub use contract::{Log, LogStatus, Lsn, Records, SegmentInfo};
+pub use digest::StateDigest;
+pub use directory::DataDirectory;
 pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
+pub use manifest::{Generation, ListedFile};
 pub use options::{Durability, LogOptions};
+pub use snapshot::{
+    SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,
+};

@@ -211,3 +211,39 @@ pub fn read_log_bytes(bytes: &[u8]) -> Result<Vec<(Lsn, Vec<u8>)>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::local::log_frame::{FrameHeader, encode_frame, push_record};
+
+    /// A segment with one record, whose frame says what stands before it.
+    fn walk_over(first_lsn: u64, chain_before: u64) -> &'static str {
+        let header =
+            SegmentHeader { store_id: 1, number: 1, base_lsn: Lsn(5), salt: 9, chain_before: 77 };
+        let frame = FrameHeader {
+            first_lsn: Lsn(first_lsn),
+            count: 1,
+            holds_history: false,
+            is_footer: false,
+            durable_lsn: Lsn(4),
+            clock_us: 0,
+            chain_before,
+        };
+        let (mut bytes, mut raw) = (header.encode(), Vec::new());
+        push_record(&mut raw, b"x");
+        encode_frame(&frame, &raw, header.place(SEGMENT_HEADER_BYTES), &mut bytes);
+        match Walk::new(&bytes, header, Position::start_of(&header)).step() {
+            Step::Frame(_) => "a frame",
+            Step::Footer => "a footer",
+            Step::Broken(expected) => expected,
+        }
+    }
+
+    #[test]
+    fn a_frame_must_follow_from_the_one_before_in_chain_and_lsn() {
+        assert_eq!(walk_over(5, 77), "a frame");
+        assert_eq!(walk_over(5, 78), "a frame that follows the one before it");
+        assert_eq!(walk_over(6, 77), "a frame that begins with the next LSN");
+    }
+}

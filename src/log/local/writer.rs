@@ -265,12 +265,14 @@ impl Writer {
             Durability::Always | Durability::Interval { .. } => self.synced,
             Durability::Never => self.written,
         };
+        let newly_synced =
+            self.shared.synced.swap(self.synced.0, Ordering::Release) < self.synced.0;
         if durable > self.acknowledged {
             self.acknowledged = durable;
             self.shared.durable.store(durable.0, Ordering::Release);
             (self.on_durable)(Ok(durable));
         }
-        if self.shared.synced.swap(self.synced.0, Ordering::Release) < self.synced.0 {
+        if newly_synced {
             self.shared.queue.synced(self.synced);
         }
     }
