@@ -4,7 +4,7 @@
 //! - A call that returns `Ok` has done all of its work; there are no short writes.
 //! - Data is safe after [`File::sync_data`]; a name is safe after [`FileSystem::sync_dir`] of its
 //!   folder. Neither implies the other.
-//! - A failed sync must not be repeated: the kernel may have dropped the pages and then report none.
+//! - A failed sync must not be repeated: the kernel may have dropped the pages and report success.
 
 use super::map::Mapped;
 use std::{any::Any, fmt, io, path::Path};

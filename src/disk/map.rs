@@ -1,8 +1,8 @@
 //! A file of ours that never changes again, as one slice of bytes.
 //!
 //! Invariants
-//! - Only files that are complete, synced and never written again are mapped: sealed segments of the
-//!   log, snapshots. Nothing is ever written through a map.
+//! - Only files that are complete, synced and never written again are mapped: sealed segments of
+//!   the log, snapshots. Nothing is ever written through a map.
 //! - This is the only file with `unsafe` in it.
 
 use memmap2::Mmap;

@@ -7,7 +7,7 @@
 //!   RealFs    SimulatedFs    (a power cut keeps any part of what was not synced)
 //! ```
 //! Invariants
-//! - No room above opens a file of ours but through [`FileSystem`], so every test can cut the power.
+//! - Rooms above open files of ours only through [`FileSystem`], so every test can cut the power.
 //! - Nothing here repeats a failed sync, and nothing here knows what a record means.
 //!
 //! Not here: when to sync and what a failed sync means (`log/`).

@@ -3,8 +3,8 @@
 //! ```text
 //!            as the process sees it      what a sync made safe
 //! names      names ───── sync_dir ─────> durable_names      (a change of names is kept or lost)
-//! data       live  ──── sync_data ─────> durable            (extents of 512 bytes: new, old, zeros,
-//!                                                            torn or garbage, each by itself)
+//! data       live  ──── sync_data ─────> durable            (each extent of 512 bytes by itself:
+//!                                                            new, old, torn, zeros or garbage)
 //! ```
 //! Invariants
 //! - An extent that was synced and not written since is never touched by a cut.

@@ -251,7 +251,7 @@ fn refuse_unless_new(fs: &dyn FileSystem, root: &Path) -> Result<()> {
             other if is_unfinished_manifest(other) => {}
             _ => {
                 return Err(Error::refused(format!(
-                    "{} is no data directory of nowthen: it has no manifest and is not empty ({name})",
+                    "{} is no data directory of nowthen: it holds {name} and no manifest",
                     root.display()
                 )));
             }

@@ -7,8 +7,8 @@
 //! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
 //! DATA/aside/                            what no manifest lists: never deleted, never read
 //! ```
-//! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file, [`LocalLog::open`],
-//! [`Log::read`] after the LSN of the snapshot, then [`DataDirectory::tidy`].
+//! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file,
+//! [`LocalLog::open`], [`Log::read`] after the LSN of the snapshot, [`DataDirectory::tidy`].
 //!
 //! Invariants
 //! - Records and entries are opaque bytes here; what they mean is `feature/change.rs`.

@@ -6,8 +6,9 @@
 //! open   ──> recovery (judge, repair) ──> reader
 //! ```
 //! Invariants
-//! - Only the writer thread writes to a segment; only `recovery` looks at those of a process before.
-//! - A segment has its name only after its header is synced; what has no name was never acknowledged.
+//! - Only the writer thread writes to a segment; only `recovery` touches those of another process.
+//! - A segment has its name only after its header is synced; what has no name holds nothing that
+//!   was acknowledged.
 
 #[cfg(test)]
 mod behaviour_tests;

@@ -2,17 +2,17 @@
 //!
 //! | what is found | what we do |
 //! |---|---|
-//! | sealed segment damaged, a missing segment, another store | stop; name file, offset, lost LSNs |
+//! | sealed segment damaged, missing segment, another store | stop; name file, offset, lost LSNs |
 //! | last segment: a footer | clean: nothing is changed |
 //! | last segment: zeros after a valid frame | clean end of an unclean stop |
-//! | last segment: bad frame, nothing later proves that it was durable | torn tail: drop and say so |
+//! | last segment: bad frame, nothing proves that it was durable | torn tail: drop and say so |
 //! | last segment: bad frame, a later frame or the snapshot proves it was durable | stop |
 //! | unknown version or feature bit | stop: written by a newer nowthen |
 //!
 //! Invariants
 //! - [`judge`] only reads, and all of the log is judged before [`repair`] changes anything.
 //! - Nothing is appended to a segment of another process: after an unclean stop the valid prefix
-//!   goes to a fresh file of the same number, complete with footer, which takes the name in one step.
+//!   goes to a fresh file of the same number, with a footer, which takes the name in one step.
 //! - A crash at any point of the repair leaves either file under the name, and both are whole.
 //! - What the fresh file does not have, a torn tail, stays in a file set aside.
 

@@ -6,8 +6,8 @@
 //! ```
 //! Invariants
 //! - `durable` moves only after the sync that covers it has returned (in mode `never`: the write).
-//! - A failed write or sync is never repeated: the queue is poisoned, `on_durable` hears it once and
-//!   last, and the thread ends.
+//! - A failed write or sync is never repeated: the queue is poisoned, `on_durable` hears it once
+//!   and last, and the thread ends.
 //! - A frame claims as durable only what was synced before it was written.
 
 use super::{
