@@ -87,7 +87,7 @@ fn newer(kind: &Kind, version: u16, feature_bits: u32, path: &Path) -> Error {
         "VERSION",
         format!(
             "{} was written by a newer nowthen: {} of version {version} with unknown feature bits \
-             {unknown_bits:#x}, this one reads version {}; nothing was changed, start the newer one",
+             {unknown_bits:#x}, this one reads version {}; nothing was changed, start the newer",
             path.display(),
             kind.name,
             kind.version
