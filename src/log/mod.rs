@@ -1,1 +1,46 @@
-//! The log and its snapshots: what was acknowledged survives.
+//! The log and its snapshots: what was acknowledged survives a crash, and nothing else is served.
+//!
+//! ```text
+//! DATA/LOCK                              held for the life of the process
+//! DATA/MANIFEST-<n>                      which snapshots count, their sizes and hashes
+//! DATA/log/wal-<n>.log                   the order of all changes          (append ──> durable)
+//! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
+//! DATA/aside/                            what no manifest lists: never deleted, never read
+//! ```
+//! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file,
+//! [`LocalLog::open`], [`Log::read`] after the LSN of the snapshot, [`DataDirectory::tidy`].
+//!
+//! Invariants
+//! - Records and entries are opaque bytes here; what they mean is `feature/change.rs`.
+//! - Nothing is changed on disk before all of it was found good; damage names file and offset.
+//! - Any bytes read give records or an error, never a panic and never a record we did not write.
+//!
+//! Not here: which record a command makes (`store/`), files and checksums as such (`disk/`).
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod directory_tests;
+
+mod directory;
+mod local;
+mod snapshot;
+
+mod manifest;
+
+mod contract;
+mod options;
+
+mod digest;
+
+pub use contract::{Log, LogStatus, Lsn, Records, SegmentInfo};
+pub use digest::StateDigest;
+pub use directory::DataDirectory;
+pub use local::{
+    LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
+};
+pub use manifest::{Generation, ListedFile};
+pub use options::{Durability, LogOptions};
+pub use snapshot::{
+    SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,
+};

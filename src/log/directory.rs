@@ -1,0 +1,272 @@
+//! The data directory: who may use it, which store it is, which snapshots count.
+//!
+//! ```text
+//! open ─> lock ─> manifest ─> listed files there? ─> (load snapshots, open the log) ─> tidy
+//!         └────────────── only reads ──────────────┘                                  └ only moves
+//! ```
+//! Invariants
+//! - One process per directory: the lock is held as long as the [`DataDirectory`] lives.
+//! - Refused or stopped, nothing in an existing directory was changed.
+//! - What no manifest lists is set aside, never deleted; only unfinished files (`*.tmp`) go.
+
+use super::{
+    contract::Lsn,
+    local::LogIdentity,
+    manifest::{
+        Generation, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number,
+        manifest_path,
+    },
+    snapshot::SnapshotFile,
+};
+use crate::{
+    disk::{FileSystem, Lock},
+    error::{Error, Result},
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const LOCK: &str = "LOCK";
+const LOG: &str = "log";
+const ASIDE: &str = "aside";
+/// How many snapshots are kept.
+const GENERATIONS_KEPT: usize = 2;
+
+/// A data directory, locked.
+pub struct DataDirectory {
+    fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+    manifest: Manifest,
+    _lock: Lock,
+}
+
+impl DataDirectory {
+    /// Opens the directory at `root`, or makes one there, with `fresh_store_id`, if there is none
+    /// or an empty one.
+    pub fn open(fs: Arc<dyn FileSystem>, root: &Path, fresh_store_id: u128) -> Result<Self> {
+        make_root(&*fs, root)?;
+        let names = names(&*fs, root)?;
+        if !names.contains(LOCK) {
+            look(&*fs, root)?; // before the lock file is made
+        }
+        let lock = lock(&*fs, root)?;
+        let manifest = match look(&*fs, root)? {
+            Some(manifest) => manifest,
+            None => make_store(&*fs, root, fresh_store_id)?,
+        };
+        Ok(Self { fs, root: root.to_path_buf(), manifest, _lock: lock })
+    }
+
+    /// Which store it is: random, given when it was made.
+    pub fn store_id(&self) -> u128 {
+        self.manifest.store_id
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the log is.
+    pub fn log_directory(&self) -> PathBuf {
+        self.root.join(LOG)
+    }
+
+    /// The snapshots that count, newest first.
+    pub fn generations(&self) -> &[Generation] {
+        &self.manifest.generations
+    }
+
+    /// What the log must hold for these snapshots.
+    pub fn log_identity(&self) -> LogIdentity {
+        let generations = self.generations();
+        LogIdentity {
+            store_id: self.store_id(),
+            kept_after: generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
+            reaches: generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
+        }
+    }
+
+    /// Opens a file of a snapshot, its hash verified. May be called from many threads at once.
+    pub fn open_snapshot(
+        &self,
+        generation: &Generation,
+        listed: &ListedFile,
+    ) -> Result<SnapshotFile> {
+        let file = SnapshotFile::open(&*self.fs, &self.root, listed)?;
+        let header = file.header();
+        let belongs = header.store_id == self.store_id()
+            && header.snapshot_id == generation.snapshot_id
+            && header.lsn == generation.lsn
+            && generation.files.len() == header.shards as usize + 1;
+        if belongs {
+            return Ok(file);
+        }
+        let expected = format!("a file of snapshot {}", generation.snapshot_id);
+        Err(Error::corrupt(self.root.join(&listed.name), 0, expected))
+    }
+
+    /// Lets a finished snapshot count, and the oldest of three no more. The log must be durable up
+    /// to the last LSN of it. What cannot be removed then is set aside at the next start.
+    pub fn commit(&mut self, generation: Generation) -> Result<()> {
+        let mut generations = vec![generation];
+        generations.append(&mut self.manifest.generations.clone());
+        let dropped = generations.split_off(generations.len().min(GENERATIONS_KEPT));
+        let number = self.manifest.number + 1;
+        let manifest = Manifest { number, store_id: self.store_id(), generations };
+        manifest.write(&*self.fs, &self.root)?;
+
+        let older = manifest_path(&self.root, self.manifest.number);
+        self.manifest = manifest;
+        let files = dropped.iter().flat_map(|generation| &generation.files);
+        let gone = files.map(|file| self.root.join(&file.name)).chain([older]);
+        gone.for_each(|path| drop(self.fs.remove(&path)));
+        let _ = self.fs.sync_dir(&self.root.join(SNAPSHOTS));
+        let _ = self.fs.sync_dir(&self.root);
+        Ok(())
+    }
+
+    /// Removes unfinished files and older manifests, and sets aside what no manifest lists; gives
+    /// the new paths. To be called when snapshots and log were found good.
+    pub fn tidy(&self) -> Result<Vec<PathBuf>> {
+        for name in names(&*self.fs, &self.root)? {
+            let older = manifest_number(&name).is_some_and(|n| n < self.manifest.number);
+            if older || is_unfinished_manifest(&name) {
+                let path = self.root.join(name);
+                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
+            }
+        }
+        let files = self.generations().iter().flat_map(|generation| &generation.files);
+        let listed: BTreeSet<PathBuf> = files.map(|file| self.root.join(&file.name)).collect();
+        let snapshots = self.root.join(SNAPSHOTS);
+        let mut set_aside = Vec::new();
+        for name in names(&*self.fs, &snapshots)? {
+            let path = snapshots.join(&name);
+            if name.ends_with(".tmp") {
+                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
+            } else if !listed.contains(&path) {
+                set_aside.push(self.set_aside(&path, &name)?);
+            }
+        }
+        Ok(set_aside)
+    }
+
+    fn set_aside(&self, path: &Path, name: &str) -> Result<PathBuf> {
+        let aside = self.root.join(ASIDE);
+        self.fs.create_dir_all(&aside).map_err(Error::io("making", &aside))?;
+        self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))?;
+        let taken = names(&*self.fs, &aside)?;
+        let free = (0..).map(|copy| format!("{name}.{copy}")).find(|name| !taken.contains(name));
+        let to = aside.join(free.unwrap_or_default());
+        self.fs.rename(path, &to).map_err(Error::io("setting aside", path))?;
+        // The new name before the old one, so that one of them is always there.
+        for directory in [aside.as_path(), path.parent().unwrap_or(&self.root)] {
+            self.fs.sync_dir(directory).map_err(Error::io("syncing the folder", directory))?;
+        }
+        Ok(to)
+    }
+}
+
+fn names(fs: &dyn FileSystem, directory: &Path) -> Result<BTreeSet<String>> {
+    let entries = fs.read_dir(directory).map_err(Error::io("listing", directory))?;
+    Ok(entries.into_iter().map(|entry| entry.name).collect())
+}
+
+/// Makes the directory itself if there is none.
+fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
+    match fs.metadata(root) {
+        Ok(metadata) if metadata.is_directory => Ok(()),
+        Ok(_) => Err(Error::refused(format!("{} is not a directory", root.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs.create_dir_all(root).map_err(Error::io("making the data directory", root))?;
+            match root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                Some(parent) => fs.sync_dir(parent).map_err(Error::io("syncing", parent)),
+                None => Ok(()),
+            }
+        }
+        Err(error) => Err(Error::io("looking at the data directory", root)(error)),
+    }
+}
+
+fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
+    let shown = root.display();
+    match fs.lock_exclusive(&root.join(LOCK)) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Error::refused_as(
+            "LOCKED",
+            format!("data directory {shown} is locked by another process"),
+        )),
+        Err(error) => match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Err(Error::refused(format!("data directory {shown} is read-only to us: {error}")))
+            }
+            _ => Err(Error::io("locking the data directory", root)(error)),
+        },
+    }
+}
+
+/// The manifest of an existing store, all it lists found to be there; `None` where there is nothing
+/// yet. Only reads.
+fn look(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>> {
+    let Some(manifest) = Manifest::read_newest(fs, root)? else {
+        return refuse_unless_new(fs, root).map(|()| None);
+    };
+    let files = manifest.generations.iter().flat_map(|generation| &generation.files);
+    for listed in files {
+        let path = root.join(&listed.name);
+        let found = match fs.metadata(&path) {
+            Ok(metadata) => metadata.bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::corrupt(
+                    path,
+                    0,
+                    "a file that the manifest lists; it is missing",
+                ));
+            }
+            Err(error) => return Err(Error::io("looking at the snapshot", path)(error)),
+        };
+        if found != listed.bytes {
+            let expected = format!("{} bytes, as the manifest says; it has {found}", listed.bytes);
+            return Err(Error::corrupt(path, found.min(listed.bytes), expected));
+        }
+    }
+    Ok(Some(manifest))
+}
+
+/// Without a manifest there may be nothing, or what making a store leaves when it is interrupted.
+fn refuse_unless_new(fs: &dyn FileSystem, root: &Path) -> Result<()> {
+    for name in names(fs, root)? {
+        let path = root.join(&name);
+        match name.as_str() {
+            LOCK => {}
+            LOG | SNAPSHOTS => {
+                if !names(fs, &path)?.is_empty() {
+                    let expected = "a manifest; it is missing, though there is data";
+                    return Err(Error::corrupt(manifest_path(root, 1), 0, expected));
+                }
+            }
+            other if is_unfinished_manifest(other) => {}
+            _ => {
+                return Err(Error::refused(format!(
+                    "{} is no data directory of nowthen: it holds {name} and no manifest",
+                    root.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_store(fs: &dyn FileSystem, root: &Path, store_id: u128) -> Result<Manifest> {
+    for name in [LOG, SNAPSHOTS] {
+        let path = root.join(name);
+        fs.create_dir_all(&path).map_err(Error::io("making", &path))?;
+    }
+    fs.sync_dir(root).map_err(Error::io("syncing the folder", root))?;
+    let manifest = Manifest { number: 1, store_id, generations: Vec::new() };
+    manifest.write(fs, root)?;
+    Ok(manifest)
+}

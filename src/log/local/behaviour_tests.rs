@@ -1,0 +1,142 @@
+//! Sync modes, failing syncs, full disks, back-pressure.
+
+use super::{
+    LocalLog, Surroundings,
+    fixture::{DIRECTORY, append, disk, identity, open, open_as, options, read_and_check, record},
+};
+use crate::{
+    disk::{Cut, SimulatedFs},
+    log::{Durability, Log, LogOptions, Lsn},
+};
+use parking_lot::Mutex;
+use std::{io, path::PathBuf, sync::Arc};
+
+type Heard = Arc<Mutex<Vec<Result<u64, String>>>>;
+
+/// A log whose callback is written down.
+fn open_listening(fs: &SimulatedFs, durability: Durability) -> (LocalLog, Heard) {
+    let heard = Heard::default();
+    let listener = Arc::clone(&heard);
+    let surroundings = Surroundings {
+        fs: Arc::new(fs.clone()),
+        seed: 1,
+        clock: Arc::new(|| 7),
+        on_durable: Box::new(move |durable| {
+            let text = durable.map(|lsn| lsn.0).map_err(|error| error.to_string());
+            listener.lock().push(text);
+        }),
+    };
+    let directory = PathBuf::from(DIRECTORY);
+    let (log, _) =
+        LocalLog::open(surroundings, directory, &options(durability), &identity()).unwrap();
+    (log, heard)
+}
+
+fn code(result: crate::error::Result<impl Sized>) -> &'static str {
+    result.err().map_or("OK", |error| error.code())
+}
+
+#[test]
+fn durable_is_called_from_the_writer_after_each_sync_and_never_goes_back() {
+    let (log, heard) = open_listening(&disk(), Durability::Always);
+    append(&log, 1, 3);
+    log.close().unwrap();
+    assert_eq!(*heard.lock(), [Ok(1), Ok(2), Ok(3)]);
+    assert!(log.status().sync_count >= 3);
+}
+
+#[test]
+fn a_failed_sync_or_write_poisons_and_nothing_is_taken_or_retried_after_it() {
+    // A write fails, then a sync.
+    for ahead in [0, 1] {
+        let fs = disk();
+        let (log, heard) = open_listening(&fs, Durability::Always);
+        append(&log, 1, 1);
+        fs.fail_call(fs.calls() + ahead, io::ErrorKind::Other, false);
+        log.append(&record(2), false).unwrap();
+        let error = log.flush().unwrap_err();
+        assert_eq!(error.code(), "IOERR");
+        assert!(error.to_string().starts_with("outcome unknown: "), "{error}");
+        assert_eq!(code(log.append(b"x", false)), "IOERR");
+        assert_eq!(code(log.close()), "IOERR");
+        assert!(log.status().poisoned.is_some());
+        assert_eq!(log.durable(), Lsn(1));
+        let heard = heard.lock();
+        assert_eq!((heard.len(), heard.first()), (2, Some(&Ok(1))));
+        assert!(heard[1].is_err());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_before_anything_is_taken_and_writing_resumes_by_itself() {
+    let fs = disk();
+    let (log, _) = open(&fs).unwrap();
+    append(&log, 1, 1);
+    fs.limit_bytes(Some(fs.used_bytes()));
+    let mut taken = 1;
+    let refused = loop {
+        match log.append(&record(taken + 1), false) {
+            Ok(lsn) => taken = lsn.0,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code(), "NOSPACE");
+    assert!(taken > 4, "two segments were allocated, {taken} records taken");
+    log.flush().unwrap();
+    assert_eq!((log.durable(), read_and_check(&log)), (Lsn(taken), taken));
+    assert!(log.status().out_of_space && log.status().poisoned.is_none());
+
+    fs.limit_bytes(None);
+    append(&log, taken + 1, taken + 9);
+    assert!(!log.status().out_of_space);
+    log.close().unwrap();
+    assert_eq!(read_and_check(&open(&fs).unwrap().0), taken + 9);
+}
+
+#[test]
+fn a_log_opens_on_a_full_disk_and_waits_for_space() {
+    let fs = disk();
+    let (log, _) = open(&fs).unwrap();
+    append(&log, 1, 9);
+    log.close().unwrap();
+    drop(log);
+    let fs = fs.crash(0, Cut::Process);
+    fs.limit_bytes(Some(0));
+    let (log, _) = open(&fs).unwrap();
+    assert_eq!(read_and_check(&log), 9);
+    assert_eq!(code(log.append(&record(10), false)), "NOSPACE");
+    fs.limit_bytes(None);
+    append(&log, 10, 12);
+}
+
+#[test]
+fn without_room_has_room_says_no_until_the_writer_has_caught_up() {
+    let fs = disk();
+    let small = LogOptions { queue_bytes_max: 100, ..options(Durability::Always) };
+    let (log, _) = open_as(&fs, 1, &small, &identity()).unwrap();
+    assert!(log.has_room());
+    let mut waited = false;
+    for lsn in 1..=200 {
+        log.append(&record(lsn), false).unwrap();
+        waited |= !log.has_room();
+    }
+    assert!(waited);
+    log.flush().unwrap();
+    assert!(log.has_room());
+}
+
+#[test]
+fn interval_is_durable_when_synced_and_never_is_durable_when_written() {
+    for (mode, synced) in [("never", 0), ("interval:5", 3)] {
+        let (log, heard) = open_listening(&disk(), Durability::parse(mode).unwrap());
+        for lsn in 1..=3 {
+            log.append(&record(lsn), false).unwrap();
+        }
+        while heard.lock().last() != Some(&Ok(3)) {
+            std::thread::yield_now();
+        }
+        assert_eq!((log.durable(), log.status().synced), (Lsn(3), Lsn(synced)), "{mode}");
+        log.flush().unwrap();
+        assert_eq!(log.status().synced, Lsn(3));
+    }
+}

@@ -1,0 +1,206 @@
+//! The log of one machine: opened, appended to, read, trimmed, closed.
+//!
+//! Invariants
+//! - [`LocalLog::open`] changes nothing on disk unless all of the log was judged good.
+//! - Dropped without [`Log::close`], the log ends as if the process had been killed after writing
+//!   what was queued.
+
+use super::{
+    catalog::Catalog,
+    queue::{Ending, Ground, Queue, WallClock},
+    reader::SegmentRecords,
+    recovery::{LogIdentity, Recovered, judge, repair},
+    writer::{OnDurable, Shared, Start, Writer, salt_of},
+};
+use crate::{
+    disk::FileSystem,
+    error::{Error, Result},
+    log::{
+        contract::{Log, LogStatus, Lsn, Records, SegmentInfo},
+        options::LogOptions,
+    },
+};
+use parking_lot::Mutex;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+/// What a log needs from whoever opens it.
+pub struct Surroundings {
+    /// Where files are.
+    pub fs: Arc<dyn FileSystem>,
+    /// Random, another for each process: the salts of segments come from it.
+    pub seed: u64,
+    /// What time it is.
+    pub clock: WallClock,
+    /// Who hears what is durable.
+    pub on_durable: OnDurable,
+}
+
+/// A log in a folder of this machine.
+pub struct LocalLog {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    queue_bytes_max: usize,
+    first_lsn: Lsn,
+}
+
+impl LocalLog {
+    /// Opens the log in `directory`, which exists and is locked, and repairs its end if the process
+    /// before did not close it. What was found can be read before anything is appended.
+    pub fn open(
+        surroundings: Surroundings,
+        directory: PathBuf,
+        options: &LogOptions,
+        identity: &LogIdentity,
+    ) -> Result<(Self, Recovered)> {
+        let Surroundings { fs, seed, clock, on_durable } = surroundings;
+        let mut judged = judge(&*fs, &directory, identity)?;
+        let salt = salt_of(seed, judged.next_number.wrapping_neg());
+        repair(&*fs, &directory, &mut judged, salt)?;
+
+        let recovered = judged.recovered;
+        let last = recovered.last_lsn;
+        let ground = Ground {
+            fs: Arc::clone(&fs),
+            directory: directory.clone(),
+            segment_bytes: options.segment_bytes,
+            clock: Arc::clone(&clock),
+        };
+        let shared = Arc::new(Shared {
+            fs,
+            directory,
+            queue: Queue::new(ground, last, judged.next_number),
+            catalog: Catalog::new(judged.entries),
+            durable: AtomicU64::new(last.0),
+            synced: AtomicU64::new(last.0),
+            sync_count: AtomicU64::new(0),
+            last_sync_us: AtomicI64::new(0),
+        });
+        let start = Start {
+            store_id: identity.store_id,
+            seed,
+            durability: options.durability,
+            clock,
+            last_lsn: last,
+            chain: judged.chain,
+        };
+        let writer = Writer::new(Arc::clone(&shared), start, on_durable);
+        let thread = thread::Builder::new().name("nowthen-log".into()).spawn(|| writer.run());
+        let thread = thread.map_err(Error::io("starting the writer of", &shared.directory))?;
+        let log = Self {
+            shared,
+            writer: Mutex::new(Some(thread)),
+            queue_bytes_max: options.queue_bytes_max,
+            first_lsn: recovered.first_lsn,
+        };
+        Ok((log, recovered))
+    }
+
+    fn end(&self, ending: Ending) {
+        self.shared.queue.end(ending);
+        if let Some(thread) = self.writer.lock().take() {
+            // If it panicked, it has poisoned the queue.
+            let _ = thread.join();
+        }
+    }
+
+    fn first(&self) -> Lsn {
+        self.shared.catalog.first_lsn().unwrap_or(self.first_lsn)
+    }
+}
+
+impl Drop for LocalLog {
+    fn drop(&mut self) {
+        self.end(Ending::Abandoned);
+    }
+}
+
+impl Log for LocalLog {
+    fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
+        self.shared.queue.append(record, holds_history)
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.queue.queued_bytes() <= self.queue_bytes_max
+    }
+
+    fn durable(&self) -> Lsn {
+        Lsn(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    fn last(&self) -> Lsn {
+        self.shared.queue.last_lsn()
+    }
+
+    fn read(&self, from: Lsn) -> Result<Records<'_>> {
+        let first = self.first();
+        if from < first {
+            return Err(Error::refused(format!(
+                "LSN {from} is gone: the log begins with LSN {first}"
+            )));
+        }
+        let durable = self.durable();
+        let segments = self.shared.catalog.from(from).into_iter();
+        let opened = segments.map(move |entry| {
+            let extent = (entry.info.bytes, entry.info.sealed);
+            SegmentRecords::open(&*self.shared.fs, &entry.path, extent, from)
+        });
+        let records = opened.flat_map(|opened| match opened {
+            Ok(records) => Box::new(records) as Records<'_>,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        });
+        let is_durable = move |record: &Result<(Lsn, Vec<u8>)>| match record {
+            Ok((lsn, _)) => *lsn <= durable,
+            Err(_) => true,
+        };
+        Ok(Box::new(records.take_while(is_durable)))
+    }
+
+    fn trim(&self, to: Lsn) -> Result<()> {
+        let directory = &self.shared.directory;
+        // Synced one by one: a power cut between two must not leave a gap.
+        while let Some(entry) = self.shared.catalog.removable(to) {
+            let removed = self.shared.fs.remove(&entry.path);
+            removed.map_err(Error::io("removing the segment", &entry.path))?;
+            self.shared.catalog.forget(entry.info.number);
+            let synced = self.shared.fs.sync_dir(directory);
+            synced.map_err(Error::io("syncing the folder", directory))?;
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared.catalog.infos()
+    }
+
+    fn status(&self) -> LogStatus {
+        let queue = self.shared.queue.status();
+        LogStatus {
+            first: self.first(),
+            durable: self.durable(),
+            synced: Lsn(self.shared.synced.load(Ordering::Acquire)),
+            last: queue.last_lsn,
+            queued_bytes: queue.queued_bytes,
+            bytes: self.shared.catalog.infos().iter().map(|info| info.bytes).sum(),
+            sync_count: self.shared.sync_count.load(Ordering::Relaxed),
+            last_sync_us: self.shared.last_sync_us.load(Ordering::Relaxed),
+            out_of_space: queue.out_of_space,
+            poisoned: queue.poisoned,
+        }
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.shared.queue.flush()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.end(Ending::Clean);
+        self.shared.queue.refuse_if_poisoned()
+    }
+}

@@ -1,0 +1,42 @@
+//! The log in files of this machine: one writer thread, group commit.
+//!
+//! ```text
+//! append ──> queue ──(writer thread)──> frame ──> segment ──> sync ──> on_durable
+//!            packs records into frames that surely fit
+//! open   ──> recovery (judge, repair) ──> reader
+//! ```
+//! Invariants
+//! - Only the writer thread writes to a segment; only `recovery` touches those of another process.
+//! - A segment has its name only after its header is synced; what has no name holds nothing that
+//!   was acknowledged.
+
+#[cfg(test)]
+mod behaviour_tests;
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod recovery_tests;
+
+#[cfg(test)]
+pub(super) mod fixture;
+
+mod local_log;
+
+mod recovery;
+mod writer;
+
+mod catalog;
+mod queue;
+
+mod packing;
+mod reader;
+
+mod segment;
+
+mod log_frame;
+
+pub use local_log::{LocalLog, Surroundings};
+pub use queue::WallClock;
+pub use reader::read_log_bytes;
+pub use recovery::{LogIdentity, Recovered};
+pub use writer::OnDurable;

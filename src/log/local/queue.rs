@@ -1,0 +1,310 @@
+//! What waits to be written, and who waits for what.
+//!
+//! ```text
+//! append ──> packing ──(work)──> writer thread ──(progress)──> flush
+//!               └─ no room? ─> allocate ─ disk full? ─> NOSPACE
+//! ```
+//! Invariants
+//! - A full disk is met before a record is taken; the writer never looks for space.
+//! - One short mutex; files are touched outside of it.
+//! - Once poisoned, nothing is taken and nobody waits for ever.
+
+use super::{
+    log_frame::{RECORD_BYTES_MAX, RECORD_LENGTH_BYTES, frame_bytes},
+    packing::{Batch, Packing},
+    segment::{SEGMENT_OVERHEAD_BYTES, Spare},
+};
+use crate::{
+    disk::{FileSystem, is_out_of_space},
+    error::{Error, Result},
+    log::contract::Lsn,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+/// After space was refused, an append tries again no earlier than this.
+const APPEND_RETRY_US: u64 = 100_000;
+/// After space was refused, the writer tries again no earlier than this.
+const WRITER_RETRY_US: u64 = 1_000_000;
+
+/// The time in µs since 1970, as the caller has it.
+pub type WallClock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Where segments are made.
+pub(super) struct Ground {
+    pub(super) fs: Arc<dyn FileSystem>,
+    pub(super) directory: PathBuf,
+    pub(super) segment_bytes: u64,
+    pub(super) clock: WallClock,
+}
+
+/// How a log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a footer.
+    Clean,
+    /// As if killed.
+    Abandoned,
+}
+
+/// What the writer has to do.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) batches: Vec<Batch>,
+    pub(super) flush: bool,
+    pub(super) timed_out: bool,
+    pub(super) ending: Option<Ending>,
+}
+
+struct State {
+    packing: Packing,
+    synced_lsn: Lsn,
+    flush_to: Lsn,
+    allocating: bool,
+    refused_at_us: Option<i64>,
+    ending: Option<Ending>,
+    poisoned: Option<String>,
+}
+
+/// The queue between those who append and the one who writes.
+pub(super) struct Queue {
+    ground: Ground,
+    state: Mutex<State>,
+    /// The writer waits for something to do.
+    work: Condvar,
+    /// Others wait for a sync, or for space.
+    progress: Condvar,
+}
+
+/// What a status shows of the queue.
+pub(super) struct QueueStatus {
+    pub(super) last_lsn: Lsn,
+    pub(super) queued_bytes: usize,
+    pub(super) out_of_space: bool,
+    pub(super) poisoned: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn new(ground: Ground, last_lsn: Lsn, next_segment: u64) -> Self {
+        let state = State {
+            packing: Packing::new(last_lsn, next_segment),
+            synced_lsn: last_lsn,
+            flush_to: Lsn(0),
+            allocating: false,
+            refused_at_us: None,
+            ending: None,
+            poisoned: None,
+        };
+        let (work, progress) = (Condvar::new(), Condvar::new());
+        Self { ground, state: Mutex::new(state), work, progress }
+    }
+
+    /// Takes a record, or says why not.
+    pub(super) fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(Error::refused(format!(
+                "a record of {} bytes is too long: at most {RECORD_BYTES_MAX}",
+                record.len()
+            )));
+        }
+        let mut state = self.state.lock();
+        loop {
+            state.refuse_if_stopped()?;
+            if let Some(lsn) = state.packing.place(record, holds_history) {
+                drop(state);
+                self.work.notify_one();
+                return Ok(lsn);
+            }
+            self.make_room(&mut state, record_frame_bytes(record), APPEND_RETRY_US)?;
+        }
+    }
+
+    /// Gets one more spare, in which a frame of `bytes` fits; who calls looks again afterwards.
+    fn make_room(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        bytes: usize,
+        retry_us: u64,
+    ) -> Result<()> {
+        if state.allocating {
+            self.progress.wait(state);
+            return Ok(());
+        }
+        let now_us = (self.ground.clock)();
+        if state.refused_at_us.is_some_and(|at_us| at_us.abs_diff(now_us) < retry_us) {
+            return Err(no_space());
+        }
+        state.allocating = true;
+        let grown = state.packing.take_unplanned_spare();
+        let number = state.packing.next_segment();
+        let wanted = (bytes + SEGMENT_OVERHEAD_BYTES) as u64;
+        let (spare, made) =
+            MutexGuard::unlocked(state, || self.ground.get_space(grown, number, wanted));
+        state.allocating = false;
+        if let Some(spare) = spare {
+            state.packing.add_spare(spare);
+        }
+        self.progress.notify_all();
+        state.refused_at_us = None;
+        match made {
+            Ok(()) => Ok(()),
+            Err(error) if is_out_of_space(&error) => {
+                state.refused_at_us = Some(now_us);
+                Err(no_space())
+            }
+            Err(error) => {
+                let why = Error::io("allocating a segment in", &self.ground.directory)(error);
+                state.poison(&why.to_string());
+                self.work.notify_one();
+                Err(why)
+            }
+        }
+    }
+
+    /// The writer has the next spare made before anybody needs it. A full disk is no error yet.
+    pub(super) fn prepare_spare(&self) {
+        let mut state = self.state.lock();
+        let stopped = state.ending.is_some() || state.poisoned.is_some();
+        if !stopped && !state.allocating && !state.packing.has_unplanned_spare() {
+            // Refused is seen by whoever needs the space; anything worse has poisoned the queue.
+            let _ = self.make_room(&mut state, 0, WRITER_RETRY_US);
+        }
+    }
+
+    /// Waits for something to do, at most for `patience`.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Work {
+        let mut state = self.state.lock();
+        let mut timed_out = false;
+        while !timed_out && !state.has_work() {
+            match patience {
+                None => self.work.wait(&mut state),
+                Some(time) => timed_out = self.work.wait_for(&mut state, time).timed_out(),
+            }
+        }
+        Work {
+            batches: state.packing.take_batches(),
+            flush: state.flush_to > state.synced_lsn,
+            timed_out,
+            ending: state.ending,
+        }
+    }
+
+    /// The space of a segment that batches were planned for.
+    pub(super) fn take_spare(&self, number: u64) -> Option<Spare> {
+        self.state.lock().packing.take_spare(number)
+    }
+
+    /// A batch was written and took only `used_bytes` of what was planned for it.
+    pub(super) fn written(&self, batch: &Batch, used_bytes: usize) {
+        self.state.lock().packing.written(batch, used_bytes);
+    }
+
+    /// All up to `lsn` is on the disk.
+    pub(super) fn synced(&self, lsn: Lsn) {
+        self.state.lock().synced_lsn = lsn;
+        self.progress.notify_all();
+    }
+
+    /// Takes nothing any more; nobody knows what became of what was queued.
+    pub(super) fn poison(&self, why: &str) {
+        self.state.lock().poison(why);
+        self.work.notify_all();
+        self.progress.notify_all();
+    }
+
+    /// Waits until all that is queued now is synced.
+    pub(super) fn flush(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        let wanted = state.packing.last_lsn();
+        while state.synced_lsn < wanted {
+            state.refuse_if_poisoned()?;
+            state.flush_to = state.flush_to.max(wanted);
+            self.work.notify_one();
+            self.progress.wait(&mut state);
+        }
+        state.refuse_if_poisoned()
+    }
+
+    /// Takes nothing any more and lets the writer end.
+    pub(super) fn end(&self, ending: Ending) {
+        self.state.lock().ending.get_or_insert(ending);
+        self.work.notify_all();
+    }
+
+    pub(super) fn refuse_if_poisoned(&self) -> Result<()> {
+        self.state.lock().refuse_if_poisoned()
+    }
+
+    pub(super) fn status(&self) -> QueueStatus {
+        let state = self.state.lock();
+        QueueStatus {
+            last_lsn: state.packing.last_lsn(),
+            queued_bytes: state.packing.queued_bytes(),
+            out_of_space: state.refused_at_us.is_some(),
+            poisoned: state.poisoned.clone(),
+        }
+    }
+
+    pub(super) fn last_lsn(&self) -> Lsn {
+        self.state.lock().packing.last_lsn()
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.state.lock().packing.queued_bytes()
+    }
+}
+
+fn record_frame_bytes(record: &[u8]) -> usize {
+    frame_bytes(RECORD_LENGTH_BYTES + record.len())
+}
+
+fn no_space() -> Error {
+    Error::refused_as("NOSPACE", "no space left for the log: nothing was written, reads go on")
+}
+
+impl Ground {
+    /// A spare of at least `wanted` bytes: `grown` made longer, or a new one. A spare that could
+    /// not grow comes back as it was.
+    fn get_space(
+        &self,
+        grown: Option<Spare>,
+        number: u64,
+        wanted: u64,
+    ) -> (Option<Spare>, io::Result<()>) {
+        let bytes = self.segment_bytes.max(wanted);
+        if let Some(mut spare) = grown {
+            let made = spare.grow(bytes);
+            return (Some(spare), made);
+        }
+        match Spare::allocate(&*self.fs, &self.directory, number, bytes) {
+            Ok(spare) => (Some(spare), Ok(())),
+            Err(error) => (None, Err(error)),
+        }
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        let flush = self.flush_to > self.synced_lsn;
+        flush || !self.packing.is_empty() || self.ending.is_some() || self.poisoned.is_some()
+    }
+
+    fn refuse_if_poisoned(&self) -> Result<()> {
+        match &self.poisoned {
+            Some(why) => Err(Error::refused_as("IOERR", format!("outcome unknown: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_if_stopped(&self) -> Result<()> {
+        self.refuse_if_poisoned()?;
+        match self.ending {
+            Some(_) => Err(Error::refused("the log is closed")),
+            None => Ok(()),
+        }
+    }
+
+    fn poison(&mut self, why: &str) {
+        self.poisoned.get_or_insert_with(|| why.to_string());
+    }
+}

@@ -1,0 +1,296 @@
+//! The manifest: which snapshots count. Small, whole, checksummed, numbered.
+//!
+//! ```text
+//! MANIFEST.tmp ─ written, synced ─ renamed ─> MANIFEST-<n> ─ folder synced ─> n-1 removed
+//! ```
+//! Behind the preamble (`disk/frame.rs`, magic "NTmf"), little-endian:
+//!
+//! ```text
+//! offset  size  field
+//!     16     8  number n, as in the name
+//!     24    16  store id
+//!     40     4  length of the body
+//!     44     4  crc32 of the body
+//!     48        the body: number of generations, 4 bytes, newest first; of each
+//!            8    snapshot id
+//!            8    LSN: the log goes on after it
+//!            8    last LSN that may be in it
+//!            8    number of entries
+//!           16    state digest
+//!            4    number of files; of each
+//!            4+n    path below the data directory, after its length
+//!            8      length of the file
+//!           32      blake3 of the file
+//! ```
+//! Invariants
+//! - A manifest has its name only after it is whole and synced, so a damaged one is never the trace
+//!   of a crash: the highest number counts, and if it is damaged we stop.
+//! - A listed path stays below `snapshots/`.
+
+use super::{contract::Lsn, digest::StateDigest};
+use crate::{
+    disk::{
+        FileSystem,
+        frame::{Fields, Kind, checksum, decode_header, encode_header},
+    },
+    error::{Error, Result},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// The folder of all snapshots, below the data directory.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+
+const KIND: Kind = Kind { magic: *b"NTmf", version: 1, feature_bits_known: 0, name: "a manifest" };
+const PREFIX: &str = "MANIFEST-";
+const UNFINISHED: &str = "MANIFEST.tmp";
+const HEADER_BYTES: usize = 48;
+
+/// One file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Its path below the data directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The blake3 hash of all of it.
+    pub hash: [u8; 32],
+}
+
+/// One snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Counts up.
+    pub snapshot_id: u64,
+    /// All records up to here are in it: the log goes on after this LSN.
+    pub lsn: Lsn,
+    /// Some records up to here may be in it: the log must have been durable up to this LSN.
+    pub last_lsn: Lsn,
+    /// The number of entries in its shards.
+    pub entries: u64,
+    /// The digest of the entries in its shards.
+    pub digest: StateDigest,
+    /// Its shards in order, then its meta file.
+    pub files: Vec<ListedFile>,
+}
+
+/// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) number: u64,
+    pub(super) store_id: u128,
+    /// Newest first.
+    pub(super) generations: Vec<Generation>,
+}
+
+/// The number that the name of a manifest ends with.
+pub(super) fn manifest_number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain)
+}
+
+/// Whether a file is what is left of a manifest that was never finished.
+pub(super) fn is_unfinished_manifest(name: &str) -> bool {
+    name == UNFINISHED
+}
+
+/// The path of a manifest.
+pub(super) fn manifest_path(root: &Path, number: u64) -> PathBuf {
+    root.join(format!("{PREFIX}{number}"))
+}
+
+impl Manifest {
+    /// The manifest that counts, if there is one.
+    pub(super) fn read_newest(fs: &dyn FileSystem, root: &Path) -> Result<Option<Self>> {
+        let names = fs.read_dir(root).map_err(Error::io("listing", root))?;
+        let Some(number) = names.iter().filter_map(|entry| manifest_number(&entry.name)).max()
+        else {
+            return Ok(None);
+        };
+        let path = manifest_path(root, number);
+        let bytes = fs.map(&path).map_err(Error::io("reading the manifest", &path))?;
+        let manifest = Self::decode(&bytes, &path)?;
+        if manifest.number != number {
+            return Err(Error::corrupt(path, 16, format!("number {number}, as its name says")));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Makes this the manifest that counts.
+    pub(super) fn write(&self, fs: &dyn FileSystem, root: &Path) -> Result<()> {
+        let unfinished = root.join(UNFINISHED);
+        match fs.remove(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("removing", unfinished)(error));
+            }
+            _ => {}
+        }
+        let file = fs.create_new(&unfinished).map_err(Error::io("creating", &unfinished))?;
+        let written = file.write_all_at(0, &self.encode());
+        written.map_err(Error::io("writing the manifest", &unfinished))?;
+        file.sync_data().map_err(Error::io("syncing the manifest", &unfinished))?;
+        let path = manifest_path(root, self.number);
+        fs.rename(&unfinished, &path).map_err(Error::io("naming the manifest", &path))?;
+        fs.sync_dir(root).map_err(Error::io("syncing the folder", root))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut body = (self.generations.len() as u32).to_le_bytes().to_vec();
+        for generation in &self.generations {
+            let Generation { snapshot_id, lsn, last_lsn, entries, digest, files } = generation;
+            for field in [*snapshot_id, lsn.0, last_lsn.0, *entries] {
+                body.extend_from_slice(&field.to_le_bytes());
+            }
+            body.extend_from_slice(&digest.0.to_le_bytes());
+            body.extend_from_slice(&(files.len() as u32).to_le_bytes());
+            for file in files {
+                body.extend_from_slice(&(file.name.len() as u32).to_le_bytes());
+                body.extend_from_slice(file.name.as_bytes());
+                body.extend_from_slice(&file.bytes.to_le_bytes());
+                body.extend_from_slice(&file.hash);
+            }
+        }
+        let mut fields = self.number.to_le_bytes().to_vec();
+        fields.extend_from_slice(&self.store_id.to_le_bytes());
+        fields.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        fields.extend_from_slice(&checksum(self.number, &body).to_le_bytes());
+        let mut bytes = encode_header(&KIND, 0, &fields);
+        bytes.append(&mut body);
+        bytes
+    }
+
+    /// The manifest that `bytes` of `path` hold. Total.
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        let damaged = |offset, expected| Error::corrupt(path, offset, expected);
+        let mut header = decode_header(&KIND, bytes, path)?;
+        let mut read = || Some((header.u64()?, header.u128()?, header.u32()?, header.u32()?));
+        let (number, store_id, body_bytes, stored) =
+            read().ok_or_else(|| damaged(0, "a whole manifest header"))?;
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        if body.len() as u64 != u64::from(body_bytes) || checksum(number, body) != stored {
+            return Err(damaged(HEADER_BYTES as u64, "a body with a valid checksum"));
+        }
+        let mut fields = Fields::new(body);
+        let generations = decode_generations(&mut fields);
+        let generations = generations.filter(|_| fields.rest().is_empty());
+        let generations =
+            generations.ok_or_else(|| damaged(HEADER_BYTES as u64, "a list of generations"))?;
+        Ok(Self { number, store_id, generations })
+    }
+}
+
+fn decode_generations(fields: &mut Fields<'_>) -> Option<Vec<Generation>> {
+    let mut generations = Vec::new();
+    for _ in 0..fields.u32()? {
+        let mut generation = Generation {
+            snapshot_id: fields.u64()?,
+            lsn: Lsn(fields.u64()?),
+            last_lsn: Lsn(fields.u64()?),
+            entries: fields.u64()?,
+            digest: StateDigest(fields.u128()?),
+            files: Vec::new(),
+        };
+        for _ in 0..fields.u32()? {
+            let name = std::str::from_utf8(fields.prefixed()?).ok()?;
+            let below = name.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?;
+            if below.contains(['/', '\0']) || below.starts_with('.') {
+                return None;
+            }
+            let (name, bytes, hash) = (name.to_string(), fields.u64()?, fields.array()?);
+            generation.files.push(ListedFile { name, bytes, hash });
+        }
+        generations.push(generation);
+    }
+    Some(generations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{SimulatedFs, frame::hex_dump};
+    use proptest::prelude::*;
+
+    fn manifest() -> Manifest {
+        let name = |name: &str| ListedFile { name: name.into(), bytes: 77, hash: [0xab; 32] };
+        let generation = Generation {
+            snapshot_id: 2,
+            lsn: Lsn(1000),
+            last_lsn: Lsn(1003),
+            entries: 5,
+            digest: StateDigest(0xd),
+            files: vec![name("snapshots/a"), name("snapshots/b")],
+        };
+        Manifest { number: 3, store_id: 0x5709e, generations: vec![generation] }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_as_written_and_stands_as_documented() {
+        let (fs, root) = (SimulatedFs::new(), Path::new("/"));
+        assert_eq!(Manifest::read_newest(&fs, root).unwrap(), None);
+        let older = Manifest { number: 2, ..manifest() };
+        older.write(&fs, root).unwrap();
+        manifest().write(&fs, root).unwrap();
+        assert_eq!(Manifest::read_newest(&fs, root).unwrap(), Some(manifest()));
+        assert_eq!(hex_dump(&manifest().encode()), GOLDEN);
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_manifest_is_found_and_no_older_one_takes_its_place() {
+        let bytes = manifest().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&flipped, Path::new("/m")).is_err(), "bit {bit}");
+        }
+        let (fs, root) = (SimulatedFs::new(), Path::new("/"));
+        Manifest { number: 2, ..manifest() }.write(&fs, root).unwrap();
+        manifest().write(&fs, root).unwrap();
+        fs.damage(&manifest_path(root, 3), |bytes| bytes[60] ^= 1).unwrap();
+        assert!(matches!(Manifest::read_newest(&fs, root), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn no_listed_path_leaves_the_folder_of_snapshots() {
+        for name in ["/etc/passwd", "snapshots/../x", "snapshots/..", "log/a", "snapshots/a/b"] {
+            let mut manifest = manifest();
+            manifest.generations[0].files[0].name = name.into();
+            assert!(Manifest::decode(&manifest.encode(), Path::new("/m")).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_number_makes_the_name_of_a_manifest() {
+        let names = ["MANIFEST-1", "MANIFEST-207", "MANIFEST-", "MANIFEST-01", "MANIFEST-+1", "x"];
+        assert_eq!(names.map(manifest_number), [Some(1), Some(207), None, None, None, None]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_behind_a_valid_header_are_read_without_a_panic(body: Vec<u8>) {
+            let mut fields = Fields::new(&body);
+            let _ = decode_generations(&mut fields);
+            let _ = Manifest::decode(&body, Path::new("/m"));
+        }
+    }
+
+    const GOLDEN: &str = "\
+0000  4e 54 6d 66 96 2e 92 a4 01 00 30 00 00 00 00 00
+0010  03 00 00 00 00 00 00 00 9e 70 05 00 00 00 00 00
+0020  00 00 00 00 00 00 00 00 a6 00 00 00 47 db 52 70
+0030  01 00 00 00 02 00 00 00 00 00 00 00 e8 03 00 00
+0040  00 00 00 00 eb 03 00 00 00 00 00 00 05 00 00 00
+0050  00 00 00 00 0d 00 00 00 00 00 00 00 00 00 00 00
+0060  00 00 00 00 02 00 00 00 0b 00 00 00 73 6e 61 70
+0070  73 68 6f 74 73 2f 61 4d 00 00 00 00 00 00 00 ab
+0080  ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab
+0090  ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab 0b
+00a0  00 00 00 73 6e 61 70 73 68 6f 74 73 2f 62 4d 00
+00b0  00 00 00 00 00 00 ab ab ab ab ab ab ab ab ab ab
+00c0  ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab ab
+00d0  ab ab ab ab ab ab
+00d6
+";
+}

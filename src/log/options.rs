@@ -1,0 +1,85 @@
+//! How a log is run: when it syncs, how long its segments are, how much may wait.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// When a record counts as durable, and when the disk is made to hold it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A record is durable once a sync that covers it has returned. Writers that wait share a sync.
+    #[default]
+    Always,
+    /// Written at once, synced every so many ms: a kill of the process loses nothing that was
+    /// written, a power cut loses what came after the last sync. Durable means synced.
+    Interval {
+        /// The time between two syncs, in ms.
+        ms: u64,
+    },
+    /// Written at once, never synced but when a segment is full or the log is closed: a kill of the
+    /// process loses nothing that was written, a power cut may lose minutes. "Durable" here
+    /// promises no more than "handed to the kernel".
+    Never,
+}
+
+impl Durability {
+    /// Reads `always`, `interval:<ms>` or `never`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let interval = text.strip_prefix("interval:").and_then(|ms| ms.parse().ok());
+        match (text, interval) {
+            ("always", _) => Ok(Self::Always),
+            ("never", _) => Ok(Self::Never),
+            (_, Some(ms)) if ms > 0 => Ok(Self::Interval { ms }),
+            _ => Err(Error::refused(format!(
+                "durability {} is not known: always, interval:<ms> or never",
+                crate::error::echo(text.as_bytes())
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Interval { ms } => write!(f, "interval:{ms}"),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
+/// The settings of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// When to sync.
+    pub durability: Durability,
+    /// The length that a segment is preallocated to; a record that needs more gets more.
+    pub segment_bytes: u64,
+    /// With more than this waiting to be written, [`super::Log::has_room`] says no.
+    pub queue_bytes_max: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Always,
+            segment_bytes: 64 * 1024 * 1024,
+            queue_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durability_reads_back_as_shown_and_anything_else_is_refused() {
+        for text in ["always", "interval:1000", "never"] {
+            assert_eq!(Durability::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "Always", "interval", "interval:", "interval:0", "interval:-1", "none"] {
+            let refused = Durability::parse(text).unwrap_err().to_string();
+            assert!(refused.ends_with("is not known: always, interval:<ms> or never"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Snapshots: the state at an LSN in a few files, which know nothing of rows.
+//!
+//! ```text
+//! add(shard, entry) ─> block ─ 64 KiB ─> lz4 ─> <id>-<shard>.snap.tmp
+//! finish ─> footer, synced ─> read back, verified ─> renamed ─> folder synced ─> Generation
+//! ```
+//! Not here: which snapshots count (`manifest.rs`), when one is taken (`store/`).
+
+#[cfg(test)]
+mod snapshot_tests;
+
+mod snapshot_writer;
+
+mod snapshot_file;
+
+mod block;
+
+pub use snapshot_file::{SnapshotFile, SnapshotHeader, SnapshotSummary, read_snapshot_bytes};
+pub use snapshot_writer::SnapshotWriter;
