@@ -1,0 +1,1 @@
+//! Whole joins over small files, real ones and damaged ones.
