@@ -9,7 +9,7 @@
 //! In a folder, names that begin with `.` or `_` are left out, as everywhere in this field: they
 //! are being written, or belong to another tool. A glob or a plain path takes them.
 
-use super::parquet_file::{ParquetFile, damaged, guarded, not_parquet};
+use super::parquet_file::{ParquetFile, caught, damaged, not_parquet};
 use crate::{
     error::{Error, Result},
     feature::FileStamp,
@@ -132,7 +132,7 @@ fn find(source: &str) -> Result<BTreeSet<PathBuf>> {
     for path in matches {
         let path = path.map_err(|error| {
             let path = error.path().to_owned();
-            Error::io("reading the folder", path)(error.into_error())
+            Error::io("reading the folder", path)(error.into())
         })?;
         if path.is_dir() {
             walk(&path, &mut visited, &mut found)?;
@@ -177,7 +177,7 @@ pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
     // The offset index says which page holds which rows. The column index would only help a
     // search within a row group, which nothing does yet.
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-    let metadata = guarded(&path, || ArrowReaderMetadata::load(&file, options))
+    let metadata = caught(|| ArrowReaderMetadata::load(&file, options))
         .map_err(|error| not_parquet(&file, &path, &error))?;
     let row_group_rows = checked_rows(&path, bytes, metadata.metadata())?;
     Ok(DataFile {

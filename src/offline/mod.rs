@@ -30,6 +30,7 @@ mod spine;
 mod keys;
 
 mod key_part;
+
 mod source;
 
 mod dataset;

@@ -26,6 +26,9 @@ use std::{
 /// A page header is some tens of bytes: reading a whole 8 KiB for each would double the reading.
 const HEADER_READ_BYTES: usize = 512;
 
+/// No file is shorter: PAR1, the length of the footer, PAR1.
+const EMPTY_BYTES: u64 = 12;
+
 /// An open Parquet file of known length.
 #[derive(Clone, Debug)]
 pub(super) struct ParquetFile {
@@ -39,11 +42,6 @@ impl ParquetFile {
     pub(super) fn open(path: &Path, bytes: u64, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         Ok(Self { file: Arc::new(file), bytes, bytes_read: Arc::clone(bytes_read) })
-    }
-
-    /// How many bytes were read through this file and others with the same counter.
-    pub(super) fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
     }
 }
 
@@ -89,20 +87,24 @@ impl Read for ReadFrom {
     }
 }
 
-/// Runs a decoder over bytes from outside. One that panics on them has met damage: a query must
-/// not take the server with it.
+/// Runs a decoder over bytes from outside; an error names the file.
 pub(super) fn guarded<T>(
     path: &Path,
     decode: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
-        Ok(decoded) => decoded.map_err(|error| unreadable(path, &error)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(damaged(path, text.unwrap_or("its pages make no sense")))
-        }
-    }
+    caught(decode).map_err(|error| unreadable(path, &error))
+}
+
+/// Runs a decoder over bytes from outside. One that panics on them has met damage: a query must
+/// not take the server with it.
+pub(super) fn caught<T>(
+    decode: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(ParquetError::General(text.unwrap_or("its pages make no sense").to_owned()))
+    })
 }
 
 /// The error for a file that cannot be decoded.
@@ -121,7 +123,7 @@ fn unreadable(path: &Path, error: &ParquetError) -> Error {
 }
 
 /// The error for a file whose footer cannot be read.
-pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &Error) -> Error {
+pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &ParquetError) -> Error {
     let word_at = |at: u64| {
         let mut word = [0; 4];
         file.file.read_exact_at(&mut word, at).is_ok().then_some(word)
@@ -134,8 +136,10 @@ pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &Error) -> Err
             "it is cut off: {} bytes, and no footer at the end. Was it still being written?",
             file.bytes
         ),
-        (_, Some(tail)) if tail == *b"PAR1" => return damaged(path, &format!("footer: {error}")),
-        _ => "it does not begin and end with PAR1".to_owned(),
+        (_, Some(tail)) if tail == *b"PAR1" && file.bytes >= EMPTY_BYTES => {
+            return damaged(path, &format!("its footer: {error}"));
+        }
+        _ => "it does not begin with PAR1 and end with a footer and PAR1".to_owned(),
     };
     Error::refused(format!("{}: not a Parquet file: {why}", path.display()))
 }

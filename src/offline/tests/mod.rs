@@ -1,1 +1,9 @@
-//! Whole joins over small files, real ones and damaged ones.
+//! Whole joins: over small files against the plainest join there is, over real files, and over
+//! damaged ones.
+
+mod flights;
+mod hostile;
+mod naive;
+mod sources;
+
+mod fixture;
