@@ -305,7 +305,8 @@ fn integer_numbers(
     match integers.nulls().filter(|nulls| nulls.null_count() > 0) {
         None => out.extend(integers.values().iter().map(|key| lookup.integer(*key))),
         Some(_) => {
-            out.extend(integers.iter().map(|key| key.map_or(UNKNOWN, |key| lookup.integer(key))))
+            let keys = integers.iter();
+            out.extend(keys.map(|key| key.map_or(UNKNOWN, |key| lookup.integer(key))));
         }
     }
     Ok(())

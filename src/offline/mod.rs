@@ -38,6 +38,7 @@ mod parquet_file;
 
 mod cells;
 mod convert;
+mod lists;
 mod parallel;
 
 pub use answers::FeatureCounts;

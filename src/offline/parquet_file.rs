@@ -95,8 +95,8 @@ pub(super) fn guarded<T>(
     caught(decode).map_err(|error| unreadable(path, &error))
 }
 
-/// Runs a decoder over bytes from outside. One that panics on them has met damage: a query must
-/// not take the server with it.
+/// Runs a decoder over bytes from outside. One that panics on them has met damage (a page that
+/// begins before its column, say): a query must not take the server with it.
 pub(super) fn caught<T>(
     decode: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, ParquetError> {

@@ -258,10 +258,10 @@ proptest! {
         let statuses = one.statuses.as_ref().unwrap();
         for (row, (key, at)) in case.spine.iter().enumerate() {
             prop_assert_eq!(cell(&one.batch, 0, row), Some(Value::Int64(row as i64)));
-            for column in 0..4 {
+            for (column, statuses) in statuses.iter().enumerate() {
                 let source = &case.sources[column / 2];
                 let expected = naive(source, column % 2, *key, *at, case.by_arrival);
-                let found = (cell(&one.batch, 3 + column, row), statuses[column][row]);
+                let found = (cell(&one.batch, 3 + column, row), statuses[row]);
                 prop_assert_eq!(found, expected, "row {} column {}", row, column);
             }
         }
