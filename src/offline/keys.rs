@@ -103,6 +103,9 @@ impl KeyTable {
 
     /// The number of one entity.
     pub(super) fn find_one(&self, key: &[KeyPart]) -> Option<u32> {
+        if key.len() != self.parts.len() {
+            return None;
+        }
         let mut numbers = key.iter().zip(&self.parts).map(|(key, part)| part.find(key));
         let first = numbers.next()??;
         let mut rest = numbers.zip(&self.pairs);
@@ -203,6 +206,7 @@ mod tests {
         assert_eq!(table.key(1), Some(vec![text("a,b"), text("c")]));
         assert_eq!(table.find_one(&[text("a,b"), text("c")]), Some(1));
         assert_eq!(table.find_one(&[text("a"), text("c")]), None);
+        assert_eq!(table.find_one(&[text("a,b")]), None);
     }
 
     #[test]

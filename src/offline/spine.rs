@@ -106,15 +106,14 @@ impl Spine {
             _ => concat_batches(schema, batches)
                 .map_err(|error| Error::refused(format!("{STREAM} does not fit: {error}")))?,
         };
-        if u32::try_from(batch.num_rows()).is_ok_and(|rows| rows < u32::MAX) {
-            Self::from_batch(batch, event_timestamp)
-        } else {
-            Err(Error::refused("the spine has more than 4,294,967,294 rows: split it"))
-        }
+        Self::from_batch(batch, event_timestamp)
     }
 
     /// The table as it is, with the named column as times, or its one timestamp column.
     pub fn from_batch(batch: RecordBatch, event_timestamp: Option<&str>) -> Result<Self> {
+        if batch.num_rows() >= u32::MAX as usize {
+            return Err(Error::refused("the spine has more than 4,294,967,294 rows: split it"));
+        }
         let index = time_column(batch.schema_ref(), event_timestamp)?;
         let name = batch.schema_ref().fields().get(index).map(|field| field.name().clone());
         let column = batch.columns().get(index);

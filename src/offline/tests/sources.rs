@@ -119,6 +119,27 @@ fn a_time_that_does_not_fit_names_file_and_column() {
 }
 
 #[test]
+fn the_year_9999_of_an_old_writer_stays_in_the_future() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("int96.parquet");
+    fs::write(&path, include_bytes!("int96.parquet")).unwrap();
+    let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
+    let keys = [vec![crate::feature::KeyPart::Bytes(b"a".to_vec())]];
+    let (view, user) = (number(), user());
+    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    for (at, expected) in [
+        ("2013-07-04T11:59:59.999999Z", None),
+        ("2013-07-04T12:00:00Z", Some(1)),
+        ("2026-01-01", Some(1)),
+        ("9999-12-31", Some(2)),
+    ] {
+        let spine = Spine::from_rows(&user, &keys, Timestamp::parse(at).unwrap()).unwrap();
+        let joined = as_of_join(&spine, &requests, &options(1)).unwrap();
+        assert_eq!(numbers(&joined), [expected], "{at}");
+    }
+}
+
+#[test]
 fn keys_in_every_form_of_text_meet() {
     let dictionary: DictionaryArray<Int32Type> = vec!["b", "a"].into_iter().collect();
     let forms: [ArrayRef; 4] = [
