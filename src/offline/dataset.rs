@@ -9,14 +9,17 @@
 //! In a folder, names that begin with `.` or `_` are left out, as everywhere in this field: they
 //! are being written, or belong to another tool. A glob or a plain path takes them.
 
-use super::parquet_file::{ParquetFile, caught, damaged, not_parquet};
+use super::{
+    page_index::with_offset_index,
+    parquet_file::{ParquetFile, caught, damaged, not_parquet},
+};
 use crate::{
     error::{Error, Result},
     feature::FileStamp,
 };
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
-    file::metadata::{PageIndexPolicy, ParquetMetaData},
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 use std::{
     collections::{BTreeSet, HashSet},
@@ -174,11 +177,12 @@ pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
     let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let bytes = attributes.len();
     let file = ParquetFile::open(&path, bytes, &Arc::default())?;
-    // The offset index says which page holds which rows. The column index would only help a
-    // search within a row group, which nothing does yet.
-    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
-    let metadata = caught(|| ArrowReaderMetadata::load(&file, options))
-        .map_err(|error| not_parquet(&file, &path, &error))?;
+    let metadata = caught(|| {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
+        let metadata = Arc::new(with_offset_index(&file, metadata)?);
+        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
+    })
+    .map_err(|error| not_parquet(&file, &path, &error))?;
     let row_group_rows = checked_rows(&path, bytes, metadata.metadata())?;
     Ok(DataFile {
         path,

@@ -34,6 +34,8 @@ mod key_part;
 mod source;
 
 mod dataset;
+mod ipc_stream;
+mod page_index;
 mod parquet_file;
 
 mod cells;

@@ -7,6 +7,7 @@
 use super::{
     convert::{Rounding, converts, is_time, times_us},
     dataset::open_file,
+    ipc_stream::read_ipc_stream,
     parquet_file::{available, damaged, guarded},
     source::key_value_type,
 };
@@ -17,7 +18,6 @@ use crate::{
 use arrow_array::{
     Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow_ipc::reader::StreamReader;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use parquet::{
@@ -64,12 +64,7 @@ impl Spine {
 
     /// Reads an Arrow IPC stream.
     pub fn from_ipc_stream(bytes: &[u8], event_timestamp: Option<&str>) -> Result<Self> {
-        let (schema, batches) = guarded(Path::new(STREAM), || {
-            let reader = StreamReader::try_new(bytes, None)?;
-            let schema = reader.schema();
-            let batches: Result<Vec<RecordBatch>, _> = reader.collect();
-            ParquetResult::Ok((schema, batches?))
-        })?;
+        let (schema, batches) = read_ipc_stream(bytes, STREAM)?;
         Self::from_batches(&schema, &batches, event_timestamp)
     }
 
