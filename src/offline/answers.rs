@@ -30,13 +30,24 @@ pub struct FeatureCounts {
     pub not_found: u64,
 }
 
-/// The cell that answers at a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+/// The cell that answers at each slot.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
     /// When it was true; `None` if there is no cell.
-    event: Option<Timestamp>,
+    events: Vec<Option<Timestamp>>,
+    /// What a read meets, if the cell is not null.
+    statuses: Vec<Status>,
     /// Its place among the values gathered and pushed; [`UNKNOWN`] if it may not be seen.
-    place: u32,
+    places: Vec<u32>,
+}
+
+/// The answers as the rows of the spine see them.
+#[derive(Debug)]
+pub(super) struct RowAnswers {
+    /// The place of the cell of each row; null if it may not be seen.
+    places: UInt32Array,
+    outside_max_age: u64,
+    not_found: u64,
 }
 
 /// A finished column of a training set.
@@ -50,63 +61,97 @@ pub(super) struct Column {
     pub(super) event_timestamps: Vec<Option<Timestamp>>,
 }
 
-/// The answers that Parquet alone gives, and the orders of the rows they stand in, ascending: an
-/// answer's place is that of its row in this list.
-pub(super) fn parquet_answers(
-    winners: &[Winner],
-    slots: &Slots,
-    ttl: Option<Ttl>,
-) -> (Vec<Answer>, Vec<u64>) {
-    let mut answers = vec![Answer { event: None, place: UNKNOWN }; slots.len()];
-    let mut visible: Vec<(u64, u32)> = Vec::new();
-    for (slot, ((answer, winner), at)) in
-        (0_u32..).zip(answers.iter_mut().zip(winners).zip(slots.times()))
-    {
-        let Some(winner) = winner.found() else { continue };
-        answer.event = Some(winner.stamp.event);
-        if status_at(answer.event, false, at, ttl) == Status::Present {
-            visible.push((winner.order, slot));
-        }
-    }
-    visible.sort_unstable();
-    let mut wanted: Vec<u64> = Vec::new();
-    for (order, slot) in visible {
-        if wanted.last() != Some(&order) {
-            wanted.push(order);
-        }
-        if let Some(answer) = answers.get_mut(slot as usize) {
-            answer.place = (wanted.len() - 1) as u32;
-        }
-    }
-    (answers, wanted)
-}
-
-/// The answers for a feature that has pushed cells, whose values stand after `gathered` others.
-pub(super) fn pushed_answers(
-    parquet: &[Answer],
-    winners: &[Winner],
-    pushed: &PushedWinners<'_>,
-    gathered: usize,
-    slots: &Slots,
-    ttl: Option<Ttl>,
-) -> Vec<Answer> {
-    let mut answers = parquet.to_vec();
-    for (slot, (answer, at)) in answers.iter_mut().zip(slots.times()).enumerate() {
-        let Some((place, candidate)) = pushed.at(slot) else { continue };
-        let winner = winners.get(slot).and_then(|winner| winner.found());
-        // A pushed cell arrived after the file that has the same stamp was read.
-        if winner.is_some_and(|winner| winner.stamp > candidate.stamp) {
-            continue;
-        }
-        *answer = Answer { event: None, place: UNKNOWN };
-        if *candidate.write != CellWrite::Tombstone {
-            answer.event = Some(candidate.stamp.event);
-            if status_at(answer.event, false, at, ttl) == Status::Present {
-                answer.place = (gathered + place as usize) as u32;
+impl Answers {
+    /// The answers that Parquet alone gives, and the orders of the rows they stand in, ascending:
+    /// the place of a cell is that of its row in this list.
+    pub(super) fn of_parquet(
+        winners: &[Winner],
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> (Self, Vec<u64>) {
+        let mut answers = Self {
+            events: vec![None; slots.len()],
+            statuses: vec![Status::NotFound; slots.len()],
+            places: vec![UNKNOWN; slots.len()],
+        };
+        let mut visible: Vec<(u64, u32)> = Vec::new();
+        for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
+            let Some(winner) = winner.found() else { continue };
+            if answers.set(slot, Some(winner.stamp.event), at, ttl) == Status::Present {
+                visible.push((winner.order, slot as u32));
             }
         }
+        visible.sort_unstable();
+        let mut wanted: Vec<u64> = Vec::new();
+        for (order, slot) in visible {
+            if wanted.last() != Some(&order) {
+                wanted.push(order);
+            }
+            if let Some(place) = answers.places.get_mut(slot as usize) {
+                *place = (wanted.len() - 1) as u32;
+            }
+        }
+        (answers, wanted)
     }
-    answers
+
+    /// The answers for a feature that has pushed cells, whose values stand after `gathered`
+    /// others.
+    pub(super) fn with_pushed(
+        &self,
+        winners: &[Winner],
+        pushed: &PushedWinners<'_>,
+        gathered: usize,
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> Self {
+        let mut answers = self.clone();
+        for (slot, at) in slots.times().enumerate() {
+            let Some((rank, candidate)) = pushed.at(slot) else { continue };
+            let winner = winners.get(slot).and_then(|winner| winner.found());
+            // A pushed cell arrived after the file that has the same stamp was read.
+            if winner.is_some_and(|winner| winner.stamp > candidate.stamp) {
+                continue;
+            }
+            let is_cell = *candidate.write != CellWrite::Tombstone;
+            let event = is_cell.then_some(candidate.stamp.event);
+            let is_visible = answers.set(slot, event, at, ttl) == Status::Present;
+            if let Some(place) = answers.places.get_mut(slot) {
+                *place = if is_visible { (gathered + rank as usize) as u32 } else { UNKNOWN };
+            }
+        }
+        answers
+    }
+
+    fn set(
+        &mut self,
+        slot: usize,
+        event: Option<Timestamp>,
+        at: Timestamp,
+        ttl: Option<Ttl>,
+    ) -> Status {
+        let status = status_at(event, false, at, ttl);
+        if let Some((own, own_status)) = self.events.get_mut(slot).zip(self.statuses.get_mut(slot))
+        {
+            (*own, *own_status) = (event, status);
+        }
+        status
+    }
+
+    /// The answers in the order of the spine's rows.
+    pub(super) fn of_rows(&self, slots: &Slots) -> RowAnswers {
+        let (mut outside_max_age, mut not_found) = (0, 0);
+        let places = slots.of_rows().map(|slot| {
+            match slot.and_then(|slot| self.statuses.get(slot)) {
+                Some(Status::Present | Status::NullValue) => {}
+                Some(Status::OutsideMaxAge) => outside_max_age += 1,
+                Some(Status::NotFound) | None => not_found += 1,
+            }
+            let place = slot.and_then(|slot| self.places.get(slot)).copied();
+            place.filter(|place| *place != UNKNOWN)
+        });
+        let places = places.collect();
+        RowAnswers { places, outside_max_age, not_found }
+    }
 }
 
 /// Brings the values of one feature to the rows of the spine.
@@ -115,41 +160,40 @@ pub(super) fn fill_column(
     feature: &Feature,
     gathered: Option<&ArrayRef>,
     pushed: Option<&PushedWinners<'_>>,
-    answers: &[Answer],
-    slots: &Slots,
-    with_status: bool,
+    rows: &RowAnswers,
 ) -> Result<Column> {
     let values = values_of(view, feature, gathered, pushed)?;
-    let of_row = |slot: Option<usize>| slot.and_then(|slot| answers.get(slot));
-    let places = slots
-        .of_rows()
-        .map(|slot| of_row(slot).map(|answer| answer.place).filter(|place| *place != UNKNOWN));
     let array = match &values {
-        Some(values) if !values.is_empty() => take(values, &places.collect::<UInt32Array>(), None)
+        Some(values) if !values.is_empty() => take(values, &rows.places, None)
             .map_err(|error| too_large(view, feature, &error.to_string()))?,
-        _ => new_null_array(&arrow_type(feature.value_type), places.len()),
+        _ => new_null_array(&arrow_type(feature.value_type), rows.places.len()),
     };
-    let mut counts = FeatureCounts { name: feature.name.clone(), ..FeatureCounts::default() };
-    let mut statuses = Vec::new();
-    let mut event_timestamps = Vec::new();
-    let nulls = array.nulls();
-    let at = slots.times_of_rows();
-    for (row, (slot, at)) in slots.of_rows().zip(at).enumerate() {
-        let event = of_row(slot).and_then(|answer| answer.event);
-        let is_null = nulls.is_some_and(|nulls| nulls.is_null(row));
-        let status = status_at(event, is_null, at, view.ttl);
-        match status {
-            Status::Present => counts.present += 1,
-            Status::NullValue => counts.null_value += 1,
-            Status::OutsideMaxAge => counts.outside_max_age += 1,
-            Status::NotFound => counts.not_found += 1,
+    let nulls = array.null_count() as u64;
+    let counts = FeatureCounts {
+        name: feature.name.clone(),
+        present: array.len() as u64 - nulls,
+        null_value: nulls - rows.outside_max_age - rows.not_found,
+        outside_max_age: rows.outside_max_age,
+        not_found: rows.not_found,
+    };
+    Ok(Column { array, counts, statuses: Vec::new(), event_timestamps: Vec::new() })
+}
+
+impl Column {
+    /// Adds what every row met.
+    pub(super) fn with_status(
+        mut self,
+        answers: &Answers,
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> Self {
+        for (row, (slot, at)) in slots.of_rows().zip(slots.times_of_rows()).enumerate() {
+            let event = slot.and_then(|slot| answers.events.get(slot).copied().flatten());
+            self.statuses.push(status_at(event, self.array.is_null(row), at, ttl));
+            self.event_timestamps.push(event);
         }
-        if with_status {
-            statuses.push(status);
-            event_timestamps.push(event);
-        }
+        self
     }
-    Ok(Column { array, counts, statuses, event_timestamps })
 }
 
 /// The gathered values, then the pushed ones.

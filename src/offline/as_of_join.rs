@@ -11,7 +11,7 @@
 //! - [`status_at`] decides what is seen, for every slot, at the very time of its spine rows.
 
 use super::{
-    answers::{Answer, Column, FeatureCounts, fill_column, parquet_answers, pushed_answers},
+    answers::{Answers, Column, FeatureCounts, RowAnswers, fill_column},
     dataset::Dataset,
     gather::gather,
     keys::KeyTable,
@@ -220,12 +220,14 @@ impl Join<'_> {
             (winners, scanned) =
                 find_winners(source, group, known_by, self.threads, &self.bytes_read)?;
         }
-        let (answers, wanted) = parquet_answers(&winners, &group.slots, view.ttl);
+        let (answers, wanted) = Answers::of_parquet(&winners, &group.slots, view.ttl);
         let gathered = match &source {
             Some(source) => gather(source, &wanted, self.threads, &self.bytes_read)?,
             None => Vec::new(),
         };
-        let parquet = ParquetSide { winners, answers, rows: wanted.len(), columns: gathered };
+        let rows = answers.of_rows(&group.slots);
+        let gathered_rows = wanted.len();
+        let parquet = ParquetSide { winners, answers, rows, gathered_rows, columns: gathered };
         let entities = entities_of(request.pushed, group);
         let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
             let Some(feature) = features.get(index) else { return Ok(()) };
@@ -256,28 +258,30 @@ impl Join<'_> {
         let known_by = self.options.known_by;
         let pushed =
             PushedWinners::find(view, feature.slot, request.pushed, entities, group, known_by)?;
-        let with_pushed = pushed.as_ref().map(|pushed| {
-            let ParquetSide { winners, answers, rows, .. } = parquet;
-            pushed_answers(answers, winners, pushed, *rows, &group.slots, view.ttl)
+        let gathered = parquet.columns.get(index);
+        let (slots, ttl) = (&group.slots, view.ttl);
+        let own = pushed.as_ref().map(|pushed| {
+            let ParquetSide { winners, answers, gathered_rows, .. } = parquet;
+            let answers = answers.with_pushed(winners, pushed, *gathered_rows, slots, ttl);
+            let rows = answers.of_rows(slots);
+            (answers, rows)
         });
-        fill_column(
-            view,
-            feature,
-            parquet.columns.get(index),
-            pushed.as_ref(),
-            with_pushed.as_deref().unwrap_or(&parquet.answers),
-            &group.slots,
-            self.options.with_status,
-        )
+        let (answers, rows) = match &own {
+            Some((answers, rows)) => (answers, rows),
+            None => (&parquet.answers, &parquet.rows),
+        };
+        let column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
+        let with_status = self.options.with_status;
+        Ok(if with_status { column.with_status(answers, slots, ttl) } else { column })
     }
 }
 
 /// What the files of one view answer.
 struct ParquetSide {
     winners: Vec<Winner>,
-    answers: Vec<Answer>,
-    /// How many rows were gathered.
-    rows: usize,
+    answers: Answers,
+    rows: RowAnswers,
+    gathered_rows: usize,
     /// One per feature.
     columns: Vec<ArrayRef>,
 }

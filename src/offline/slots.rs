@@ -79,6 +79,28 @@ impl Slots {
         (slot < end).then_some(slot)
     }
 
+    /// The first slot of `entity` at or after `time`, with the times that it is first for: after
+    /// the one, and not after the other. Behind the last slot lies [`UNKNOWN`]. `last` is where
+    /// the entity's last row fell: the next slot is looked at before all others.
+    #[inline]
+    #[allow(clippy::indexing_slicing, reason = "entities and slots are those of `build`")]
+    pub(super) fn interval(&self, entity: u32, time: i64, last: u32) -> (u32, i64, i64) {
+        let (start, end) =
+            (self.first[entity as usize] as usize, self.first[entity as usize + 1] as usize);
+        let next = (last as usize).wrapping_add(1);
+        let is_next = last != UNKNOWN
+            && next < end
+            && self.times[next] >= time
+            && self.times[last as usize] < time;
+        let slot = if is_next {
+            next
+        } else {
+            start + self.times[start..end].partition_point(|slot| *slot < time)
+        };
+        let after = if slot == start { i64::MIN } else { self.times[slot - 1] };
+        if slot < end { (slot as u32, after, self.times[slot]) } else { (UNKNOWN, after, i64::MAX) }
+    }
+
     /// The slots of every entity.
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let ends = self.first.iter().skip(1);
@@ -124,6 +146,12 @@ mod tests {
             [Some(0), Some(0), Some(1), Some(1), None]
         );
         assert_eq!(slots.last_time(), Some(Timestamp(20)));
+        for last in [UNKNOWN, 0, 1] {
+            let interval = |time| slots.interval(0, time, last);
+            assert_eq!(interval(9), (0, i64::MIN, 10));
+            assert_eq!([interval(11), interval(20)], [(1, 10, 20); 2]);
+            assert_eq!(interval(21), (UNKNOWN, 20, i64::MAX));
+        }
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(super) fn find_winners(
         source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
     let state = || Scan {
         winners: vec![Winner::NONE; group.slots.len()],
+        cursors: vec![Cursor::AWAY; group.table.len()],
         entities: Vec::new(),
         caches: Vec::new(),
         rows: 0,
@@ -108,7 +109,7 @@ pub(super) fn find_winners(
     for scan in scans {
         scanned.rows += scan.rows;
         scanned.rows_skipped += scan.rows_skipped;
-        winners = greatest(winners, scan.winners);
+        winners = greatest(winners, scan.finish());
     }
     carry_forward(&mut winners, &group.slots);
     Ok((winners, scanned))
@@ -161,7 +162,10 @@ impl Refusal {
 
 /// What one thread has found so far.
 struct Scan {
+    /// Per slot, but for what the cursors still hold.
     winners: Vec<Winner>,
+    /// Per entity.
+    cursors: Vec<Cursor>,
     entities: Vec<u32>,
     caches: Vec<DictionaryCache>,
     rows: u64,
@@ -207,7 +211,7 @@ impl Scan {
     }
 
     /// The hot loop: one step per row of the history.
-    #[allow(clippy::indexing_slicing, reason = "a slot of `Slots` is within one winner per slot")]
+    #[allow(clippy::indexing_slicing, reason = "one cursor per entity, one winner per slot")]
     #[inline]
     fn keep(
         &mut self,
@@ -226,11 +230,47 @@ impl Scan {
                 Some(created) if by_arrival => created.us().max(*event),
                 _ => *event,
             };
-            let Some(slot) = group.slots.at_or_after(*entity, known) else { continue };
-            let candidate = Winner { stamp, order: first_order + row as u64 };
-            if candidate > self.winners[slot] {
-                self.winners[slot] = candidate;
+            let cursor = &mut self.cursors[*entity as usize];
+            if !(cursor.after < known && known <= cursor.until) {
+                cursor.leave(&mut self.winners);
+                let place = group.slots.interval(*entity, known, cursor.slot);
+                (cursor.slot, cursor.after, cursor.until) = place;
+                cursor.best = self.winners.get(cursor.slot as usize).map_or(Winner::NONE, |w| *w);
             }
+            let candidate = Winner { stamp, order: first_order + row as u64 };
+            if candidate > cursor.best {
+                cursor.best = candidate;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Winner> {
+        for cursor in &mut self.cursors {
+            cursor.leave(&mut self.winners);
+        }
+        self.winners
+    }
+}
+
+/// The slot that the last row of an entity fell into: the next row, in a file that is ordered by
+/// time, most often falls there as well, and is then settled within this one line of the cache.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// Rows known after this and not after `until` belong to `slot`.
+    after: i64,
+    until: i64,
+    best: Winner,
+    /// [`UNKNOWN`] for what lies after all slots.
+    slot: u32,
+}
+
+impl Cursor {
+    /// Nowhere yet: no time lies in its interval.
+    const AWAY: Self = Self { after: i64::MAX, until: i64::MIN, best: Winner::NONE, slot: UNKNOWN };
+
+    fn leave(&mut self, winners: &mut [Winner]) {
+        if let Some(winner) = winners.get_mut(self.slot as usize) {
+            *winner = self.best;
         }
     }
 }
