@@ -1,1 +1,57 @@
-//! The offline store: the only door to arrow and parquet.
+//! The offline store: every cell ever, in Parquet, and what was true at any time.
+//!
+//! Invariants
+//! - The only door to arrow and parquet.
+//! - Reading someone's Parquet never panics and never gives part of an answer: the error names the
+//!   file.
+//! - Nothing here knows a clock, and no answer depends on the number of threads.
+//!
+//! Not here: the rule of visibility (`feature/visible.rs`), who runs what when (`materialize/`).
+
+#[cfg(test)]
+mod tests;
+
+mod output;
+
+mod as_of_join;
+mod latest;
+mod names;
+
+mod answers;
+mod gather;
+mod pushed;
+mod winners;
+
+mod prune;
+mod scan;
+mod slots;
+mod spine;
+
+mod keys;
+
+mod key_part;
+
+mod source;
+
+mod dataset;
+mod ipc_stream;
+mod page_index;
+mod parquet_file;
+
+mod cells;
+mod convert;
+mod lists;
+mod parallel;
+
+pub use answers::FeatureCounts;
+pub use as_of_join::{JoinOptions, JoinReport, Joined, ViewRequest, as_of_join};
+pub use cells::cell;
+pub use convert::arrow_type;
+pub use dataset::{DataFile, Dataset};
+pub use latest::{Latest, LatestRow, Window, latest};
+pub use names::output_names;
+pub use output::{to_ipc_stream, write_batch};
+pub use pushed::PushedCells;
+pub use source::check_source;
+pub use spine::Spine;
+pub use winners::KnownBy;

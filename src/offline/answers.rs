@@ -1,0 +1,225 @@
+//! From winners to columns: what each slot shows, and each row of the spine with it.
+//!
+//! Invariants
+//! - What may be seen is asked of [`status_at`] and of nothing else, with the slot's own time.
+//! - A tombstone that wins counts as no cell, and a null that wins stays null.
+
+use super::{
+    cells::column_of, convert::arrow_type, keys::UNKNOWN, pushed::PushedWinners, slots::Slots,
+    winners::Winner,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{CellWrite, Feature, Status, Timestamp, Ttl, View, status_at},
+};
+use arrow_array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow_select::{concat::concat, take::take};
+
+/// How many cells of a column met what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureCounts {
+    /// The column.
+    pub name: String,
+    /// Cells with a value.
+    pub present: u64,
+    /// Cells where null won.
+    pub null_value: u64,
+    /// Cells that the TTL hides.
+    pub outside_max_age: u64,
+    /// Cells that are not there.
+    pub not_found: u64,
+}
+
+/// The cell that answers at each slot.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    /// When it was true; `None` if there is no cell.
+    events: Vec<Option<Timestamp>>,
+    /// What a read meets, if the cell is not null.
+    statuses: Vec<Status>,
+    /// Its place among the values gathered and pushed; [`UNKNOWN`] if it may not be seen.
+    places: Vec<u32>,
+}
+
+/// The answers as the rows of the spine see them.
+#[derive(Debug)]
+pub(super) struct RowAnswers {
+    /// The place of the cell of each row; null if it may not be seen.
+    places: UInt32Array,
+    outside_max_age: u64,
+    not_found: u64,
+}
+
+/// A finished column of a training set.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) array: ArrayRef,
+    pub(super) counts: FeatureCounts,
+    /// Per row, if asked for.
+    pub(super) statuses: Vec<Status>,
+    /// Per row, if asked for.
+    pub(super) event_timestamps: Vec<Option<Timestamp>>,
+}
+
+impl Answers {
+    /// The answers that Parquet alone gives, and the orders of the rows they stand in, ascending:
+    /// the place of a cell is that of its row in this list.
+    pub(super) fn of_parquet(
+        winners: &[Winner],
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> (Self, Vec<u64>) {
+        let mut answers = Self {
+            events: vec![None; slots.len()],
+            statuses: vec![Status::NotFound; slots.len()],
+            places: vec![UNKNOWN; slots.len()],
+        };
+        let mut visible: Vec<(u64, u32)> = Vec::new();
+        for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
+            let Some(winner) = winner.found() else { continue };
+            if answers.set(slot, Some(winner.stamp.event), at, ttl) == Status::Present {
+                visible.push((winner.order, slot as u32));
+            }
+        }
+        visible.sort_unstable();
+        let mut wanted: Vec<u64> = Vec::new();
+        for (order, slot) in visible {
+            if wanted.last() != Some(&order) {
+                wanted.push(order);
+            }
+            if let Some(place) = answers.places.get_mut(slot as usize) {
+                *place = (wanted.len() - 1) as u32;
+            }
+        }
+        (answers, wanted)
+    }
+
+    /// The answers for a feature that has pushed cells, whose values stand after `gathered`
+    /// others.
+    pub(super) fn with_pushed(
+        &self,
+        winners: &[Winner],
+        pushed: &PushedWinners<'_>,
+        gathered: usize,
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> Self {
+        let mut answers = self.clone();
+        for (slot, at) in slots.times().enumerate() {
+            let Some((rank, candidate)) = pushed.at(slot) else { continue };
+            let winner = winners.get(slot).and_then(|winner| winner.found());
+            // A pushed cell arrived after the file that has the same stamp was read.
+            if winner.is_some_and(|winner| winner.stamp > candidate.stamp) {
+                continue;
+            }
+            let is_cell = *candidate.write != CellWrite::Tombstone;
+            let event = is_cell.then_some(candidate.stamp.event);
+            let is_visible = answers.set(slot, event, at, ttl) == Status::Present;
+            if let Some(place) = answers.places.get_mut(slot) {
+                *place = if is_visible { (gathered + rank as usize) as u32 } else { UNKNOWN };
+            }
+        }
+        answers
+    }
+
+    fn set(
+        &mut self,
+        slot: usize,
+        event: Option<Timestamp>,
+        at: Timestamp,
+        ttl: Option<Ttl>,
+    ) -> Status {
+        let status = status_at(event, false, at, ttl);
+        if let Some((own, own_status)) = self.events.get_mut(slot).zip(self.statuses.get_mut(slot))
+        {
+            (*own, *own_status) = (event, status);
+        }
+        status
+    }
+
+    /// The answers in the order of the spine's rows.
+    pub(super) fn of_rows(&self, slots: &Slots) -> RowAnswers {
+        let (mut outside_max_age, mut not_found) = (0, 0);
+        let places = slots.of_rows().map(|slot| {
+            match slot.and_then(|slot| self.statuses.get(slot)) {
+                Some(Status::Present | Status::NullValue) => {}
+                Some(Status::OutsideMaxAge) => outside_max_age += 1,
+                Some(Status::NotFound) | None => not_found += 1,
+            }
+            let place = slot.and_then(|slot| self.places.get(slot)).copied();
+            place.filter(|place| *place != UNKNOWN)
+        });
+        let places = places.collect();
+        RowAnswers { places, outside_max_age, not_found }
+    }
+}
+
+/// Brings the values of one feature to the rows of the spine.
+pub(super) fn fill_column(
+    view: &View,
+    feature: &Feature,
+    gathered: Option<&ArrayRef>,
+    pushed: Option<&PushedWinners<'_>>,
+    rows: &RowAnswers,
+) -> Result<Column> {
+    let values = values_of(view, feature, gathered, pushed)?;
+    let array = match &values {
+        Some(values) if !values.is_empty() => take(values, &rows.places, None)
+            .map_err(|error| too_large(view, feature, &error.to_string()))?,
+        _ => new_null_array(&arrow_type(feature.value_type), rows.places.len()),
+    };
+    let nulls = array.null_count() as u64;
+    let counts = FeatureCounts {
+        name: feature.name.clone(),
+        present: array.len() as u64 - nulls,
+        null_value: nulls - rows.outside_max_age - rows.not_found,
+        outside_max_age: rows.outside_max_age,
+        not_found: rows.not_found,
+    };
+    Ok(Column { array, counts, statuses: Vec::new(), event_timestamps: Vec::new() })
+}
+
+impl Column {
+    /// Adds what every row met.
+    pub(super) fn with_status(
+        mut self,
+        answers: &Answers,
+        slots: &Slots,
+        ttl: Option<Ttl>,
+    ) -> Self {
+        for (row, (slot, at)) in slots.of_rows().zip(slots.times_of_rows()).enumerate() {
+            let event = slot.and_then(|slot| answers.events.get(slot).copied().flatten());
+            self.statuses.push(status_at(event, self.array.is_null(row), at, ttl));
+            self.event_timestamps.push(event);
+        }
+        self
+    }
+}
+
+/// The gathered values, then the pushed ones.
+fn values_of(
+    view: &View,
+    feature: &Feature,
+    gathered: Option<&ArrayRef>,
+    pushed: Option<&PushedWinners<'_>>,
+) -> Result<Option<ArrayRef>> {
+    let Some(pushed) = pushed else { return Ok(gathered.cloned()) };
+    let pushed = column_of(&pushed.values(), feature.value_type).ok_or_else(|| {
+        Error::refused(format!(
+            "view {}: a pushed cell of feature {} is not {}",
+            view.name, feature.name, feature.value_type
+        ))
+    })?;
+    let Some(gathered) = gathered else { return Ok(Some(pushed)) };
+    concat(&[gathered.as_ref(), pushed.as_ref()])
+        .map(Some)
+        .map_err(|error| too_large(view, feature, &error.to_string()))
+}
+
+fn too_large(view: &View, feature: &Feature, why: &str) -> Error {
+    Error::refused(format!(
+        "the values of feature {} of view {} do not fit one column ({why}): ask for fewer rows at \
+         a time",
+        feature.name, view.name
+    ))
+}

@@ -1,0 +1,287 @@
+//! The point-in-time join: for every row of the spine, what was true of its entities at its time.
+//!
+//! ```text
+//! spine ──> entities (keys) ──> slots ┐
+//! source ──> keys and times (scan) ───┴──> winners ──> wanted rows (gather) ─┐
+//! log ──────────────────────────────────> pushed ────────────────────────────┴──> columns
+//! ```
+//! Invariants
+//! - Rows in = rows out, in the order given, and the spine's own columns as they were.
+//! - The same answer whatever the number of threads.
+//! - [`status_at`] decides what is seen, for every slot, at the very time of its spine rows.
+
+use super::{
+    answers::{Answers, Column, FeatureCounts, RowAnswers, fill_column},
+    dataset::Dataset,
+    gather::gather,
+    keys::KeyTable,
+    names::refuse_clashes,
+    parallel::{for_each, thread_count},
+    pushed::{PushedCells, PushedWinners, entities_of},
+    slots::Slots,
+    source::ViewSource,
+    spine::Spine,
+    winners::{Group, KnownBy, Scanned, Winner, find_winners},
+};
+use crate::{
+    error::{Error, Result},
+    feature::{Entity, Feature, KeyType, Status, Timestamp, View},
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
+use std::{
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Features of one view that a training set asks for.
+#[derive(Clone, Debug)]
+pub struct ViewRequest<'a> {
+    /// The view.
+    pub view: &'a View,
+    /// Its entity.
+    pub entity: &'a Entity,
+    /// Its source, opened; `None` for a view that is only pushed to.
+    pub dataset: Option<&'a Dataset>,
+    /// Cells that stand in the log and in no file.
+    pub pushed: &'a [PushedCells],
+    /// Which features, by their index in the view.
+    pub features: Vec<usize>,
+    /// (join key, spine column) where the names differ.
+    pub map: &'a [(String, String)],
+    /// The name of the column of each feature.
+    pub output_names: Vec<String>,
+}
+
+/// How a join is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JoinOptions {
+    /// How many threads; as many as the machine has cores for `None`.
+    pub threads: Option<NonZero<usize>>,
+    /// What a row may know.
+    pub known_by: KnownBy,
+    /// Whether to tell the status and the event timestamp of every cell.
+    pub with_status: bool,
+}
+
+/// A training set.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The columns of the spine, then one per feature.
+    pub batch: RecordBatch,
+    /// Per feature and row what the read met, if asked for.
+    pub statuses: Option<Vec<Vec<Status>>>,
+    /// Per feature and row the event timestamp of the cell that won, if asked for.
+    pub event_timestamps: Option<Vec<Vec<Option<Timestamp>>>>,
+    /// What was read and found.
+    pub report: JoinReport,
+}
+
+/// What a join read and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JoinReport {
+    /// Rows of the spine, and of the result.
+    pub rows: u64,
+    /// Files of all sources.
+    pub files: u64,
+    /// Row groups whose keys and times were read.
+    pub row_groups: u64,
+    /// Rows in them.
+    pub rows_scanned: u64,
+    /// Rows among them that can never be seen: without event timestamp, or a part of the key.
+    pub rows_skipped: u64,
+    /// Bytes read from files.
+    pub bytes: u64,
+    /// One per feature, in the order of the columns.
+    pub features: Vec<FeatureCounts>,
+}
+
+/// Joins the features of several views to the rows of a spine.
+pub fn as_of_join(
+    spine: &Spine,
+    requests: &[ViewRequest<'_>],
+    options: &JoinOptions,
+) -> Result<Joined> {
+    let names = requests.iter().flat_map(|request| &request.output_names);
+    refuse_clashes(spine.batch().schema_ref(), names.map(String::as_str))?;
+    let mut groups = Groups { spine, groups: Vec::new() };
+    let join = Join { options, threads: thread_count(options.threads), bytes_read: Arc::default() };
+    let mut report = JoinReport { rows: spine.rows() as u64, ..JoinReport::default() };
+    let mut columns = Vec::new();
+    for request in requests {
+        let group = groups.of(request)?;
+        let (joined, scanned) = join.view(request, group)?;
+        report.files += request.dataset.map_or(0, |dataset| dataset.files().len()) as u64;
+        report.row_groups += scanned.row_groups;
+        report.rows_scanned += scanned.rows;
+        report.rows_skipped += scanned.rows_skipped;
+        columns.extend(joined);
+    }
+    report.bytes = join.bytes_read.load(Ordering::Relaxed);
+    assemble(spine, columns, options, report)
+}
+
+fn assemble(
+    spine: &Spine,
+    columns: Vec<Column>,
+    options: &JoinOptions,
+    mut report: JoinReport,
+) -> Result<Joined> {
+    let schema = spine.batch().schema_ref();
+    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+    let mut arrays: Vec<ArrayRef> = spine.batch().columns().to_vec();
+    let mut statuses = Vec::new();
+    let mut event_timestamps = Vec::new();
+    for column in columns {
+        let data_type = column.array.data_type().clone();
+        fields.push(Arc::new(Field::new(&column.counts.name, data_type, true)));
+        arrays.push(column.array);
+        report.features.push(column.counts);
+        statuses.push(column.statuses);
+        event_timestamps.push(column.event_timestamps);
+    }
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    let batch = RecordBatch::try_new(Arc::new(schema), arrays)
+        .map_err(|error| Error::refused(format!("the training set does not fit: {error}")))?;
+    Ok(Joined {
+        batch,
+        statuses: options.with_status.then_some(statuses),
+        event_timestamps: options.with_status.then_some(event_timestamps),
+        report,
+    })
+}
+
+/// The spine sorted by each set of key columns that a view asks for, once per set.
+struct Groups<'a> {
+    spine: &'a Spine,
+    groups: Vec<(Vec<(usize, KeyType)>, Group)>,
+}
+
+impl Groups<'_> {
+    fn of(&mut self, request: &ViewRequest<'_>) -> Result<&Group> {
+        let entity = request.entity;
+        let columns = self.spine.key_columns(entity, request.map)?;
+        let types = entity.join_keys.iter().map(|join_key| join_key.key_type);
+        let wanted: Vec<(usize, KeyType)> = columns.into_iter().zip(types).collect();
+        let known = self.groups.iter().position(|(columns, _)| *columns == wanted);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let group = self.build(entity, &wanted)?;
+                self.groups.push((wanted, group));
+                self.groups.len() - 1
+            }
+        };
+        let group = self.groups.get(index).map(|(_, group)| group);
+        group.ok_or_else(|| Error::refused("a view without join keys"))
+    }
+
+    fn build(&self, entity: &Entity, wanted: &[(usize, KeyType)]) -> Result<Group> {
+        let columns = self.spine.batch().columns();
+        let columns: Vec<ArrayRef> =
+            wanted.iter().filter_map(|(index, _)| columns.get(*index)).cloned().collect();
+        let mut table = KeyTable::new(entity);
+        let mut entities = Vec::new();
+        table.intern(&columns, &mut Vec::new(), &mut entities).map_err(|why| {
+            Error::refused(format!("the spine's keys of entity {}: {why}", entity.name))
+        })?;
+        table.seal();
+        let slots = Slots::build(&entities, table.len(), self.spine.times());
+        Ok(Group { table, slots })
+    }
+}
+
+/// What is the same for all views of one join.
+struct Join<'a> {
+    options: &'a JoinOptions,
+    threads: usize,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Join<'_> {
+    /// The columns of one view.
+    fn view(&self, request: &ViewRequest<'_>, group: &Group) -> Result<(Vec<Column>, Scanned)> {
+        let view = request.view;
+        let features: Option<Vec<&Feature>> =
+            request.features.iter().map(|index| view.features.get(*index)).collect();
+        let features = features
+            .filter(|features| features.len() == request.output_names.len())
+            .ok_or_else(|| Error::refused(format!("view {} has no such features", view.name)))?;
+        let (mut winners, mut scanned) = (Vec::new(), Scanned::default());
+        let source = request
+            .dataset
+            .map(|dataset| ViewSource::open(view, request.entity, dataset, &request.features));
+        let source = source.transpose()?;
+        if let Some(source) = &source {
+            let known_by = self.options.known_by;
+            (winners, scanned) =
+                find_winners(source, group, known_by, self.threads, &self.bytes_read)?;
+        }
+        let (answers, wanted) = Answers::of_parquet(&winners, &group.slots, view.ttl);
+        let gathered = match &source {
+            Some(source) => gather(source, &wanted, self.threads, &self.bytes_read)?,
+            None => Vec::new(),
+        };
+        let rows = answers.of_rows(&group.slots);
+        let gathered_rows = wanted.len();
+        let parquet = ParquetSide { winners, answers, rows, gathered_rows, columns: gathered };
+        let entities = entities_of(request.pushed, group);
+        let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
+            let Some(feature) = features.get(index) else { return Ok(()) };
+            filled.push((index, self.fill(request, group, feature, index, &parquet, &entities)?));
+            Ok(())
+        })?;
+        let mut filled: Vec<(usize, Column)> = filled.into_iter().flatten().collect();
+        filled.sort_unstable_by_key(|(index, _)| *index);
+        let columns =
+            filled.into_iter().zip(&request.output_names).map(|((_, mut column), name)| {
+                column.counts.name.clone_from(name);
+                column
+            });
+        Ok((columns.collect(), scanned))
+    }
+
+    /// The column of one feature.
+    fn fill(
+        &self,
+        request: &ViewRequest<'_>,
+        group: &Group,
+        feature: &Feature,
+        index: usize,
+        parquet: &ParquetSide,
+        entities: &[Option<u32>],
+    ) -> Result<Column> {
+        let view = request.view;
+        let known_by = self.options.known_by;
+        let pushed =
+            PushedWinners::find(view, feature.slot, request.pushed, entities, group, known_by)?;
+        let gathered = parquet.columns.get(index);
+        let (slots, ttl) = (&group.slots, view.ttl);
+        let own = pushed.as_ref().map(|pushed| {
+            let ParquetSide { winners, answers, gathered_rows, .. } = parquet;
+            let answers = answers.with_pushed(winners, pushed, *gathered_rows, slots, ttl);
+            let rows = answers.of_rows(slots);
+            (answers, rows)
+        });
+        let (answers, rows) = match &own {
+            Some((answers, rows)) => (answers, rows),
+            None => (&parquet.answers, &parquet.rows),
+        };
+        let column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
+        let with_status = self.options.with_status;
+        Ok(if with_status { column.with_status(answers, slots, ttl) } else { column })
+    }
+}
+
+/// What the files of one view answer.
+struct ParquetSide {
+    winners: Vec<Winner>,
+    answers: Answers,
+    rows: RowAnswers,
+    gathered_rows: usize,
+    /// One per feature.
+    columns: Vec<ArrayRef>,
+}

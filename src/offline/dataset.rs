@@ -1,0 +1,218 @@
+//! The Parquet files of one source, opened: a file, a glob, or a folder with all that is in it.
+//!
+//! Invariants
+//! - Files are sorted by path; with the row groups and rows in them that gives every row a place
+//!   in one order, which settles equal stamps and does not depend on threads.
+//! - A footer that points outside its file, or counts below zero, does not get past
+//!   [`Dataset::open`].
+//!
+//! In a folder, names that begin with `.` or `_` are left out, as everywhere in this field: they
+//! are being written, or belong to another tool. A glob or a plain path takes them.
+
+use super::{
+    page_index::with_offset_index,
+    parquet_file::{ParquetFile, caught, damaged, not_parquet},
+};
+use crate::{
+    error::{Error, Result},
+    feature::FileStamp,
+};
+use parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+};
+use std::{
+    collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+    time::UNIX_EPOCH,
+};
+
+/// One Parquet file: its footer is read, its pages are not.
+#[derive(Clone, Debug)]
+pub struct DataFile {
+    path: PathBuf,
+    bytes: u64,
+    modified_ns: i64,
+    metadata: ArrowReaderMetadata,
+    row_group_rows: Vec<u64>,
+}
+
+impl DataFile {
+    /// The path as it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When it was last changed, in ns since 1970.
+    pub fn modified_ns(&self) -> i64 {
+        self.modified_ns
+    }
+
+    /// How many row groups it has.
+    pub fn row_groups(&self) -> usize {
+        self.row_group_rows.len()
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.row_group_rows.iter().sum()
+    }
+
+    pub(super) fn row_group_rows(&self) -> &[u64] {
+        &self.row_group_rows
+    }
+
+    pub(super) fn metadata(&self) -> &ArrowReaderMetadata {
+        &self.metadata
+    }
+
+    pub(super) fn open(&self, bytes_read: &Arc<AtomicU64>) -> Result<ParquetFile> {
+        ParquetFile::open(&self.path, self.bytes, bytes_read)
+    }
+}
+
+/// All files of a source.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    files: Vec<DataFile>,
+}
+
+impl Dataset {
+    /// Opens what `source` names and reads every footer. It is an error if nothing is there.
+    pub fn open(source: &str) -> Result<Self> {
+        let paths = find(source)?;
+        if paths.is_empty() {
+            return Err(Error::refused(format!("no Parquet file matches {source}")));
+        }
+        let files: Result<Vec<DataFile>> = paths.into_iter().map(open_file).collect();
+        Ok(Self { files: files? })
+    }
+
+    /// The files, sorted by path.
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    /// What identifies the files as they are now: the cursor of materialization.
+    pub fn stamps(&self) -> Vec<FileStamp> {
+        let stamp = |file: &DataFile| FileStamp {
+            path: file.path.to_string_lossy().into_owned(),
+            bytes: file.bytes,
+            modified_ns: file.modified_ns,
+            row_groups: u32::try_from(file.row_groups()).unwrap_or(u32::MAX),
+        };
+        self.files.iter().map(stamp).collect()
+    }
+
+    /// The same source with only the files that `wanted` picks, in the same order.
+    pub fn filtered(&self, wanted: impl Fn(&DataFile) -> bool) -> Self {
+        Self { files: self.files.iter().filter(|file| wanted(file)).cloned().collect() }
+    }
+}
+
+fn find(source: &str) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut visited = HashSet::new();
+    let path = Path::new(source);
+    if path.is_dir() {
+        walk(path, &mut visited, &mut found)?;
+        return Ok(found);
+    }
+    if path.exists() {
+        found.insert(path.to_owned());
+        return Ok(found);
+    }
+    let matches = glob::glob(source)
+        .map_err(|error| Error::refused(format!("source {source} is no glob: {error}")))?;
+    for path in matches {
+        let path = path.map_err(|error| {
+            let path = error.path().to_owned();
+            Error::io("reading the folder", path)(error.into())
+        })?;
+        if path.is_dir() {
+            walk(&path, &mut visited, &mut found)?;
+        } else {
+            found.insert(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Links are followed, but no folder twice: a link to a parent would never end.
+fn walk(
+    folder: &Path,
+    visited: &mut HashSet<PathBuf>,
+    found: &mut BTreeSet<PathBuf>,
+) -> Result<()> {
+    let canonical = fs::canonicalize(folder).map_err(Error::io("reading the folder", folder))?;
+    if !visited.insert(canonical) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).map_err(Error::io("reading the folder", folder))? {
+        let path = entry.map_err(Error::io("reading the folder", folder))?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b".") || name.starts_with(b"_") {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, visited, found)?;
+        } else if path.extension() == Some(OsStr::new("parquet")) {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
+    let attributes = fs::metadata(&path).map_err(Error::io("opening", &path))?;
+    let modified = attributes.modified().map_err(Error::io("opening", &path))?;
+    let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let bytes = attributes.len();
+    let file = ParquetFile::open(&path, bytes, &Arc::default())?;
+    let metadata = caught(|| {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
+        let metadata = Arc::new(with_offset_index(&file, metadata)?);
+        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
+    })
+    .map_err(|error| not_parquet(&file, &path, &error))?;
+    let row_group_rows = checked_rows(&path, bytes, metadata.metadata())?;
+    Ok(DataFile {
+        path,
+        bytes,
+        modified_ns: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX),
+        metadata,
+        row_group_rows,
+    })
+}
+
+/// The rows of each row group, after a look at every number that the decoder takes on trust.
+fn checked_rows(path: &Path, file_bytes: u64, metadata: &ParquetMetaData) -> Result<Vec<u64>> {
+    let columns = metadata.file_metadata().schema_descr().num_columns();
+    let mut rows = Vec::with_capacity(metadata.num_row_groups());
+    for (index, row_group) in metadata.row_groups().iter().enumerate() {
+        let refuse = |what: &str| damaged(path, &format!("row group {index}: {what}"));
+        // A row number is 32 bits wide in many places, not least in `take`.
+        let count = u32::try_from(row_group.num_rows());
+        rows.push(u64::from(count.map_err(|_| refuse("its count of rows makes no sense"))?));
+        if row_group.num_columns() != columns {
+            return Err(refuse("it has other columns than the schema"));
+        }
+        for column in row_group.columns() {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let end = start.checked_add(column.compressed_size());
+            let inside = end.is_some_and(|end| u64::try_from(end).is_ok_and(|e| e <= file_bytes));
+            if start < 0 || column.compressed_size() < 0 || column.num_values() < 0 || !inside {
+                return Err(refuse(&format!("column {} lies outside", column.column_path())));
+            }
+        }
+    }
+    Ok(rows)
+}

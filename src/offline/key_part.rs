@@ -1,0 +1,348 @@
+//! The values of one join key, numbered from 0.
+//!
+//! Integers that lie close together, as those of most tables do, are found by one look into a
+//! plain vector; the rest, and text, by one hash.
+
+use super::convert::converts;
+use crate::feature::{KeyPart, KeyType, Scalar, ValueType};
+use ahash::RandomState;
+use arrow_array::{
+    Array, ArrayRef, Int32Array, Int64Array, UInt32Array,
+    cast::AsArray,
+    types::{Int32Type, Int64Type},
+};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use hashbrown::{HashMap, HashTable};
+use std::sync::Arc;
+
+/// The number of what has none: a null, or a key that nobody asked for.
+pub(super) const UNKNOWN: u32 = u32::MAX;
+
+/// A vector in place of a hash may have this many places per key.
+const PLACES_PER_KEY_MAX: usize = 8;
+
+/// The distinct values of one join key.
+#[derive(Debug)]
+pub(super) enum Part {
+    Int64(Integers),
+    Bytes(Texts),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Integers {
+    numbers: HashMap<i64, u32, RandomState>,
+    list: Vec<i64>,
+    /// Once sealed, if dense: the numbers of `least`, `least + 1`, ...
+    dense: Option<(i64, Vec<u32>)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    hasher: RandomState,
+    numbers: HashTable<u32>,
+    /// Text `i` ends here in `bytes`, and begins where the one before ends.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// The least and the greatest value of a join key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeyRange {
+    Empty,
+    Int64(i64, i64),
+    Bytes(Vec<u8>, Vec<u8>),
+}
+
+impl Part {
+    pub(super) fn new(key_type: KeyType) -> Self {
+        match key_type {
+            KeyType::Int64 => Self::Int64(Integers::default()),
+            KeyType::String | KeyType::Bytes => Self::Bytes(Texts::default()),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Int64(integers) => integers.list.len(),
+            Self::Bytes(texts) => texts.ends.len(),
+        }
+    }
+
+    pub(super) fn find(&self, key: &KeyPart) -> Option<u32> {
+        let number = match (self, key) {
+            (Self::Int64(integers), KeyPart::Int64(key)) => integers.find(*key),
+            (Self::Bytes(texts), KeyPart::Bytes(key)) => texts.find(key),
+            _ => UNKNOWN,
+        };
+        (number != UNKNOWN).then_some(number)
+    }
+
+    pub(super) fn key(&self, number: u32) -> Option<KeyPart> {
+        Some(match self {
+            Self::Int64(integers) => KeyPart::Int64(*integers.list.get(number as usize)?),
+            Self::Bytes(texts) => KeyPart::Bytes(texts.get(number)?.to_vec()),
+        })
+    }
+
+    /// Takes in every value of `other`; value `i` there has number `numbers[i]` here.
+    pub(super) fn absorb(&mut self, other: &Self) -> Vec<u32> {
+        match (self, other) {
+            (Self::Int64(own), Self::Int64(other)) => {
+                other.list.iter().map(|key| own.intern(*key)).collect()
+            }
+            (Self::Bytes(own), Self::Bytes(other)) => {
+                let texts = (0..other.ends.len()).filter_map(|i| other.get(i as u32));
+                texts.map(|text| own.intern(text)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn seal(&mut self) {
+        let KeyRange::Int64(least, greatest) = self.range() else { return };
+        let Self::Int64(integers) = self else { return };
+        let places = usize::try_from(i128::from(greatest) - i128::from(least) + 1);
+        let places_max = PLACES_PER_KEY_MAX * integers.list.len() + 1024;
+        let Some(places) = places.ok().filter(|places| *places <= places_max) else { return };
+        let mut numbers = vec![UNKNOWN; places];
+        for (number, key) in (0..).zip(&integers.list) {
+            if let Some(place) = numbers.get_mut(key.abs_diff(least) as usize) {
+                *place = number;
+            }
+        }
+        integers.dense = Some((least, numbers));
+    }
+
+    pub(super) fn range(&self) -> KeyRange {
+        match self {
+            Self::Int64(integers) => {
+                match (integers.list.iter().min(), integers.list.iter().max()) {
+                    (Some(least), Some(greatest)) => KeyRange::Int64(*least, *greatest),
+                    _ => KeyRange::Empty,
+                }
+            }
+            Self::Bytes(texts) => {
+                let all = || (0..texts.ends.len()).filter_map(|number| texts.get(number as u32));
+                match (all().min(), all().max()) {
+                    (Some(least), Some(most)) => KeyRange::Bytes(least.to_vec(), most.to_vec()),
+                    _ => KeyRange::Empty,
+                }
+            }
+        }
+    }
+}
+
+impl Integers {
+    #[inline]
+    fn find(&self, key: i64) -> u32 {
+        match &self.dense {
+            // A key below `least` wraps round to a place far beyond the end.
+            Some((least, numbers)) => {
+                let place = key.wrapping_sub(*least).cast_unsigned();
+                usize::try_from(place).ok().and_then(|place| numbers.get(place)).copied()
+            }
+            None => self.numbers.get(&key).copied(),
+        }
+        .unwrap_or(UNKNOWN)
+    }
+
+    fn intern(&mut self, key: i64) -> u32 {
+        self.dense = None;
+        let list = &mut self.list;
+        *self.numbers.entry(key).or_insert_with(|| {
+            list.push(key);
+            (list.len() - 1) as u32
+        })
+    }
+}
+
+impl Texts {
+    fn get(&self, number: u32) -> Option<&[u8]> {
+        text(&self.ends, &self.bytes, number)
+    }
+
+    fn find(&self, key: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        let found = self.numbers.find(hash, |number| self.get(*number) == Some(key));
+        found.copied().unwrap_or(UNKNOWN)
+    }
+
+    fn intern(&mut self, key: &[u8]) -> u32 {
+        let Self { hasher, numbers, ends, bytes } = self;
+        let entry = numbers.entry(
+            hasher.hash_one(key),
+            |number| text(ends, bytes, *number) == Some(key),
+            |number| hasher.hash_one(text(ends, bytes, *number).unwrap_or_default()),
+        );
+        let number = *entry.or_insert(ends.len() as u32).get();
+        if number as usize == ends.len() {
+            bytes.extend_from_slice(key);
+            ends.push(bytes.len());
+        }
+        number
+    }
+}
+
+fn text<'a>(ends: &[usize], bytes: &'a [u8], number: u32) -> Option<&'a [u8]> {
+    let number = number as usize;
+    let start = number.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+    bytes.get(start..*ends.get(number)?)
+}
+
+/// Numbers for values: those known, or new ones as well.
+pub(super) trait Lookup {
+    /// Whether the join key is an integer.
+    fn is_integer(&self) -> bool;
+    /// The number of an integer.
+    fn integer(&mut self, key: i64) -> u32;
+    /// The number of a text.
+    fn bytes(&mut self, key: &[u8]) -> u32;
+}
+
+/// Looks up, and adds nothing.
+pub(super) struct Find<'a>(pub(super) &'a Part);
+
+impl Lookup for Find<'_> {
+    fn is_integer(&self) -> bool {
+        matches!(self.0, Part::Int64(_))
+    }
+
+    #[inline]
+    fn integer(&mut self, key: i64) -> u32 {
+        if let Part::Int64(integers) = self.0 { integers.find(key) } else { UNKNOWN }
+    }
+
+    #[inline]
+    fn bytes(&mut self, key: &[u8]) -> u32 {
+        if let Part::Bytes(texts) = self.0 { texts.find(key) } else { UNKNOWN }
+    }
+}
+
+/// Looks up, and numbers what is new.
+pub(super) struct Intern<'a>(pub(super) &'a mut Part);
+
+impl Lookup for Intern<'_> {
+    fn is_integer(&self) -> bool {
+        matches!(self.0, Part::Int64(_))
+    }
+
+    fn integer(&mut self, key: i64) -> u32 {
+        if let Part::Int64(integers) = self.0 { integers.intern(key) } else { UNKNOWN }
+    }
+
+    fn bytes(&mut self, key: &[u8]) -> u32 {
+        if let Part::Bytes(texts) = self.0 { texts.intern(key) } else { UNKNOWN }
+    }
+}
+
+/// The numbers of the entries of the dictionary that was met last: the batches of a row group
+/// share one dictionary.
+#[derive(Debug, Default)]
+pub(super) struct DictionaryCache {
+    values: Option<ArrayRef>,
+    numbers: Vec<u32>,
+}
+
+/// Writes the number of every row of `column` to `out`.
+pub(super) fn part_numbers(
+    column: &ArrayRef,
+    lookup: &mut impl Lookup,
+    cache: &mut DictionaryCache,
+    out: &mut Vec<u32>,
+) -> Result<(), String> {
+    out.clear();
+    out.reserve(column.len());
+    if let DataType::Dictionary(..) = column.data_type() {
+        return dictionary_numbers(column, lookup, cache, out);
+    }
+    if lookup.is_integer() {
+        return integer_numbers(column, lookup, out);
+    }
+    macro_rules! each {
+        ($array:expr) => {{
+            let array = $array;
+            match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+                None => out.extend((0..array.len()).map(|i| lookup.bytes(array.value(i).as_ref()))),
+                Some(_) => out.extend(
+                    array
+                        .iter()
+                        .map(|text| text.map_or(UNKNOWN, |text| lookup.bytes(text.as_ref()))),
+                ),
+            }
+        }};
+    }
+    match column.data_type() {
+        DataType::Utf8 => each!(column.as_string::<i32>()),
+        DataType::LargeUtf8 => each!(column.as_string::<i64>()),
+        DataType::Utf8View => each!(column.as_string_view()),
+        DataType::Binary => each!(column.as_binary::<i32>()),
+        DataType::LargeBinary => each!(column.as_binary::<i64>()),
+        DataType::BinaryView => each!(column.as_binary_view()),
+        DataType::FixedSizeBinary(_) => each!(column.as_fixed_size_binary()),
+        other => return Err(format!("{other} is no join key")),
+    }
+    Ok(())
+}
+
+fn integer_numbers(
+    column: &ArrayRef,
+    lookup: &mut impl Lookup,
+    out: &mut Vec<u32>,
+) -> Result<(), String> {
+    let integers: Int64Array = match column.data_type() {
+        DataType::Int64 => column.as_primitive::<Int64Type>().clone(),
+        from if converts(from, ValueType::Scalar(Scalar::Int64)) => {
+            let wide = cast(column, &DataType::Int64).map_err(|error| error.to_string())?;
+            wide.as_primitive::<Int64Type>().clone()
+        }
+        from if converts(from, ValueType::Scalar(Scalar::String)) => {
+            let text = cast(column, &DataType::Utf8).map_err(|error| error.to_string())?;
+            text.as_string::<i32>().iter().map(|text| text?.parse().ok()).collect()
+        }
+        other => return Err(format!("{other} is no integer")),
+    };
+    match integers.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => out.extend(integers.values().iter().map(|key| lookup.integer(*key))),
+        Some(_) => {
+            let keys = integers.iter();
+            out.extend(keys.map(|key| key.map_or(UNKNOWN, |key| lookup.integer(key))));
+        }
+    }
+    Ok(())
+}
+
+fn dictionary_numbers(
+    column: &ArrayRef,
+    lookup: &mut impl Lookup,
+    cache: &mut DictionaryCache,
+    out: &mut Vec<u32>,
+) -> Result<(), String> {
+    let dictionary = column.as_any_dictionary();
+    let values = dictionary.values();
+    if !cache.values.as_ref().is_some_and(|cached| Arc::ptr_eq(cached, values)) {
+        let mut inner = DictionaryCache::default();
+        part_numbers(values, lookup, &mut inner, &mut cache.numbers)?;
+        cache.values = Some(Arc::clone(values));
+    }
+    let number = |entry: usize| cache.numbers.get(entry).copied().unwrap_or(UNKNOWN);
+    // A negative entry becomes one far beyond the end, and so unknown.
+    match dictionary.keys().data_type() {
+        DataType::Int32 => {
+            let entries: &Int32Array = dictionary.keys().as_primitive::<Int32Type>();
+            match entries.nulls().filter(|nulls| nulls.null_count() > 0) {
+                None => out.extend(entries.values().iter().map(|entry| number(*entry as usize))),
+                Some(_) => out.extend(
+                    entries.iter().map(|entry| entry.map_or(UNKNOWN, |e| number(e as usize))),
+                ),
+            }
+        }
+        _ => {
+            let entries = cast(dictionary.keys(), &DataType::UInt32);
+            let entries = entries.map_err(|error| error.to_string())?;
+            let entries: &UInt32Array = entries.as_primitive();
+            out.extend(entries.iter().map(|e| e.map_or(UNKNOWN, |e| number(e as usize))));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The newest row of every entity of a source: what materialization brings online.
+//!
+//! Invariants
+//! - One linear pass over keys and times; memory is that of the entities, not of the rows.
+//! - The winner is that of a point-in-time join at `to`, TTL aside: a reader applies the TTL at
+//!   the instant of reading.
+//! - Rows come in the order of the source, so that every page is decoded once.
+
+use super::{
+    cells::value_at,
+    dataset::Dataset,
+    gather::{gather_rows, join_pieces, wanted_by_row_group},
+    keys::{DictionaryCache, KeyTable, UNKNOWN},
+    parallel::{for_each, thread_count},
+    prune::Bounds,
+    scan::{KeysAndTimes, in_column, scan_row_group},
+    source::ViewSource,
+    winners::Winner,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{Entity, KeyPart, Stamp, Timestamp, Value, View, visible_at},
+};
+use arrow_array::{Array, ArrayRef};
+use std::{
+    num::NonZero,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The newest row of one entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatestRow {
+    /// One part per join key.
+    pub key: Vec<KeyPart>,
+    /// When it was true, and when it became known.
+    pub stamp: Stamp,
+    /// One per feature of the view; `None` is null.
+    pub cells: Vec<Option<Value>>,
+}
+
+/// The newest rows of a source, to be taken batch by batch.
+#[derive(Debug)]
+pub struct Latest<'a> {
+    source: ViewSource<'a>,
+    table: KeyTable,
+    /// The order, the entity and the stamp of each winner; ascending.
+    winners: Vec<(u64, u32, Stamp)>,
+    /// How many of them were handed out.
+    taken: usize,
+    /// The columns of some winners.
+    decoded: Vec<ArrayRef>,
+    /// Which winners.
+    decoded_rows: Range<usize>,
+    rows_read: u64,
+    rows_skipped: u64,
+    bytes_read: Arc<AtomicU64>,
+}
+
+/// Which rows of a source are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// No row with an earlier event timestamp.
+    pub from: Option<Timestamp>,
+    /// No row with a later one.
+    pub to: Timestamp,
+}
+
+impl Window {
+    fn holds(&self, event: Timestamp) -> bool {
+        visible_at(event, self.to, None) && self.from.is_none_or(|from| event >= from)
+    }
+}
+
+/// Finds the newest row of every entity within the window. `progress` is told, from any thread,
+/// how many rows and bytes were read so far.
+pub fn latest<'a>(
+    view: &'a View,
+    entity: &Entity,
+    dataset: &'a Dataset,
+    window: Window,
+    threads: Option<NonZero<usize>>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Latest<'a>> {
+    let features: Vec<usize> = (0..view.features.len()).collect();
+    let source = ViewSource::open(view, entity, dataset, &features)?;
+    let from = window.from.unwrap_or(Timestamp::MIN);
+    let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
+    let row_groups: Vec<_> =
+        source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
+    let bytes_read: Arc<AtomicU64> = Arc::default();
+    let rows_read = AtomicU64::new(0);
+    let state = || Scan {
+        table: KeyTable::new(entity),
+        winners: Vec::new(),
+        entities: Vec::new(),
+        caches: Vec::new(),
+        rows_skipped: 0,
+    };
+    let scans = for_each(thread_count(threads), row_groups.len(), state, |scan, item| {
+        let Some(row_group) = row_groups.get(item) else { return Ok(()) };
+        scan_row_group(&source, row_group, &bytes_read, |batch| {
+            scan.add(batch, window).map_err(|why| match source.file(row_group) {
+                Ok((file, _)) => in_column(file, "join key", &why),
+                Err(error) => error,
+            })
+        })?;
+        let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
+        progress(rows, bytes_read.load(Ordering::Relaxed));
+        Ok(())
+    })?;
+    let rows_skipped = scans.iter().map(|scan| scan.rows_skipped).sum();
+    let (table, winners) = merge(scans, entity);
+    Ok(Latest {
+        source,
+        table,
+        winners,
+        taken: 0,
+        decoded: Vec::new(),
+        decoded_rows: 0..0,
+        rows_read: rows_read.into_inner(),
+        rows_skipped,
+        bytes_read,
+    })
+}
+
+fn merge(scans: Vec<Scan>, entity: &Entity) -> (KeyTable, Vec<(u64, u32, Stamp)>) {
+    let mut scans = scans.into_iter();
+    let (mut table, mut best) = match scans.next() {
+        Some(scan) => (scan.table, scan.winners),
+        None => (KeyTable::new(entity), Vec::new()),
+    };
+    for scan in scans {
+        let numbers = table.absorb(&scan.table);
+        best.resize(table.len(), Winner::NONE);
+        for (winner, number) in scan.winners.into_iter().zip(numbers) {
+            if let Some(best) = best.get_mut(number as usize) {
+                *best = winner.max(*best);
+            }
+        }
+    }
+    let found = (0_u32..).zip(best).filter_map(|(entity, winner)| {
+        winner.found().map(|winner| (winner.order, entity, winner.stamp))
+    });
+    let mut winners: Vec<_> = found.collect();
+    winners.sort_unstable();
+    (table, winners)
+}
+
+/// What one thread has found so far.
+struct Scan {
+    table: KeyTable,
+    winners: Vec<Winner>,
+    entities: Vec<u32>,
+    caches: Vec<DictionaryCache>,
+    rows_skipped: u64,
+}
+
+impl Scan {
+    fn add(&mut self, batch: &KeysAndTimes, window: Window) -> Result<(), String> {
+        self.table.intern(&batch.keys, &mut self.caches, &mut self.entities)?;
+        self.winners.resize(self.table.len(), Winner::NONE);
+        let usable = batch.usable();
+        self.rows_skipped += usable.as_ref().map_or(0, |usable| usable.null_count() as u64);
+        let events = batch.events.values();
+        for (row, (entity, event)) in self.entities.iter().zip(events).enumerate() {
+            let event = Timestamp(*event);
+            if *entity == UNKNOWN || usable.as_ref().is_some_and(|usable| usable.is_null(row)) {
+                continue;
+            }
+            if !window.holds(event) {
+                continue;
+            }
+            let created = batch.created.as_ref().filter(|created| created.is_valid(row));
+            let created = created.map(|created| Timestamp(created.value(row)));
+            let stamp = Stamp::new(event, created);
+            let candidate = Winner { stamp, order: batch.first_order + row as u64 };
+            if let Some(winner) = self.winners.get_mut(*entity as usize) {
+                *winner = candidate.max(*winner);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Latest<'_> {
+    /// How many entities have a row in the window.
+    pub fn entities(&self) -> usize {
+        self.winners.len()
+    }
+
+    /// Rows of the source that were looked at.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read
+    }
+
+    /// Rows among them without event timestamp, or without a part of the key.
+    pub fn rows_skipped(&self) -> u64 {
+        self.rows_skipped
+    }
+
+    /// Bytes read from files so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// The rows of the next entities, at least one and at most `entities_max`; `None` after the
+    /// last.
+    pub fn next_batch(&mut self, entities_max: usize) -> Result<Option<Vec<LatestRow>>> {
+        if self.taken >= self.winners.len() {
+            return Ok(None);
+        }
+        if self.taken >= self.decoded_rows.end {
+            self.decode()?;
+        }
+        let end = self.decoded_rows.end.min(self.taken.saturating_add(entities_max.max(1)));
+        let rows: Option<Vec<LatestRow>> = (self.taken..end).map(|index| self.row(index)).collect();
+        self.taken = end;
+        // Winners, keys and columns were all counted when they were made.
+        rows.map(Some).ok_or_else(|| Error::refused("an entity without its newest row"))
+    }
+
+    fn row(&self, index: usize) -> Option<LatestRow> {
+        let (_, entity, stamp) = *self.winners.get(index)?;
+        let row = index.checked_sub(self.decoded_rows.start)?;
+        let full = self.decoded.iter().all(|column| row < column.len());
+        let cells = self.decoded.iter().map(|column| value_at(column, row)).collect();
+        Some(LatestRow { key: self.table.key(entity)?, stamp, cells }).filter(|_| full)
+    }
+
+    /// Decodes the columns of the winners in the next row group that has some.
+    fn decode(&mut self) -> Result<()> {
+        let rest = self.winners.get(self.taken..).unwrap_or_default();
+        let orders: Vec<u64> = rest.iter().map(|(order, _, _)| *order).collect();
+        let groups = wanted_by_row_group(&self.source, &orders);
+        let Some((row_group, wanted)) = groups.first() else {
+            return Err(Error::refused("a row without its row group"));
+        };
+        let features = 0..self.source.types.len();
+        let pieces = gather_rows(&self.source, row_group, wanted, features, &self.bytes_read)?;
+        let columns = pieces.iter().enumerate();
+        let decoded: Result<Vec<ArrayRef>> =
+            columns.map(|(feature, pieces)| join_pieces(&self.source, feature, pieces)).collect();
+        let rows = self.taken..self.taken + wanted.len();
+        self.decoded = decoded?;
+        self.decoded_rows = rows;
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Work shared out over threads, with an outcome that does not depend on how it was shared.
+
+use crate::error::{Error, Result};
+use std::{
+    num::NonZero,
+    panic::resume_unwind,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+/// As many threads as asked for, or as the machine has cores for `None`.
+pub(super) fn thread_count(threads: Option<NonZero<usize>>) -> usize {
+    threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
+}
+
+/// Does `work` for each of `items`, each thread with a state of its own, and returns the states.
+/// Where several items fail, the error is that of the first one.
+pub(super) fn for_each<S: Send>(
+    threads: usize,
+    items: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> Result<()> + Sync,
+) -> Result<Vec<S>> {
+    let next = AtomicUsize::new(0);
+    let first_failed = AtomicUsize::new(usize::MAX);
+    let worker = || -> (S, Option<(usize, Error)>) {
+        let mut state = state();
+        loop {
+            let item = next.fetch_add(1, Ordering::Relaxed);
+            if item >= items || item > first_failed.load(Ordering::Relaxed) {
+                return (state, None);
+            }
+            if let Err(error) = work(&mut state, item) {
+                first_failed.fetch_min(item, Ordering::Relaxed);
+                return (state, Some((item, error)));
+            }
+        }
+    };
+    let others = threads.min(items).saturating_sub(1);
+    let outcomes = thread::scope(|scope| {
+        let handles: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
+        let mut outcomes = vec![worker()];
+        for handle in handles {
+            outcomes.push(handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        outcomes
+    });
+    let mut states = Vec::with_capacity(outcomes.len());
+    let mut failed: Option<(usize, Error)> = None;
+    for (state, error) in outcomes {
+        states.push(state);
+        failed = [failed, error].into_iter().flatten().min_by_key(|(item, _)| *item);
+    }
+    failed.map_or(Ok(states), |(_, error)| Err(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_done_once_whatever_the_threads() {
+        for threads in [1, 2, 5] {
+            let done = for_each(threads, 100, Vec::new, |done, item| {
+                done.push(item);
+                Ok(())
+            });
+            let mut done = done.unwrap().concat();
+            done.sort_unstable();
+            assert_eq!(done, (0..100).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_first_item_that_fails() {
+        for threads in [1, 2, 5] {
+            let outcome = for_each(
+                threads,
+                100,
+                || (),
+                |(), item| match item {
+                    30.. => Err(Error::refused(item.to_string())),
+                    _ => Ok(()),
+                },
+            );
+            assert_eq!(outcome.unwrap_err().to_string(), "30");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Decoding: chosen columns of one row group, batch by batch; and of those keys and times.
+//!
+//! Invariants
+//! - A row group gives as many rows as its footer says, or an error: never a part of an answer.
+//! - Text keys come as dictionaries where the file has them so, and are then looked up once per
+//!   entry of the dictionary.
+
+use super::{
+    convert::{Rounding, times_us},
+    dataset::DataFile,
+    parquet_file::{ParquetFile, damaged, guarded},
+    source::{Column, FileColumns, RowGroup, ViewSource},
+};
+use crate::error::{Error, Result};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
+        },
+    },
+    basic::{Encoding, Type as PhysicalType},
+    errors::ParquetError,
+};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+/// Rows decoded at a time: what a column of them takes stays in the cache of a core.
+const BATCH_ROWS: usize = 16 * 1024;
+
+/// Decodes some columns of a row group.
+pub(super) struct ColumnReader<'a> {
+    file: &'a DataFile,
+    reader: ParquetRecordBatchReader,
+    /// Where each wanted column stands in a batch.
+    positions: Vec<usize>,
+    rows_left: u64,
+}
+
+impl<'a> ColumnReader<'a> {
+    /// Opens `columns` of `row_group`, the rows in `ranges` only, if given.
+    pub(super) fn open(
+        file: &'a DataFile,
+        row_group: &RowGroup,
+        columns: &[&Column],
+        ranges: Option<&[Range<usize>]>,
+        bytes_read: &Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let source = file.open(bytes_read)?;
+        let mut roots: Vec<usize> = columns.iter().map(|column| column.root).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        let position = |column: &&Column| roots.binary_search(&column.root).ok();
+        let positions = columns.iter().filter_map(position).collect();
+        let rows = usize::try_from(row_group.rows).unwrap_or(usize::MAX);
+        let rows_left = ranges
+            .map_or(row_group.rows, |ranges| ranges.iter().map(|range| range.len() as u64).sum());
+        let reader = guarded(file.path(), || {
+            let metadata = read_as(file.metadata(), row_group.index, columns);
+            let builder: ParquetRecordBatchReaderBuilder<ParquetFile> =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
+            let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
+            let mut builder = builder
+                .with_row_groups(vec![row_group.index])
+                .with_projection(mask)
+                .with_batch_size(BATCH_ROWS);
+            if let Some(ranges) = ranges {
+                let ranges = ranges.iter().cloned();
+                let selection = RowSelection::from_consecutive_ranges(ranges, rows);
+                builder = builder
+                    .with_row_selection(selection)
+                    .with_row_selection_policy(RowSelectionPolicy::Selectors);
+            }
+            builder.build()
+        })?;
+        Ok(Self { file, reader, positions, rows_left })
+    }
+
+    /// The next rows, one array per wanted column; `None` after the last.
+    pub(super) fn next_batch(&mut self) -> Result<Option<Vec<ArrayRef>>> {
+        let next = guarded(self.file.path(), || match self.reader.next() {
+            Some(batch) => batch.map(Some).map_err(ParquetError::from),
+            None => Ok(None),
+        })?;
+        let Some(batch) = next else {
+            return match self.rows_left {
+                0 => Ok(None),
+                left => Err(damaged(self.file.path(), &format!("{left} rows are missing"))),
+            };
+        };
+        let rows = batch.num_rows() as u64;
+        let left = self.rows_left.checked_sub(rows);
+        self.rows_left = left.ok_or_else(|| damaged(self.file.path(), "it has too many rows"))?;
+        Ok(Some(in_order(&batch, &self.positions)))
+    }
+}
+
+fn in_order(batch: &RecordBatch, positions: &[usize]) -> Vec<ArrayRef> {
+    positions.iter().filter_map(|position| batch.columns().get(*position)).cloned().collect()
+}
+
+/// The metadata with some columns declared differently, for the sake of speed or of range. Where
+/// the decoder will not have it so, the file's own types serve as well.
+fn read_as(
+    metadata: &ArrowReaderMetadata,
+    row_group: usize,
+    columns: &[&Column],
+) -> ArrowReaderMetadata {
+    let wanted: HashMap<usize, DataType> = columns
+        .iter()
+        .filter_map(|column| Some((column.root, better_type(metadata, row_group, column)?)))
+        .collect();
+    if wanted.is_empty() {
+        return metadata.clone();
+    }
+    let field = |(root, field): (usize, &Arc<Field>)| match wanted.get(&root) {
+        Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type.clone())),
+        None => Arc::clone(field),
+    };
+    let schema = metadata.schema();
+    let fields: Vec<Arc<Field>> = schema.fields().iter().enumerate().map(field).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+        .unwrap_or_else(|_| metadata.clone())
+}
+
+fn better_type(
+    metadata: &ArrowReaderMetadata,
+    row_group: usize,
+    column: &Column,
+) -> Option<DataType> {
+    if column.physical == Some(PhysicalType::INT96) {
+        // As ns a year like 9999, which stands for "never" in many tables, would come out as one
+        // of the past.
+        return Some(DataType::Timestamp(TimeUnit::Microsecond, None));
+    }
+    let value = match &column.data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
+        _ => return None,
+    };
+    let chunk = metadata.metadata().row_groups().get(row_group)?.columns().get(column.leaf?)?;
+    let plain_pages = match chunk.page_encoding_stats_mask() {
+        Some(data_pages) => data_pages.is_set(Encoding::PLAIN),
+        // Writers that say no more list PLAIN for the dictionary itself, if they write version 1.
+        None => chunk.encodings_mask().is_set(Encoding::PLAIN),
+    };
+    let dictionary = chunk.dictionary_page_offset().is_some() && !plain_pages;
+    dictionary.then(|| DataType::Dictionary(Box::new(DataType::Int32), Box::new(value)))
+}
+
+/// Keys and times of some rows of a source.
+pub(super) struct KeysAndTimes {
+    /// One column per join key.
+    pub(super) keys: Vec<ArrayRef>,
+    /// In µs, never earlier than the event.
+    pub(super) events: Int64Array,
+    pub(super) created: Option<Int64Array>,
+    /// The order of the first row.
+    pub(super) first_order: u64,
+}
+
+impl KeysAndTimes {
+    /// Which rows have an event timestamp and a whole key; `None` for all. The others can never
+    /// be seen.
+    pub(super) fn usable(&self) -> Option<NullBuffer> {
+        let keys = self.keys.iter().map(|key| key.logical_nulls());
+        let all = keys.fold(self.events.nulls().cloned(), |all, nulls| {
+            NullBuffer::union(all.as_ref(), nulls.as_ref())
+        });
+        all.filter(|nulls| nulls.null_count() > 0)
+    }
+}
+
+/// Decodes keys and times of one row group.
+pub(super) fn scan_row_group(
+    source: &ViewSource<'_>,
+    row_group: &RowGroup,
+    bytes_read: &Arc<AtomicU64>,
+    mut each: impl FnMut(&KeysAndTimes) -> Result<()>,
+) -> Result<()> {
+    let (file, columns): (&DataFile, &FileColumns) = source.file(row_group)?;
+    let mut wanted: Vec<&Column> = columns.keys.iter().collect();
+    wanted.push(&columns.event);
+    wanted.extend(&columns.created);
+    let mut reader = ColumnReader::open(file, row_group, &wanted, None, bytes_read)?;
+    let mut first_order = row_group.first_order;
+    while let Some(mut arrays) = reader.next_batch()? {
+        let times = arrays.split_off(columns.keys.len().min(arrays.len()));
+        let mut times = times.iter();
+        let mut next = |name: &str| match times.next() {
+            Some(time) => {
+                times_us(time, Rounding::Up).map_err(|why| in_column(file, name, &why)).map(Some)
+            }
+            None => Ok(None),
+        };
+        let events = next(source.event_name())?
+            .ok_or_else(|| damaged(file.path(), "the event timestamps are missing"))?;
+        let created = next(source.view.created_timestamp.as_deref().unwrap_or_default())?;
+        let batch = KeysAndTimes { keys: arrays, events, created, first_order };
+        each(&batch)?;
+        first_order += batch.events.len() as u64;
+    }
+    Ok(())
+}
+
+/// The error for a value that does not convert.
+pub(super) fn in_column(file: &DataFile, name: &str, why: &str) -> Error {
+    Error::refused(format!("{}: column '{name}': {why}", file.path().display()))
+}

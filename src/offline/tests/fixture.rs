@@ -1,0 +1,89 @@
+//! Views, entities and small Parquet files for tests.
+
+use crate::feature::{
+    Entity, EntityId, Feature, JoinKey, KeyType, Ttl, ValueType, View, ViewId, parse_duration_us,
+};
+use crate::offline::{Dataset, JoinOptions, PushedCells, ViewRequest};
+use arrow_array::RecordBatch;
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use std::{fs::File, num::NonZero, path::Path};
+
+pub(super) fn entity(name: &str, join_keys: &[(&str, KeyType)]) -> Entity {
+    let join_key =
+        |(name, key_type): &(&str, KeyType)| JoinKey { name: (*name).into(), key_type: *key_type };
+    Entity {
+        id: EntityId(0),
+        name: name.into(),
+        join_keys: join_keys.iter().map(join_key).collect(),
+        owner: None,
+        description: None,
+    }
+}
+
+/// A view whose features have the slots 10, 11, ...
+pub(super) fn view(name: &str, event: &str, ttl: &str, features: &[(&str, &str)]) -> View {
+    let feature = |(slot, (name, value_type)): (u32, &(&str, &str))| Feature {
+        name: (*name).into(),
+        value_type: ValueType::parse(value_type).unwrap(),
+        slot,
+        unit: None,
+        description: None,
+        default: None,
+        expect: None,
+    };
+    View {
+        id: ViewId(0),
+        name: name.into(),
+        entity: EntityId(0),
+        version: 1,
+        generation: 1,
+        hash: String::new(),
+        source: Some(String::new()),
+        event_timestamp: Some(event.into()),
+        created_timestamp: None,
+        ttl: parse_duration_us(ttl).ok().and_then(Ttl::from_us),
+        schedule_us: None,
+        owner: None,
+        description: None,
+        features: (10..).zip(features).map(feature).collect(),
+    }
+}
+
+/// All features of a view, under their own names with `prefix` before them.
+pub(super) fn request<'a>(
+    view: &'a View,
+    entity: &'a Entity,
+    dataset: Option<&'a Dataset>,
+    pushed: &'a [PushedCells],
+    prefix: &str,
+) -> ViewRequest<'a> {
+    ViewRequest {
+        view,
+        entity,
+        dataset,
+        pushed,
+        features: (0..view.features.len()).collect(),
+        map: &[],
+        output_names: view.features.iter().map(|f| format!("{prefix}{}", f.name)).collect(),
+    }
+}
+
+pub(super) fn options(threads: usize) -> JoinOptions {
+    JoinOptions { threads: NonZero::new(threads), with_status: true, ..JoinOptions::default() }
+}
+
+/// Writes a file with a row group per batch.
+pub(super) fn write_file(path: &Path, batches: &[RecordBatch]) {
+    write_file_as(path, batches, WriterProperties::default());
+}
+
+pub(super) fn write_file_as(path: &Path, batches: &[RecordBatch], properties: WriterProperties) {
+    let schema = batches[0].schema();
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.close().unwrap();
+}

@@ -1,0 +1,9 @@
+//! Whole joins: over small files against the plainest join there is, over real files, and over
+//! damaged ones.
+
+mod flights;
+mod hostile;
+mod naive;
+mod sources;
+
+mod fixture;
