@@ -6,8 +6,9 @@
 //!   changes are applied in the order of the log.
 //! - Decoding is total: any bytes give a record or an error, and no claimed length is believed.
 //!
-//! Format: a record is one [`Record`] in the postcard wire format (<https://postcard.jamesmunns.com>);
-//! new variants go to the end of an `enum`, and nothing that was ever written changes its place.
+//! Format: a record is one [`Record`] in the postcard wire format
+//! (<https://postcard.jamesmunns.com>); new variants go to the end of an `enum`, and nothing that
+//! was ever written changes its place.
 
 use super::{run::Run, time::Timestamp, value::Value, view::ViewId, visible::Stamp};
 use serde::{Deserialize, Serialize};

@@ -2,19 +2,23 @@
 //!
 //! Invariants
 //! - Every instant is whole microseconds since 1970, UTC; the name of anything else says its unit.
-//! - [`visible_at`] and [`Stamp`] are the only answer to "may this be seen at t?" and "which wins?".
+//! - [`visible_at`] and [`Stamp`] are the only answer to "may this be seen at t?" and "which one
+//!   wins?".
 //! - [`Change`] lists all that can happen to a store; whatever is not a `Change` is not kept.
 //!
 //! Not here: how definitions are written (`registry/`), how rows are packed (`online/`).
 
 mod change;
-mod entity;
+
 mod run;
-mod time;
+mod view;
+
+mod entity;
 mod value;
 mod value_type;
-mod view;
 mod visible;
+
+mod time;
 
 pub use change::{
     CellWrite, CellsWrite, Change, Origin, PlainChange, Record, decode_record, encode_record,

@@ -46,8 +46,12 @@ pub struct Run {
     pub from: Option<Timestamp>,
     /// Only events at or before this were wanted.
     pub to: Timestamp,
+    /// Rows that the source has.
+    pub rows_total: u64,
     /// Rows of the source that were looked at.
     pub rows_read: u64,
+    /// Rows whose event lies after `to`: with one of these, the same files are read again later.
+    pub rows_ahead: u64,
     /// Bytes of the files that were looked at.
     pub bytes_read: u64,
     /// Entities whose row changed.

@@ -204,7 +204,7 @@ impl Value {
             Self::Int32(value) => push_integer(out, i64::from(*value)),
             Self::Int64(value) => push_integer(out, *value),
             Self::Float32(value) => push_float(out, zmij::Buffer::new().format(*value)),
-            Self::Float64(value) => push_float(out, zmij::Buffer::new().format(*value)),
+            Self::Float64(value) => nowthen_protocol::format_double(*value, out),
             Self::String(value) => out.extend_from_slice(value.as_bytes()),
             Self::Bytes(value) => out.extend_from_slice(value),
             Self::Timestamp(value) => out.extend_from_slice(value.to_iso().as_bytes()),

@@ -99,6 +99,33 @@ pub struct JoinReport {
     pub features: Vec<FeatureCounts>,
 }
 
+impl Joined {
+    /// The same with the features in another order: the first one to the place that `places` names
+    /// first, and so on.
+    pub fn in_order(self, places: &[usize]) -> Result<Self> {
+        let first = self.batch.num_columns() - places.len();
+        let mut from = vec![0; places.len()];
+        for (index, place) in places.iter().enumerate() {
+            from.get_mut(*place).into_iter().for_each(|from| *from = index);
+        }
+        let columns: Vec<usize> = (0..first).chain(from.iter().map(|i| first + i)).collect();
+        let batch = self.batch.project(&columns);
+        let batch = batch.map_err(|error| Error::refused(format!("the result: {error}")))?;
+        let mut report = self.report;
+        report.features = picked(&report.features, &from);
+        Ok(Self {
+            batch,
+            statuses: self.statuses.map(|statuses| picked(&statuses, &from)),
+            event_timestamps: self.event_timestamps.map(|events| picked(&events, &from)),
+            report,
+        })
+    }
+}
+
+fn picked<T: Clone>(all: &[T], from: &[usize]) -> Vec<T> {
+    from.iter().filter_map(|index| all.get(*index).cloned()).collect()
+}
+
 /// Joins the features of several views to the rows of a spine.
 pub fn as_of_join(
     spine: &Spine,

@@ -101,6 +101,11 @@ impl Dataset {
         &self.files
     }
 
+    /// How many rows all files have.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(DataFile::rows).sum()
+    }
+
     /// What identifies the files as they are now: the cursor of materialization.
     pub fn stamps(&self) -> Vec<FileStamp> {
         let stamp = |file: &DataFile| FileStamp {

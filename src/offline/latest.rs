@@ -57,6 +57,7 @@ pub struct Latest<'a> {
     decoded_rows: Range<usize>,
     rows_read: u64,
     rows_skipped: u64,
+    rows_ahead: u64,
     bytes_read: Arc<AtomicU64>,
 }
 
@@ -91,6 +92,10 @@ pub fn latest<'a>(
     let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
     let row_groups: Vec<_> =
         source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
+    // What is not even read lies ahead, if nothing but the end of the window can keep it out.
+    let all: u64 = source.row_groups.iter().map(|row_group| row_group.rows).sum();
+    let reached: u64 = row_groups.iter().map(|row_group| row_group.rows).sum();
+    let rows_ahead = if window.from.is_none() { all - reached } else { 0 };
     let bytes_read: Arc<AtomicU64> = Arc::default();
     let rows_read = AtomicU64::new(0);
     let state = || Scan {
@@ -99,6 +104,7 @@ pub fn latest<'a>(
         entities: Vec::new(),
         caches: Vec::new(),
         rows_skipped: 0,
+        rows_ahead: 0,
     };
     let scans = for_each(thread_count(threads), row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
@@ -113,6 +119,7 @@ pub fn latest<'a>(
         Ok(())
     })?;
     let rows_skipped = scans.iter().map(|scan| scan.rows_skipped).sum();
+    let rows_ahead = rows_ahead + scans.iter().map(|scan| scan.rows_ahead).sum::<u64>();
     let (table, winners) = merge(scans, entity);
     Ok(Latest {
         source,
@@ -123,6 +130,7 @@ pub fn latest<'a>(
         decoded_rows: 0..0,
         rows_read: rows_read.into_inner(),
         rows_skipped,
+        rows_ahead,
         bytes_read,
     })
 }
@@ -157,6 +165,7 @@ struct Scan {
     entities: Vec<u32>,
     caches: Vec<DictionaryCache>,
     rows_skipped: u64,
+    rows_ahead: u64,
 }
 
 impl Scan {
@@ -172,6 +181,7 @@ impl Scan {
                 continue;
             }
             if !window.holds(event) {
+                self.rows_ahead += u64::from(event > window.to);
                 continue;
             }
             let created = batch.created.as_ref().filter(|created| created.is_valid(row));
@@ -200,6 +210,11 @@ impl Latest<'_> {
     /// Rows among them without event timestamp, or without a part of the key.
     pub fn rows_skipped(&self) -> u64 {
         self.rows_skipped
+    }
+
+    /// Rows whose event lies behind the end of the window: a later window may show them.
+    pub fn rows_ahead(&self) -> u64 {
+        self.rows_ahead
     }
 
     /// Bytes read from files so far.

@@ -79,6 +79,14 @@ pub enum Merge {
 }
 
 impl<'a> EntityRow<'a> {
+    /// A row without any cell.
+    pub const EMPTY: Self = Self(&[]);
+
+    /// The row of this body, which [`EntityRow::merge`] made.
+    pub fn new(body: &'a [u8]) -> Self {
+        Self(body)
+    }
+
     /// The cell in `slot` of the view and generation of `layout`; `None` if it is absent.
     pub fn cell(self, layout: &Layout, slot: u32) -> Option<CellRef<'a>> {
         self.section(layout.view, layout.generation)?.cell(layout, slot as usize)
@@ -341,7 +349,8 @@ mod tests {
             let mut model: BTreeMap<u32, (Stamp, CellWrite)> = BTreeMap::new();
             for (index, (stamp, cells)) in operations.iter().enumerate() {
                 let layout = layout(if index < 4 { 4 } else { 6 });
-                let cells = cells.iter().filter(|(slot, _)| (**slot as usize) < layout.slot_count());
+                let has = |slot: u32| (slot as usize) < layout.slot_count();
+                let cells = cells.iter().filter(|(slot, _)| has(**slot));
                 let cells = cells.map(|(slot, (kind, seed))| (*slot, match kind {
                     0 => CellWrite::Null,
                     1 => CellWrite::Tombstone,
@@ -361,8 +370,9 @@ mod tests {
                 }
                 for slot in 0..6 {
                     let cell = EntityRow(&body).cell(&layout, slot).map(|cell| {
+                        let value = cell.value.and_then(ValueRef::to_value);
                         let written = match cell.state {
-                            CellState::Value => CellWrite::Value(cell.value.unwrap().to_value().unwrap()),
+                            CellState::Value => CellWrite::Value(value.unwrap()),
                             CellState::Null => CellWrite::Null,
                             _ => CellWrite::Tombstone,
                         };

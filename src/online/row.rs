@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  size  field
-//!      0     1  kind: 1 string, 2 hash, 3 entity; 0x80: it has an end of life; 0x40: it has a value
+//!      0     1  kind: 1 string, 2 hash, 3 entity; flags: 0x80 has an end of life, 0x40 a value
 //!      1     8  LSN of the record that wrote it last
 //!      9     4  length of the key
 //!     13     n  key

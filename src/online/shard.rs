@@ -14,7 +14,7 @@ use super::{
     row::{Body, Row},
 };
 use crate::feature::{CellsWrite, PlainChange};
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry};
 use std::collections::HashMap;
 
 /// Which state a look-up means.
@@ -53,6 +53,7 @@ pub struct Shard {
     /// A flush that is not durable yet hides `rows` from the next write.
     flushed_at: Option<u64>,
     live_rows: usize,
+    expiring_rows: usize,
     bytes: usize,
 }
 
@@ -123,6 +124,17 @@ impl Shard {
         }
     }
 
+    /// Applies a cell whose time has come to what readers see, and to what waits for its sync and
+    /// will stand in its place.
+    pub fn admit(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
+        self.apply(hash, lsn, edit);
+        if let Some(pending) = self.pending.get_mut(edit.key())
+            && let Edited::Replace(row) = edited(pending.row.as_ref(), lsn, edit)
+        {
+            pending.row = Some(row);
+        }
+    }
+
     /// Hides every row from the next write, as record `lsn`.
     pub fn flush_pending(&mut self, lsn: u64) {
         self.flushed_at = Some(lsn);
@@ -135,7 +147,8 @@ impl Shard {
             self.flushed_at = None;
         }
         if self.rows.iter().all(|(_, row)| row.lsn() < lsn) {
-            (self.rows, self.live_rows, self.bytes) = (HashTable::new(), 0, 0);
+            self.rows = HashTable::new();
+            (self.live_rows, self.expiring_rows, self.bytes) = (0, 0, 0);
             return;
         }
         self.retain(|row| row.lsn() > lsn);
@@ -151,16 +164,17 @@ impl Shard {
 
     /// Keeps the rows for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&Row) -> bool) {
-        let (mut live_rows, mut bytes) = (0, 0);
+        let (mut live_rows, mut expiring_rows, mut bytes) = (0, 0, 0);
         self.rows.retain(|(_, row)| {
             let is_kept = keep(row);
             if is_kept {
                 live_rows += usize::from(row.has_value());
+                expiring_rows += usize::from(row.expires_at().is_some());
                 bytes += row.memory_bytes();
             }
             is_kept
         });
-        (self.live_rows, self.bytes) = (live_rows, bytes);
+        (self.live_rows, self.expiring_rows, self.bytes) = (live_rows, expiring_rows, bytes);
     }
 
     /// Every row that readers see, with its hash, in no order.
@@ -173,6 +187,11 @@ impl Shard {
         self.live_rows
     }
 
+    /// How many rows have an end of life.
+    pub fn expiring_rows(&self) -> usize {
+        self.expiring_rows
+    }
+
     /// The bytes of the rows and of the table that holds them.
     pub fn memory_bytes(&self) -> usize {
         self.bytes + self.rows.allocation_size()
@@ -183,16 +202,14 @@ impl Shard {
     }
 
     fn put(&mut self, hash: u64, row: Row) {
-        self.live_rows += usize::from(row.has_value());
-        self.bytes += row.memory_bytes();
+        self.count(&row);
         let entry = self.rows.entry(hash, |(_, old)| old.key() == row.key(), |(hash, _)| *hash);
         match entry {
-            hashbrown::hash_table::Entry::Occupied(mut standing) => {
+            Entry::Occupied(mut standing) => {
                 let (_, old) = std::mem::replace(standing.get_mut(), (hash, row));
-                self.live_rows -= usize::from(old.has_value());
-                self.bytes = self.bytes.saturating_sub(old.memory_bytes());
+                self.discount(&old);
             }
-            hashbrown::hash_table::Entry::Vacant(place) => {
+            Entry::Vacant(place) => {
                 place.insert((hash, row));
             }
         }
@@ -201,9 +218,21 @@ impl Shard {
     fn remove(&mut self, hash: u64, key: &[u8]) {
         if let Ok(standing) = self.rows.find_entry(hash, |(_, row)| row.key() == key) {
             let ((_, old), _) = standing.remove();
-            self.live_rows -= usize::from(old.has_value());
-            self.bytes = self.bytes.saturating_sub(old.memory_bytes());
+            self.discount(&old);
         }
+    }
+
+    fn count(&mut self, row: &Row) {
+        self.live_rows += usize::from(row.has_value());
+        self.expiring_rows += usize::from(row.expires_at().is_some());
+        self.bytes += row.memory_bytes();
+    }
+
+    fn discount(&mut self, row: &Row) {
+        self.live_rows -= usize::from(row.has_value());
+        self.expiring_rows -= usize::from(row.expires_at().is_some());
+        // The size of a large hash is an estimate that changed since it was counted.
+        self.bytes = self.bytes.saturating_sub(row.memory_bytes());
     }
 }
 
@@ -239,7 +268,10 @@ fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
                 _ => EntityRow(&[]),
             };
             match body.merge(layout, write) {
-                Merge::Changed(body) => Edited::Replace(Row::entity(&write.key, lsn, &body)),
+                Merge::Changed(body) => {
+                    let lsn = lsn.max(row.map_or(0, Row::lsn));
+                    Edited::Replace(Row::entity(&write.key, lsn, &body))
+                }
                 Merge::Late | Merge::Unchanged => Edited::Keep,
             }
         }

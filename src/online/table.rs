@@ -15,8 +15,7 @@ use crate::feature::Timestamp;
 use ahash::RandomState;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A power of two; more than any number of cores, so that two rarely want the same lock.
-const SHARD_COUNT: usize = 1 << SHARD_BITS;
+/// Far more shards than cores, so that two rarely want the same lock.
 const SHARD_BITS: u32 = 10;
 /// Shard and bucket are chosen by different bits of the hash: hashbrown takes the lowest for the
 /// bucket and the highest seven for its tags.
@@ -39,11 +38,14 @@ pub struct ScanStep {
 }
 
 impl Table {
+    /// How many shards there are.
+    pub const SHARD_COUNT: usize = 1 << SHARD_BITS;
+
     /// An empty table; `seed` makes hashes that a client cannot foresee.
     pub fn new(seed: [u64; 4]) -> Self {
         let [a, b, c, d] = seed;
         Self {
-            shards: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
+            shards: (0..Self::SHARD_COUNT).map(|_| RwLock::default()).collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
         }
     }
@@ -99,6 +101,12 @@ impl Table {
         self.shard_mut(Self::shard_index(hash)).publish(hash, lsn, edit);
     }
 
+    /// Applies a cell whose time has come: see [`Shard::admit`].
+    pub fn admit(&self, lsn: u64, edit: Edit<'_>) {
+        let hash = self.hash(edit.key());
+        self.shard_mut(Self::shard_index(hash)).admit(hash, lsn, edit);
+    }
+
     /// Removes every row older than record `lsn`.
     pub fn flush(&self, lsn: u64) {
         for shard in &self.shards {
@@ -117,6 +125,11 @@ impl Table {
         self.shards.iter().map(|shard| shard.read().live_rows()).sum()
     }
 
+    /// How many rows have an end of life.
+    pub fn expiring_rows(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().expiring_rows()).sum()
+    }
+
     /// The bytes of all rows and of the tables that hold them.
     pub fn memory_bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().memory_bytes()).sum()
@@ -125,7 +138,10 @@ impl Table {
     /// Removes plain rows past their end of life from the shard of that number; how many.
     pub fn sweep(&self, index: usize, now: Timestamp) -> usize {
         let mut removed = 0;
-        let has_expired = self.shard(index).iter().any(|(_, row)| row.is_expired(now));
+        let shard = self.shard(index);
+        let has_expired =
+            shard.expiring_rows() > 0 && shard.iter().any(|(_, row)| row.is_expired(now));
+        drop(shard);
         if has_expired {
             self.shard_mut(index).retain(|row| {
                 let is_expired = row.is_expired(now);
@@ -140,7 +156,7 @@ impl Table {
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Row)) -> ScanStep {
         let mut step = ScanStep { cursor, rows_seen: 0 };
         let first = (cursor >> (u64::BITS - SHARD_BITS)) as usize;
-        for index in first..SHARD_COUNT {
+        for index in first..Self::SHARD_COUNT {
             let shard = self.shard(index);
             let order = |hash: u64| hash.rotate_left(ROTATION);
             let mut rows: Vec<(u64, &Row)> =
@@ -159,7 +175,7 @@ impl Table {
                 last = Some(place);
             }
             step.cursor = ((index as u64) + 1) << (u64::BITS - SHARD_BITS);
-            if index + 1 == SHARD_COUNT {
+            if index + 1 == Self::SHARD_COUNT {
                 step.cursor = 0;
             } else if step.rows_seen >= count {
                 return step;

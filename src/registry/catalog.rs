@@ -169,6 +169,13 @@ impl Catalog {
         self.generation(id, generation).map(|generation| &generation.newest)
     }
 
+    /// Every generation that any view ever had.
+    pub fn generations(&self) -> impl Iterator<Item = (ViewId, u32)> {
+        self.views.iter().zip(0..).flat_map(|(record, id)| {
+            (1..).take(record.generations.len()).map(move |generation| (ViewId(id), generation))
+        })
+    }
+
     /// All slots that were ever given in a generation; empty for one that never was.
     pub fn slots(&self, id: ViewId, generation: u32) -> &[SlotType] {
         self.generation(id, generation).map_or(&[], |generation| generation.slots.as_slice())

@@ -1,1 +1,59 @@
-//! The store: open, read, write. `commit` is the only way anything changes.
+//! The store: open, read, write. Commands, HTTP and materialization are clients of this and of
+//! nothing below it.
+//!
+//! ```text
+//!            write                                      read
+//!  decide under the locks of the keys          plan (names -> slots), once per list of names
+//!  append to the log        -> position        one look-up per key, visible or not
+//!  apply, now or once durable
+//! ```
+//! Invariants
+//! - [`Store::commit`] is the only way anything changes; replay applies the same changes.
+//! - In mode `always` no reader sees what a crash could undo, and none waits for a disk.
+//! - Time never goes back: a clock that was set back stands still until it has caught up.
+
+#[cfg(test)]
+mod no_skew_tests;
+
+mod open;
+
+mod checkpoint;
+
+mod history;
+
+mod write_features;
+
+mod plan_cache;
+
+mod read_features;
+
+mod apply_definitions;
+
+mod commit;
+
+mod publish;
+
+mod engine;
+
+mod checkpoints;
+
+mod future;
+
+mod jobs;
+
+mod schema;
+
+mod clock;
+
+pub use apply_definitions::Applied;
+pub use checkpoints::Checkpoint;
+pub use clock::Clock;
+pub use commit::{Committed, Locked};
+pub use engine::Store;
+pub use history::{TrainingRequest, column_names, join_files};
+pub use jobs::RUNS_KEPT;
+pub use open::StoreOptions;
+pub use plan_cache::PlanCache;
+pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};
+pub use schema::Schema;
+pub use write_features::{FeatureRow, WriteCount};

@@ -85,7 +85,7 @@ fn the_weather_of_the_destination_is_joined_by_a_renamed_key() {
         ViewRequest { map: &map, ..request(&weather, &airport, Some(&file), &[], "dest_") };
     let joined = as_of_join(&spine(), &[by_origin, by_dest], &options(2)).unwrap();
     check(&joined.batch, "temp", 335_983, 19_146_747.26);
-    // There is weather of New York's airports only, and one flight of 2013 went from one to another.
+    // Only one flight of 2013 went from one airport with weather to another.
     assert_eq!(count_and_sum(&joined.batch, "dest_temp").0, 1);
 }
 

@@ -1,0 +1,118 @@
+//! Applying definitions: all or nothing, one log record.
+
+use super::{engine::Store, schema::Schema};
+use crate::{
+    error::{Error, Result},
+    feature::{Change, FileStamp, Run, Timestamp},
+    online::Body,
+    registry::{Definitions, Plan, canonical_text, plan},
+};
+
+/// A view must leave room for its slots in a packed row.
+const SLOTS_MAX: usize = u16::MAX as usize;
+
+/// What applying definitions did, or would do.
+#[derive(Debug)]
+pub struct Applied {
+    /// The difference to what was applied before.
+    pub plan: Plan,
+    /// Whether it is true now; false for a dry run and where nothing changed.
+    pub is_changed: bool,
+}
+
+impl Store {
+    /// Makes `definitions` the whole truth; returns once that is durable. With `is_dry_run`
+    /// everything is checked and nothing changes.
+    pub fn apply_definitions(
+        &self,
+        definitions: &Definitions,
+        is_dry_run: bool,
+    ) -> Result<Applied> {
+        let _one_at_a_time = self.applying.lock();
+        let now = self.now();
+        let schema = self.schema();
+        let plan = plan(&schema.catalog, definitions)?;
+        let next = Schema::new(schema.catalog.apply(definitions, now)?);
+        let is_changed = next.catalog.catalog_version() != schema.catalog.catalog_version();
+        check_slots(&next)?;
+        self.check_plain_keys(&schema, &next, now)?;
+        if is_dry_run || !is_changed {
+            return Ok(Applied { plan, is_changed: false });
+        }
+        let definitions = canonical_text(definitions);
+        self.commit_durably(Change::Apply { definitions, at: now })?;
+        Ok(Applied { plan, is_changed })
+    }
+
+    /// A key belongs to one tier: an entity cannot be registered over plain keys of its name.
+    fn check_plain_keys(&self, now_serving: &Schema, next: &Schema, now: Timestamp) -> Result<()> {
+        let is_new = |name: &str| now_serving.catalog.entity(name).is_none();
+        if !next.catalog.entities().any(|entity| is_new(&entity.name)) {
+            return Ok(());
+        }
+        for index in 0..self.table.shard_count() {
+            for (_, row) in self.table.shard(index).iter() {
+                let entity = next.catalog.entity_of_key(row.key());
+                let is_plain = !matches!(row.body(), Some(Body::Entity(_)));
+                if let Some(entity) = entity.filter(|_| is_plain && !row.is_expired(now)) {
+                    return Err(Error::refused(format!(
+                        "entity {} cannot be registered: the plain key {} stands under its name; \
+                         delete or rename such keys first",
+                        entity.name,
+                        crate::error::echo(row.key())
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a run of materialization; refused while another of the same view runs.
+    pub fn begin_run(&self, run: Run) -> Result<Run> {
+        let mut jobs = self.jobs.lock();
+        if let Some(other) = jobs.running(&run.view) {
+            return Err(Error::refused(format!(
+                "view {} is being materialized already: run {} since {}",
+                other.view,
+                other.id,
+                other.started.to_iso()
+            )));
+        }
+        Ok(jobs.begin(run))
+    }
+
+    /// Notes how far a run is.
+    pub fn run_progress(&self, run: &Run) {
+        self.jobs.lock().progress(run);
+    }
+
+    /// Forgets a run that will not end.
+    pub fn abandon_run(&self, view: &str) {
+        self.jobs.lock().abandon(view);
+    }
+
+    /// Notes durably how a run ended; its files are the cursor from here on if it is done.
+    pub fn end_run(&self, run: Run) -> Result<()> {
+        let view = run.view.clone();
+        self.commit_durably(Change::RunEnded(run)).inspect_err(|_| self.abandon_run(&view))
+    }
+
+    /// Whether a run of this version and generation that read exactly `files` would find nothing.
+    pub fn cursor_is(
+        &self,
+        view: &str,
+        version: u32,
+        generation: u32,
+        files: &[FileStamp],
+    ) -> bool {
+        self.jobs.lock().cursor(view, version, generation) == Some(files)
+    }
+}
+
+fn check_slots(schema: &Schema) -> Result<()> {
+    let has_too_many = |(id, generation)| schema.catalog.slots(id, generation).len() > SLOTS_MAX;
+    if schema.catalog.generations().any(has_too_many) {
+        return Err(Error::refused(format!("a view has at most {SLOTS_MAX} features")));
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Checkpoints: the whole state in a snapshot, written while the store serves.
+//!
+//! ```text
+//! LSN ─> what waits for its time, definitions and runs ─> shard after shard ─> sync ─> manifest
+//!        (the meta file)                                  (each under a short lock)
+//! ```
+//! No fork and no copy-on-write: a row that changes while the walk goes on is written as it is met,
+//! with the LSN that wrote it, and replay passes over what it has already.
+//!
+//! Meta entries are [`MetaEntry`] in the postcard wire format; rows are the bytes of `online/row`.
+
+use super::{checkpoints::Checkpoint, engine::Store};
+use crate::{
+    error::{Error, Result},
+    feature::{CellsWrite, Change, Timestamp},
+    log::{DataDirectory, ListedFile, Lsn, SnapshotFile, SnapshotHeader, SnapshotWriter},
+    online::{Row, Table},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// So many files hold the rows of a snapshot; they are loaded in parallel.
+const SNAPSHOT_SHARDS: u32 = 8;
+
+/// What a snapshot holds besides rows. New variants go to the end.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum MetaEntry {
+    /// When it was written, by the clock of the store.
+    Clock(Timestamp),
+    /// A change that is about no row, with the record that made it.
+    Noted { lsn: u64, change: Change },
+    /// Cells ahead of the clock, with the record that wrote them.
+    Future { lsn: u64, cells: CellsWrite },
+    /// The number of the last run of materialization.
+    LastRun(u64),
+}
+
+impl Store {
+    /// The last snapshot; before the first one the start of the store.
+    pub fn last_checkpoint(&self) -> Checkpoint {
+        self.checkpoints.lock().last
+    }
+
+    /// Whether a snapshot is being written.
+    pub fn is_checkpointing(&self) -> bool {
+        self.checkpoints.lock().is_running
+    }
+
+    /// Writes a snapshot, reads it back, names it in the manifest, and gives up the log that is no
+    /// longer needed. Refused while another one is being written.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut checkpoints = self.checkpoints.lock();
+        if checkpoints.is_running {
+            return Err(Error::refused("Background save already in progress"));
+        }
+        checkpoints.is_running = true;
+        drop(checkpoints);
+        let time = self.now();
+        let written = self.write_snapshot(time);
+        let mut checkpoints = self.checkpoints.lock();
+        checkpoints.is_running = false;
+        checkpoints.last.is_ok = written.is_ok();
+        let lsn = written?;
+        checkpoints.last = Checkpoint { time, lsn, is_ok: true };
+        Ok(checkpoints.last)
+    }
+
+    fn write_snapshot(&self, time: Timestamp) -> Result<Lsn> {
+        let mut directory = self.directory.lock();
+        let (lsn, noted, last_run) = self.noted_up_to_now();
+        let snapshot_id = directory.generations().first().map_or(0, |newest| newest.snapshot_id);
+        let header = SnapshotHeader {
+            snapshot_id: snapshot_id + 1,
+            store_id: directory.store_id(),
+            shards: SNAPSHOT_SHARDS,
+            lsn,
+        };
+        let mut writer = SnapshotWriter::create(Arc::clone(&self.fs), directory.root(), header)?;
+        let noted = noted.into_iter().map(|(lsn, change)| MetaEntry::Noted { lsn, change });
+        let future = self.future.all().into_iter();
+        let future = future.map(|(lsn, cells)| MetaEntry::Future { lsn, cells });
+        let meta = [MetaEntry::Clock(time), MetaEntry::LastRun(last_run)];
+        for entry in meta.into_iter().chain(noted).chain(future) {
+            // Writing to a vector cannot fail.
+            writer.add_meta(&postcard::to_stdvec(&entry).unwrap_or_default())?;
+        }
+        self.write_rows_to(&mut writer)?;
+        // A row may be newer than what the log has on the disk; a snapshot must never be.
+        let last = self.log.last();
+        self.log.flush()?;
+        directory.commit(writer.finish(last)?)?;
+        if let [_, older, ..] = directory.generations() {
+            self.log.trim(older.lsn.next())?;
+        }
+        Ok(lsn)
+    }
+
+    /// The record up to which everything is applied, and all that is about no row up to there.
+    fn noted_up_to_now(&self) -> (Lsn, Vec<(u64, Change)>, u64) {
+        let _none_is_half_done = self.noting.lock();
+        let lsn = if self.is_deferred() { *self.published.borrow() } else { self.log.last() };
+        // A write holds its shards from the append until it is applied: having had every shard
+        // once, nothing up to `lsn` is still on its way.
+        (0..self.table.shard_count()).for_each(|index| drop(self.table.shard(index)));
+        let jobs = self.jobs.lock();
+        (lsn, jobs.kept().to_vec(), jobs.last_id())
+    }
+
+    fn write_rows_to(&self, writer: &mut SnapshotWriter) -> Result<()> {
+        let shards_per_file = self.table.shard_count() as u32 / SNAPSHOT_SHARDS;
+        let mut rows = Vec::new();
+        for index in 0..self.table.shard_count() {
+            rows.clear();
+            let mut ends = Vec::new();
+            for (_, row) in self.table.shard(index).iter() {
+                rows.extend_from_slice(&row.to_bytes());
+                ends.push(rows.len());
+            }
+            // Compressing and writing happen without the lock.
+            let mut start = 0;
+            for end in ends {
+                let row = rows.get(start..end).unwrap_or_default();
+                writer.add(index as u32 / shards_per_file, row)?;
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a snapshot; the record up to which it reaches.
+    pub(super) fn load_snapshot(&self, snapshot: &OpenSnapshot) -> Result<Lsn> {
+        let load_rows = |path: &Path, file: &SnapshotFile| {
+            file.for_each(|entry| {
+                self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
+                Ok(())
+            })
+        };
+        let load_rows = &load_rows;
+        let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                of_rows().map(|(path, file)| scope.spawn(move || load_rows(path, file))).collect();
+            for thread in threads {
+                thread.join().map_err(|_| Error::refused("loading a snapshot panicked"))??;
+            }
+            Ok::<(), Error>(())
+        })?;
+        // After the rows: a cell whose time came in the meantime belongs on top of its row.
+        for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
+            file.for_each(|entry| {
+                let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
+                self.load_meta(entry, snapshot.lsn)
+            })?;
+        }
+        Ok(snapshot.lsn)
+    }
+
+    fn load_meta(&self, entry: MetaEntry, lsn: Lsn) -> Result<()> {
+        match entry {
+            MetaEntry::Clock(time) => {
+                self.clock.advance_to(time);
+                self.checkpoints.lock().last = Checkpoint { time, lsn, is_ok: true };
+            }
+            MetaEntry::Noted { lsn, change } => {
+                self.publish_change(Lsn(lsn), &change, self.clock.now())?;
+            }
+            MetaEntry::Future { lsn, cells } => {
+                self.publish_change(Lsn(lsn), &Change::Cells(cells), self.clock.now())?;
+            }
+            MetaEntry::LastRun(id) => self.jobs.lock().set_last_id(id),
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and takes no more.
+    pub fn close(&self) -> Result<()> {
+        self.log.close()
+    }
+}
+
+/// The files of a snapshot, verified and not yet loaded.
+#[derive(Default)]
+pub(super) struct OpenSnapshot {
+    lsn: Lsn,
+    files: Vec<(PathBuf, SnapshotFile)>,
+}
+
+impl OpenSnapshot {
+    /// The newest snapshot of a directory; an empty one if there is none.
+    pub(super) fn newest(directory: &DataDirectory) -> Result<Self> {
+        let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
+        let open = |listed: &ListedFile| {
+            let file = directory.open_snapshot(newest, listed)?;
+            Ok((directory.root().join(&listed.name), file))
+        };
+        let files = newest.files.iter().map(open).collect::<Result<_>>()?;
+        Ok(Self { lsn: newest.lsn, files })
+    }
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::corrupt(path, 0, "entries in the format of this version")
+}
+
+const _: () = assert!(Table::SHARD_COUNT.is_multiple_of(SNAPSHOT_SHARDS as usize));

@@ -1,0 +1,146 @@
+//! The parts of a store, and waiting until something is durable.
+
+use super::{checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, schema::Schema};
+use crate::{
+    disk::FileSystem,
+    error::{Error, Result},
+    feature::{Record, Run, Timestamp},
+    log::{DataDirectory, Durability, Log, LogStatus, Lsn},
+    online::{Seen, Table},
+};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// One store: everything in one data directory.
+pub struct Store {
+    pub(super) table: Table,
+    pub(super) log: Box<dyn Log>,
+    pub(super) root: PathBuf,
+    pub(super) directory: Mutex<DataDirectory>,
+    pub(super) fs: Arc<dyn FileSystem>,
+    pub(super) durability: Durability,
+    pub(super) schema: ArcSwap<Schema>,
+    pub(super) jobs: Mutex<Jobs>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) future: Future,
+    /// Records that wait for their sync before readers see them, in the order of the log. Held
+    /// while appending, so that the order is the same.
+    pub(super) unpublished: Mutex<VecDeque<(Lsn, Arc<Record>)>>,
+    pub(super) published: watch::Sender<Lsn>,
+    /// One change of definitions at a time.
+    pub(super) applying: Mutex<()>,
+    /// Held while something that is about no row is appended and applied, so that a checkpoint
+    /// finds both or neither.
+    pub(super) noting: Mutex<()>,
+    pub(super) checkpoints: Mutex<Checkpoints>,
+    /// The furthest that an event may lie ahead of the clock.
+    pub(super) max_future_us: i64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Now, by the clock of the store. What was waiting for this instant is visible from here on.
+    pub fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        if self.future.is_due(now) {
+            self.admit_due(now);
+        }
+        now
+    }
+
+    /// The definitions and layouts of this moment.
+    pub fn schema(&self) -> Guard<Arc<Schema>> {
+        self.schema.load()
+    }
+
+    /// The online table, to read.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether a write must wait before readers see it.
+    pub fn is_deferred(&self) -> bool {
+        self.durability == Durability::Always
+    }
+
+    /// The durability mode.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// How the log stands.
+    pub fn log_status(&self) -> LogStatus {
+        self.log.status()
+    }
+
+    /// Whether the log takes more without growing beyond its bound.
+    pub fn has_room(&self) -> bool {
+        self.log.has_room()
+    }
+
+    /// What must be durable before an answer drawn from [`Seen::Latest`] may be given.
+    pub fn last_written(&self) -> Lsn {
+        self.log.last()
+    }
+
+    /// Returns once record `lsn` may be acknowledged: durable in mode `always`, at once otherwise.
+    ///
+    /// `IOERR`: a sync failed, and nobody knows whether the record survives.
+    pub async fn acknowledged(&self, lsn: Lsn) -> Result<()> {
+        if !self.is_deferred() {
+            return Ok(());
+        }
+        let mut published = self.published.subscribe();
+        loop {
+            let wait = published.wait_for(|published| *published >= lsn);
+            if tokio::time::timeout(POISON_POLL, wait).await.is_ok() {
+                return Ok(());
+            }
+            self.check_poison()?;
+        }
+    }
+
+    /// [`Store::acknowledged`] for a thread that may block.
+    pub fn acknowledged_blocking(&self, lsn: Lsn) -> Result<()> {
+        while self.is_deferred() && *self.published.borrow() < lsn {
+            self.check_poison()?;
+            std::thread::sleep(BLOCKING_POLL);
+        }
+        Ok(())
+    }
+
+    /// An error once a write or sync of the log has failed: nothing will be taken any more.
+    pub fn check_poison(&self) -> Result<()> {
+        match self.log.status().poisoned {
+            None => Ok(()),
+            Some(why) => Err(Error::refused_as("IOERR", format!("outcome unknown: {why}"))),
+        }
+    }
+
+    /// The newest runs of materialization first.
+    pub fn runs(&self, view: Option<&str>, count: usize) -> Vec<Run> {
+        self.jobs.lock().runs(view, count)
+    }
+
+    /// Calls `read` with the row of `key`.
+    pub fn read<R>(
+        &self,
+        key: &[u8],
+        seen: Seen,
+        read: impl FnOnce(Option<&crate::online::Row>) -> R,
+    ) -> R {
+        self.table.read(key, seen, read)
+    }
+}
+
+/// How often a waiting client looks whether waiting still makes sense.
+const POISON_POLL: Duration = Duration::from_millis(100);
+/// How often a thread that may block looks whether its record is durable: far less than a sync.
+const BLOCKING_POLL: Duration = Duration::from_micros(100);

@@ -1,0 +1,227 @@
+//! Features as of then: training sets, and reads at an instant of the past.
+//!
+//! Two places hold what was true: the Parquet files of a view's source, and the log, for what
+//! clients pushed. The join looks at both by one rule.
+
+use super::{engine::Store, read_features::Answer, schema::Schema};
+use crate::{
+    error::{Error, Result, echo},
+    feature::{Change, Entity, KeyPart, Origin, Status, Timestamp, View, ViewId, decode_record},
+    log::Lsn,
+    offline::{
+        Dataset, JoinOptions, Joined, KnownBy, PushedCells, Spine, ViewRequest, as_of_join, cell,
+        output_names, write_batch,
+    },
+    registry::{Catalog, Selected},
+};
+use std::{collections::HashMap, num::NonZero, path::PathBuf, sync::Arc};
+
+/// What a training set is to hold.
+#[derive(Clone, Debug)]
+pub struct TrainingRequest {
+    /// The features, in the order of their columns.
+    pub features: Vec<Selected>,
+    /// The column of the spine that is the event timestamp; its one timestamp column if not given.
+    pub event_timestamp: Option<String>,
+    /// Join keys that have another name in the spine: `(join key, column)`.
+    pub map: Vec<(String, String)>,
+    /// Whether a cell had to be known at the time, or only true.
+    pub known_by: KnownBy,
+    /// Whether columns are named `view__feature`.
+    pub full_names: bool,
+    /// How many threads; as many as there are cores for `None`.
+    pub threads: Option<NonZero<usize>>,
+}
+
+impl TrainingRequest {
+    /// `features` by event time, with short names.
+    pub fn new(features: Vec<Selected>) -> Self {
+        Self {
+            features,
+            event_timestamp: None,
+            map: Vec::new(),
+            known_by: KnownBy::Event,
+            full_names: false,
+            threads: None,
+        }
+    }
+}
+
+/// One view of a request, with what is opened for it.
+struct Opened {
+    view: Arc<View>,
+    entity: Arc<Entity>,
+    dataset: Option<Dataset>,
+    /// The features wanted: place in the view, and place in the request.
+    features: Vec<(usize, usize)>,
+}
+
+impl Store {
+    /// The rows of an Arrow IPC stream with the features of `request` behind them.
+    pub fn training_set_from_ipc(
+        &self,
+        schema: &Schema,
+        request: &TrainingRequest,
+        spine: &[u8],
+    ) -> Result<Joined> {
+        let spine = Spine::from_ipc_stream(spine, request.event_timestamp.as_deref())?;
+        self.training_set(schema, request, &spine)
+    }
+
+    /// The rows of `spine` with the features of `request` behind them, each as of its own time.
+    pub fn training_set(
+        &self,
+        schema: &Schema,
+        request: &TrainingRequest,
+        spine: &Spine,
+    ) -> Result<Joined> {
+        let opened = open_views(&schema.catalog, &request.features)?;
+        let pushed = self.pushed_cells(&opened)?;
+        join(&opened, &pushed, request, spine, false)
+    }
+
+    /// What each feature was at `at` for some entities of one kind, given by their join keys.
+    pub fn features_at(
+        &self,
+        schema: &Schema,
+        entity: &Entity,
+        features: &[Selected],
+        keys: &[Vec<KeyPart>],
+        at: Timestamp,
+    ) -> Result<Vec<Vec<Answer>>> {
+        let spine = Spine::from_rows(entity, keys, at)?;
+        let mut request = TrainingRequest::new(features.to_vec());
+        // A feature and a join key may share a name, and nobody sees these names.
+        request.full_names = true;
+        let opened = open_views(&schema.catalog, features)?;
+        let pushed = self.pushed_cells(&opened)?;
+        let joined = join(&opened, &pushed, &request, &spine, true)?;
+        let answer_row =
+            |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
+        Ok((0..keys.len()).map(answer_row).collect())
+    }
+
+    /// Writes a training set to `training/<name>.parquet` in the data directory.
+    pub fn write_training_set(&self, name: &str, joined: &Joined) -> Result<PathBuf> {
+        let is_plain = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if !is_plain {
+            return Err(Error::refused(format!(
+                "{} cannot name a training set: letters, digits, _ and - are allowed",
+                echo(name.as_bytes())
+            )));
+        }
+        let folder = self.root.join("training");
+        std::fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
+        let path = folder.join(format!("{name}.parquet"));
+        write_batch(&joined.batch, &path, None)?;
+        Ok(path)
+    }
+
+    /// Everything clients ever pushed to these generations of views, read from the log.
+    fn pushed_cells(&self, opened: &[Opened]) -> Result<HashMap<ViewId, Vec<PushedCells>>> {
+        let mut pushed: HashMap<ViewId, Vec<PushedCells>> = HashMap::new();
+        self.log.flush()?;
+        for record in self.log.read(self.log.status().first)? {
+            let (lsn, bytes) = record?;
+            let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
+            for change in record.changes {
+                let Change::Cells(write) = change else { continue };
+                let generation = (write.view, write.generation);
+                let same = |o: &&Opened| (o.view.id, o.view.generation) == generation;
+                let wanted = opened.iter().find(same).filter(|_| write.origin == Origin::Pushed);
+                let Some(Opened { entity, .. }) = wanted else { continue };
+                pushed.entry(write.view).or_default().push(PushedCells {
+                    key: entity.parts(&write.key)?,
+                    stamp: write.stamp,
+                    order: lsn.0,
+                    cells: write.cells,
+                });
+            }
+        }
+        Ok(pushed)
+    }
+
+    pub(super) fn undecodable(&self, lsn: Lsn, why: &str) -> Error {
+        let expected = format!("record {lsn} in the format of this version ({why})");
+        Error::corrupt(&self.root, 0, expected)
+    }
+}
+
+fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec<Opened>> {
+    let mut opened: Vec<Opened> = Vec::new();
+    for (place, selected) in features.iter().enumerate() {
+        let view = &selected.view;
+        let same = |o: &&mut Opened| (o.view.id, o.view.version) == (view.id, view.version);
+        if let Some(standing) = opened.iter_mut().find(same) {
+            standing.features.push((selected.feature, place));
+            continue;
+        }
+        let entity = catalog.entity_by_id(view.entity).cloned();
+        opened.push(Opened {
+            view: Arc::clone(view),
+            entity: entity.ok_or_else(|| Error::refused("a view of no entity"))?,
+            dataset: view.source.as_deref().map(Dataset::open).transpose()?,
+            features: vec![(selected.feature, place)],
+        });
+    }
+    Ok(opened)
+}
+
+/// Joins, and puts the columns in the order of the request.
+fn join(
+    opened: &[Opened],
+    pushed: &HashMap<ViewId, Vec<PushedCells>>,
+    request: &TrainingRequest,
+    spine: &Spine,
+    with_status: bool,
+) -> Result<Joined> {
+    let names = column_names(&request.features, request.full_names);
+    let mut requests = Vec::with_capacity(opened.len());
+    for view in opened {
+        let places = view.features.iter().map(|(_, place)| *place);
+        requests.push(ViewRequest {
+            view: &view.view,
+            entity: &view.entity,
+            dataset: view.dataset.as_ref(),
+            pushed: pushed.get(&view.view.id).map_or(&[], Vec::as_slice),
+            features: view.features.iter().map(|(feature, _)| *feature).collect(),
+            map: &request.map,
+            output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
+        });
+    }
+    let options = JoinOptions { known_by: request.known_by, with_status, threads: request.threads };
+    let joined = as_of_join(spine, &requests, &options)?;
+    let places = opened.iter().flat_map(|view| view.features.iter().map(|(_, place)| *place));
+    joined.in_order(&places.collect::<Vec<_>>())
+}
+
+/// The names of the columns of `features`, in their order: `feature`, or `view__feature`.
+pub fn column_names(features: &[Selected], full_names: bool) -> Vec<String> {
+    let name = |selected: &'_ Selected| {
+        let feature = selected.view.features.get(selected.feature);
+        feature.map(|feature| feature.name.clone()).unwrap_or_default()
+    };
+    let names: Vec<String> = features.iter().map(name).collect();
+    let views = features.iter().zip(&names);
+    let views: Vec<(&str, Vec<&str>)> =
+        views.map(|(s, name)| (s.view.name.as_str(), vec![name.as_str()])).collect();
+    output_names(&views, full_names).into_iter().flatten().collect()
+}
+
+/// A training set from the files of `catalog` alone: nothing that was pushed to a server.
+pub fn join_files(catalog: &Catalog, request: &TrainingRequest, spine: &Spine) -> Result<Joined> {
+    let opened = open_views(catalog, &request.features)?;
+    join(&opened, &HashMap::new(), request, spine, false)
+}
+
+fn answer(joined: &Joined, row: usize, place: usize) -> Answer {
+    let column = joined.batch.num_columns() - joined.report.features.len() + place;
+    let statuses = joined.statuses.as_ref().and_then(|statuses| statuses.get(place));
+    let events = joined.event_timestamps.as_ref().and_then(|events| events.get(place));
+    Answer {
+        value: cell(&joined.batch, column, row),
+        status: statuses.and_then(|s| s.get(row)).copied().unwrap_or(Status::NotFound),
+        event: events.and_then(|events| events.get(row)).copied().flatten(),
+    }
+}

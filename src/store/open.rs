@@ -1,0 +1,147 @@
+//! Opening a store: the newest snapshot, then the log behind it, through the same `publish` that
+//! every live write goes through.
+
+use super::{
+    checkpoint::OpenSnapshot,
+    checkpoints::{Checkpoint, Checkpoints},
+    clock::Clock,
+    engine::Store,
+    future::Future,
+    jobs::Jobs,
+    schema::Schema,
+};
+use crate::{
+    disk::FileSystem,
+    error::{Error, Result},
+    feature::{Timestamp, decode_record},
+    log::{DataDirectory, Durability, LocalLog, LogOptions, Lsn, Recovered, Surroundings},
+    online::Table,
+    registry::Catalog,
+};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, OnceLock, Weak},
+};
+use tokio::sync::watch;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// The furthest that an event may lie ahead of the clock, in µs.
+    pub max_future_us: i64,
+    /// The length that a segment of the log is preallocated to.
+    pub segment_bytes: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Always,
+            max_future_us: 5 * 60 * 1_000_000,
+            segment_bytes: LogOptions::default().segment_bytes,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store in `data`, or makes a new one there.
+    pub fn open(
+        fs: Arc<dyn FileSystem>,
+        data: &Path,
+        options: &StoreOptions,
+        clock: Clock,
+    ) -> Result<Arc<Self>> {
+        let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
+        let clock = Arc::new(clock);
+        let store_id = u128::from(random()?) << 64 | u128::from(random()?);
+        let directory = DataDirectory::open(Arc::clone(&fs), data, store_id)?;
+        let told = Arc::clone(&clock);
+        let for_log = Arc::clone(&owner);
+        let surroundings = Surroundings {
+            fs: Arc::clone(&fs),
+            seed: random()?,
+            clock: Arc::new(move || told.now().us()),
+            on_durable: Box::new(move |durable| {
+                // That nothing will be durable any more, waiting clients see in the log's status.
+                let store = for_log.get().and_then(Weak::upgrade);
+                if let (Ok(lsn), Some(store)) = (durable, store) {
+                    store.publish_durable(lsn);
+                }
+            }),
+        };
+        let log_options = LogOptions {
+            durability: options.durability,
+            segment_bytes: options.segment_bytes,
+            ..LogOptions::default()
+        };
+        // All of it is looked at before anything is changed.
+        let snapshot = OpenSnapshot::newest(&directory)?;
+        let identity = directory.log_identity();
+        let log_directory = directory.log_directory();
+        let (log, recovered) =
+            LocalLog::open(surroundings, log_directory, &log_options, &identity)?;
+        tell_of_recovery(&recovered);
+        clock.advance_to(Timestamp(recovered.last_clock_us));
+        let seed = [random()?, random()?, random()?, random()?];
+        let store = Arc::new(Self {
+            table: Table::new(seed),
+            log: Box::new(log),
+            root: data.to_owned(),
+            directory: Mutex::new(directory),
+            fs,
+            durability: options.durability,
+            schema: ArcSwap::from_pointee(Schema::new(Catalog::empty())),
+            jobs: Mutex::new(Jobs::default()),
+            clock: Arc::clone(&clock),
+            future: Future::default(),
+            unpublished: Mutex::new(VecDeque::new()),
+            published: watch::Sender::new(recovered.last_lsn),
+            applying: Mutex::new(()),
+            noting: Mutex::new(()),
+            checkpoints: Mutex::new(Checkpoints {
+                last: Checkpoint { time: clock.now(), lsn: Lsn(0), is_ok: true },
+                is_running: false,
+            }),
+            max_future_us: options.max_future_us,
+        });
+        let loaded = store.load_snapshot(&snapshot)?;
+        store.replay(loaded.next().max(recovered.first_lsn))?;
+        for path in store.directory.lock().tidy()? {
+            tracing::warn!(path = %path.display(), "set aside: no manifest lists it");
+        }
+        // From here on the log may tell what became durable; nothing was appended before.
+        let _ = owner.set(Arc::downgrade(&store));
+        Ok(store)
+    }
+
+    fn replay(&self, from: Lsn) -> Result<()> {
+        for record in self.log.read(from)? {
+            let (lsn, bytes) = record?;
+            let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
+            self.publish(lsn, &record)?;
+        }
+        Ok(())
+    }
+}
+
+fn tell_of_recovery(recovered: &Recovered) {
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = recovered.torn_bytes,
+            last_lsn = recovered.last_lsn.0,
+            "dropped the torn end of the log; it was never acknowledged as durable"
+        );
+    }
+    for path in &recovered.set_aside {
+        tracing::info!(path = %path.display(), "a log segment of an earlier process is set aside");
+    }
+}
+
+fn random() -> Result<u64> {
+    getrandom::u64().map_err(|error| Error::refused(format!("no random numbers: {error}")))
+}

@@ -1,0 +1,110 @@
+//! What a record does to the store: the same for a live write, for one that became durable, and
+//! for replay.
+
+use super::{engine::Store, schema::Schema};
+use crate::{
+    error::{Error, Result},
+    feature::{CellsWrite, Change, Record, RunState, Timestamp},
+    log::Lsn,
+    online::Edit,
+    registry::{DefinitionFile, parse_repository},
+};
+use std::sync::Arc;
+
+impl Store {
+    /// Everything up to `lsn` is durable: shows it to readers, in order.
+    pub(super) fn publish_durable(&self, lsn: Lsn) {
+        loop {
+            let mut unpublished = self.unpublished.lock();
+            let is_due = unpublished.front().is_some_and(|(first, _)| *first <= lsn);
+            let Some((first, record)) = is_due.then(|| unpublished.pop_front()).flatten() else {
+                break;
+            };
+            drop(unpublished);
+            if let Err(error) = self.publish(first, &record) {
+                // The record was validated before it was appended.
+                tracing::error!(%error, lsn = first.0, "a validated record cannot be applied");
+            }
+        }
+        self.published.send_if_modified(|published| {
+            let is_news = *published < lsn;
+            *published = lsn.max(*published);
+            is_news
+        });
+    }
+
+    /// Applies record `lsn` to what readers see.
+    pub(super) fn publish(&self, lsn: Lsn, record: &Record) -> Result<()> {
+        let now = self.clock.now();
+        record.changes.iter().try_for_each(|change| self.publish_change(lsn, change, now))
+    }
+
+    pub(super) fn publish_change(&self, lsn: Lsn, change: &Change, now: Timestamp) -> Result<()> {
+        // A snapshot may hold what is about no row although the log behind it tells it again.
+        let is_known = || self.jobs.lock().knows(lsn.0);
+        match change {
+            Change::Apply { .. } | Change::RunEnded(_) if is_known() => {}
+            Change::Cells(write) if write.stamp.event > now => {
+                self.future.keep(lsn.0, write.clone());
+            }
+            Change::Cells(write) => {
+                let schema = self.schema();
+                let layout = schema.layout_for(write).map_err(|why| self.unusable(lsn, &why))?;
+                self.table.publish(lsn.0, Edit::Cells(layout, write));
+            }
+            Change::Plain { key, change } => self.table.publish(lsn.0, Edit::Plain(key, change)),
+            Change::FlushAll => {
+                self.table.flush(lsn.0);
+                self.future.flush(lsn.0);
+                self.jobs.lock().note(lsn.0, change);
+            }
+            Change::Apply { definitions, at } => {
+                let text = definitions.clone();
+                let file = DefinitionFile { path: "the log".into(), text };
+                let catalog = parse_repository(&[file])
+                    .and_then(|definitions| self.schema().catalog.apply(&definitions, *at))
+                    .map_err(|error| self.unusable(lsn, &error.to_string()))?;
+                self.schema.store(Arc::new(Schema::new(catalog)));
+                self.jobs.lock().note(lsn.0, change);
+            }
+            Change::RunEnded(run) => {
+                let schema = self.schema();
+                let filling = schema.catalog.filling(&run.view).map(|view| view.generation);
+                if run.state == RunState::Done && filling == Some(run.generation) {
+                    let catalog = schema.catalog.switch(&run.view, run.generation);
+                    self.schema.store(Arc::new(Schema::new(catalog)));
+                }
+                self.jobs.lock().note(lsn.0, change);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves to the table every cell whose time has come.
+    pub(super) fn admit_due(&self, now: Timestamp) {
+        let schema = self.schema();
+        self.future.admit_due(now, |lsn, write| {
+            if let Ok(layout) = schema.layout_for(&write) {
+                self.table.admit(lsn, Edit::Cells(layout, &write));
+            }
+        });
+    }
+
+    fn unusable(&self, lsn: Lsn, why: &str) -> Error {
+        Error::corrupt(&self.root, 0, format!("a record {} that can be applied: {why}", lsn.0))
+    }
+}
+
+impl Schema {
+    /// The layout that `write` was made for.
+    pub(super) fn layout_for(&self, write: &CellsWrite) -> Result<&crate::online::Layout, String> {
+        let layout = self.layout(write.view, write.generation).ok_or_else(|| {
+            format!("view {} has no generation {}", write.view.0, write.generation)
+        })?;
+        if layout.accepts(write) {
+            Ok(layout)
+        } else {
+            Err(format!("its cells do not fit view {}", write.view.0))
+        }
+    }
+}

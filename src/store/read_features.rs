@@ -1,0 +1,153 @@
+//! Reading features as of now: names to a plan, a plan to values.
+
+use super::{engine::Store, schema::Schema};
+use crate::{
+    feature::{Entity, Status, Timestamp, Ttl, Value, View, status_at},
+    online::{Body, CellState, EntityRow, Layout, Row, Seen, ValueRef},
+};
+use std::sync::Arc;
+
+/// A list of features, resolved: made once per list and catalog, used for every key.
+#[derive(Clone, Debug)]
+pub struct ReadPlan {
+    /// A place per name, in the order asked; `None` for a name that no view has.
+    pub cells: Vec<Option<PlanCell>>,
+    /// How many names no view has.
+    pub unknown_names: usize,
+}
+
+/// Where a feature stands and how long it may be seen.
+#[derive(Clone, Debug)]
+pub struct PlanCell {
+    /// Its view, as it serves.
+    pub view: Arc<View>,
+    /// Its place in `view.features`.
+    pub feature: usize,
+    layout: Arc<Layout>,
+    slot: u32,
+    ttl: Option<Ttl>,
+}
+
+/// What a read of one feature met.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureRead<'a> {
+    /// Which case.
+    pub status: Status,
+    /// The value, if it is present.
+    pub value: Option<ValueRef<'a>>,
+    /// The event timestamp of the newest cell, whether it may be seen or not.
+    pub event: Option<Timestamp>,
+}
+
+/// What a read of one feature met, on its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The value, if it is present.
+    pub value: Option<Value>,
+    /// Which case.
+    pub status: Status,
+    /// The event timestamp of the newest cell, whether it may be seen or not.
+    pub event: Option<Timestamp>,
+}
+
+impl FeatureRead<'_> {
+    const NOT_FOUND: Self = Self { status: Status::NotFound, value: None, event: None };
+}
+
+impl Schema {
+    /// Resolves names of features of `entity`: `feature`, `view:feature`, `view@version:feature`.
+    pub fn plan<'n>(&self, entity: &Entity, names: impl IntoIterator<Item = &'n [u8]>) -> ReadPlan {
+        let cell = |name| {
+            let found = self.catalog.resolve_feature(entity.id, name)?;
+            self.plan_cell(found.view, found.feature.slot)
+        };
+        let cells: Vec<_> = names.into_iter().map(cell).collect();
+        let unknown_names = cells.iter().filter(|cell| cell.is_none()).count();
+        ReadPlan { cells, unknown_names }
+    }
+
+    /// Every feature that `entity` has, each with the name a client reads it by.
+    pub fn plan_all(&self, entity: &Entity) -> Vec<(String, PlanCell)> {
+        let mut all = Vec::new();
+        for view in self.catalog.views_of(entity.id) {
+            for feature in &view.features {
+                let short = self.catalog.resolve_feature(entity.id, feature.name.as_bytes());
+                let name = match short {
+                    Some(_) => feature.name.clone(),
+                    None => format!("{}:{}", view.name, feature.name),
+                };
+                all.extend(self.plan_cell(view, feature.slot).map(|cell| (name, cell)));
+            }
+        }
+        all
+    }
+
+    /// The place of the feature of a view that has this slot.
+    pub fn plan_cell(&self, view: &Arc<View>, slot: u32) -> Option<PlanCell> {
+        let layout = Arc::clone(self.layout(view.id, view.generation)?);
+        let feature = view.features.iter().position(|feature| feature.slot == slot)?;
+        Some(PlanCell { view: Arc::clone(view), feature, layout, slot, ttl: view.ttl })
+    }
+}
+
+impl PlanCell {
+    /// The slot it stands in.
+    pub fn feature_slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// What `row` shows of this feature at `now`.
+    ///
+    /// A cell in the online table has reached its time; a reader that looked at the clock a moment
+    /// before a writer did must not miss it, so "now" is never before the event.
+    pub fn read<'a>(&self, row: EntityRow<'a>, now: Timestamp) -> FeatureRead<'a> {
+        let Some(cell) = row.cell(&self.layout, self.slot) else { return FeatureRead::NOT_FOUND };
+        if cell.state == CellState::Tombstone {
+            return FeatureRead::NOT_FOUND;
+        }
+        let event = cell.stamp.event;
+        let is_null = cell.state == CellState::Null;
+        let status = status_at(Some(event), is_null, now.max(event), self.ttl);
+        let value = cell.value.filter(|_| status == Status::Present);
+        FeatureRead { status, value, event: Some(event) }
+    }
+}
+
+impl Store {
+    /// Calls `visit` with what each feature of `plan` is for `key`, in the order of the plan.
+    pub fn get_online_features(
+        &self,
+        key: &[u8],
+        plan: &ReadPlan,
+        now: Timestamp,
+        seen: Seen,
+        mut visit: impl FnMut(FeatureRead<'_>),
+    ) {
+        self.read_entity(key, seen, |row| {
+            for cell in &plan.cells {
+                visit(match cell {
+                    Some(cell) => cell.read(row, now),
+                    None => FeatureRead::NOT_FOUND,
+                });
+            }
+        });
+    }
+
+    /// Calls `read` with the features of `key`.
+    pub fn read_entity<R>(
+        &self,
+        key: &[u8],
+        seen: Seen,
+        read: impl FnOnce(EntityRow<'_>) -> R,
+    ) -> R {
+        self.table.read(key, seen, |row| read(entity_row(row)))
+    }
+}
+
+/// The features of a row; none of a row that is not there.
+pub(super) fn entity_row(row: Option<&Row>) -> EntityRow<'_> {
+    match row.and_then(Row::body) {
+        Some(Body::Entity(row)) => row,
+        _ => EntityRow::EMPTY,
+    }
+}

@@ -1,0 +1,262 @@
+//! Writing features: everything is checked before anything changes.
+
+use super::{
+    commit::{Committed, Locked},
+    engine::Store,
+    read_features::{PlanCell, entity_row},
+    schema::Schema,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{
+        CellWrite, CellsWrite, Change, Entity, Origin, Stamp, Status, Timestamp, Value, View,
+    },
+    online::{EntityRow, Merge},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What became of the rows of a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteCount {
+    /// Rows of which at least one cell is the newest now.
+    pub applied: u64,
+    /// Rows of which none is: kept in the history, changing nothing online.
+    pub late: u64,
+}
+
+/// One row to be written to a view.
+#[derive(Clone, Debug)]
+pub struct FeatureRow {
+    /// The canonical key of the entity.
+    pub key: Vec<u8>,
+    /// When it was true.
+    pub event: Timestamp,
+    /// When it became known; `None` if nobody says.
+    pub created: Option<Timestamp>,
+    /// The cells, by slot, ascending.
+    pub cells: Vec<(u32, CellWrite)>,
+}
+
+impl Store {
+    /// Writes features of one entity as text, at the time of the write: `HSET`. Returns how many
+    /// of them had no value before.
+    pub fn set_features(
+        &self,
+        schema: &Schema,
+        entity: &Entity,
+        key: &[u8],
+        fields: &[(&[u8], &[u8])],
+    ) -> Result<Committed<usize>> {
+        let key = entity.canonical_key(key)?;
+        let mut cells: BTreeMap<(u32, u32), (PlanCell, Value)> = BTreeMap::new();
+        for (name, text) in fields {
+            let (cell, value) = schema.parse_field(entity, name, text)?;
+            let place = (cell.view.id.0, cell.feature_slot());
+            cells.insert(place, (cell, value));
+        }
+        self.commit(&[&key], |locked| {
+            let row = entity_row(locked.row(&key));
+            let is_new = |cell: &PlanCell| cell.read(row, locked.now).status != Status::Present;
+            let new_count = cells.values().filter(|(cell, _)| is_new(cell)).count();
+            let stamp = Stamp::new(locked.now, Some(locked.now));
+            Ok((changes_by_view(&key, stamp, cells), new_count))
+        })
+    }
+
+    /// Deletes features of one entity: `HDEL`. Returns how many of them had a value.
+    pub fn delete_features<'n>(
+        &self,
+        schema: &Schema,
+        entity: &Entity,
+        key: &[u8],
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) -> Result<Committed<usize>> {
+        let key = entity.canonical_key(key)?;
+        let plan = schema.plan(entity, names);
+        let cells: BTreeMap<_, _> = plan.cells.into_iter().flatten().map(by_place).collect();
+        self.commit(&[&key], |locked| {
+            let row = entity_row(locked.row(&key));
+            let reads = || cells.values().map(|cell| cell.read(row, locked.now));
+            let gone = reads().filter(|read| read.status == Status::Present).count();
+            // What TTL hides is deleted too, or an older cell of a source could come back.
+            if reads().all(|read| read.status == Status::NotFound) {
+                return Ok((Vec::new(), 0));
+            }
+            Ok((tombstones(&key, locked.now, cells.values()), gone))
+        })
+    }
+
+    /// The changes that delete the whole entity, if it has any value: part of `DEL`.
+    pub fn entity_tombstones(
+        &self,
+        schema: &Schema,
+        entity: &Entity,
+        key: &[u8],
+        locked: &Locked<'_>,
+    ) -> Option<Vec<Change>> {
+        let row = entity_row(locked.row(key));
+        let cells: Vec<PlanCell> =
+            schema.plan_all(entity).into_iter().map(|(_, cell)| cell).collect();
+        let is_seen = cells.iter().any(|cell| cell.read(row, locked.now).status == Status::Present);
+        is_seen.then(|| tombstones(key, locked.now, cells.iter()))
+    }
+
+    /// Writes rows that a client pushes to one view, all with their own event timestamps.
+    pub fn push_rows(
+        &self,
+        schema: &Schema,
+        view: &View,
+        rows: Vec<FeatureRow>,
+    ) -> Result<Committed<WriteCount>> {
+        let latest = self.clock.now().plus_us(self.max_future_us);
+        if let Some(row) = rows.iter().find(|row| row.event > latest) {
+            return Err(Error::refused(format!(
+                "event timestamp {} lies more than {} ahead of the server's clock ({})",
+                row.event.to_iso(),
+                crate::feature::duration_text(self.max_future_us),
+                self.clock.now().to_iso()
+            )));
+        }
+        self.write_rows(schema, view, rows, Origin::Pushed)
+    }
+
+    /// Writes rows that materialization read; those that change nothing are not written at all.
+    pub fn materialize_rows(
+        &self,
+        schema: &Schema,
+        view: &View,
+        rows: Vec<FeatureRow>,
+    ) -> Result<Committed<WriteCount>> {
+        self.write_rows(schema, view, rows, Origin::Materialized)
+    }
+
+    fn write_rows(
+        &self,
+        schema: &Schema,
+        view: &View,
+        rows: Vec<FeatureRow>,
+        origin: Origin,
+    ) -> Result<Committed<WriteCount>> {
+        let layout = schema
+            .layout(view.id, view.generation)
+            .ok_or_else(|| Error::refused(format!("view {} is not applied", view.name)))?;
+        let keys: Vec<Vec<u8>> = rows.iter().map(|row| row.key.clone()).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        self.commit(&keys, |locked| {
+            let mut count = WriteCount::default();
+            let mut changes = Vec::with_capacity(rows.len());
+            // Of a key that comes twice the second row meets what the first one left.
+            let mut merged: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            for row in rows {
+                let created = match origin {
+                    Origin::Pushed => Some(row.created.unwrap_or(locked.now)),
+                    Origin::Materialized => row.created,
+                };
+                let write = CellsWrite {
+                    stamp: Stamp::new(row.event, created),
+                    key: row.key,
+                    view: view.id,
+                    generation: view.generation,
+                    origin,
+                    cells: row.cells,
+                };
+                let standing = merged.get(&write.key).map(|body| EntityRow::new(body));
+                let standing = standing.unwrap_or_else(|| entity_row(locked.row(&write.key)));
+                match standing.merge(layout, &write) {
+                    Merge::Changed(body) => {
+                        count.applied += 1;
+                        merged.insert(write.key.clone(), body);
+                    }
+                    Merge::Late | Merge::Unchanged => {
+                        count.late += 1;
+                        if origin == Origin::Materialized {
+                            continue;
+                        }
+                    }
+                }
+                changes.push(Change::Cells(write));
+            }
+            Ok((changes, count))
+        })
+    }
+}
+
+impl Schema {
+    /// The place and value of a field of `entity` that a client writes as text.
+    pub fn parse_field(
+        &self,
+        entity: &Entity,
+        name: &[u8],
+        text: &[u8],
+    ) -> Result<(PlanCell, Value)> {
+        let found = self.catalog.resolve_feature(entity.id, name);
+        let cell = found.and_then(|found| self.plan_cell(found.view, found.feature.slot));
+        let cell = cell.ok_or_else(|| self.catalog.unknown_feature(entity.id, name))?;
+        let value = cell.parse(text)?;
+        Ok((cell, value))
+    }
+}
+
+impl PlanCell {
+    /// Reads the text of a value of this feature.
+    pub fn parse(&self, text: &[u8]) -> Result<Value> {
+        let Some(feature) = self.view.features.get(self.feature) else {
+            return Err(Error::refused("no such feature"));
+        };
+        Value::parse(text, feature.value_type).map_err(|why| {
+            Error::refused(format!("feature {}:{}: {why}", self.view.name, feature.name))
+        })
+    }
+}
+
+fn by_place(cell: PlanCell) -> ((u32, u32), PlanCell) {
+    ((cell.view.id.0, cell.feature_slot()), cell)
+}
+
+/// One write per view; `cells` are ordered by view, then slot.
+fn changes_by_view(
+    key: &[u8],
+    stamp: Stamp,
+    cells: BTreeMap<(u32, u32), (PlanCell, Value)>,
+) -> Vec<Change> {
+    let mut writes: Vec<CellsWrite> = Vec::new();
+    for ((_, slot), (cell, value)) in cells {
+        let written = (slot, CellWrite::Value(value));
+        match writes.last_mut().filter(|write| write.view == cell.view.id) {
+            Some(write) => write.cells.push(written),
+            None => writes.push(cells_write(key, stamp, &cell.view, vec![written])),
+        }
+    }
+    writes.into_iter().map(Change::Cells).collect()
+}
+
+fn tombstones<'c>(
+    key: &[u8],
+    now: Timestamp,
+    cells: impl Iterator<Item = &'c PlanCell>,
+) -> Vec<Change> {
+    let stamp = Stamp::new(now, Some(now));
+    let mut writes: Vec<CellsWrite> = Vec::new();
+    for cell in cells {
+        let gone = (cell.feature_slot(), CellWrite::Tombstone);
+        match writes.last_mut().filter(|write| write.view == cell.view.id) {
+            Some(write) => write.cells.push(gone),
+            None => writes.push(cells_write(key, stamp, &cell.view, vec![gone])),
+        }
+    }
+    for write in &mut writes {
+        write.cells.sort_unstable_by_key(|(slot, _)| *slot);
+    }
+    writes.into_iter().map(Change::Cells).collect()
+}
+
+fn cells_write(key: &[u8], stamp: Stamp, view: &View, cells: Vec<(u32, CellWrite)>) -> CellsWrite {
+    CellsWrite {
+        key: key.to_vec(),
+        view: view.id,
+        generation: view.generation,
+        stamp,
+        origin: Origin::Pushed,
+        cells,
+    }
+}
