@@ -55,21 +55,22 @@ impl Client {
     }
 
     /// `FS.MATERIALIZE`: brings the newest values of `view` (or of all, for `*`) online. Times are
-    /// ISO-8601 or microseconds since 1970. With `wait` the answer comes when the run has ended.
+    /// ISO-8601 or microseconds since 1970. One answer per view; with `wait` they come when the
+    /// runs have ended.
     pub async fn materialize(
         &mut self,
         view: &str,
         from: Option<&str>,
         to: Option<&str>,
         wait: bool,
-    ) -> Result<Vec<(String, Value)>> {
+    ) -> Result<Vec<Vec<(String, Value)>>> {
         let mut arguments = vec!["FS.MATERIALIZE", view];
         arguments.extend(from.into_iter().flat_map(|time| ["FROM", time]));
         arguments.extend(to.into_iter().flat_map(|time| ["TO", time]));
         if wait {
             arguments.push("WAIT");
         }
-        named(self.command(&arguments).await?)
+        list(self.command(&arguments).await?)?.into_iter().map(named).collect()
     }
 
     /// `FS.RUNS`: what was materialized, of `view` or of all, the newest run first; at most

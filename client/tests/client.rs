@@ -252,11 +252,11 @@ fn definitions_are_applied_or_only_looked_at() {
 fn runs_are_started_and_listed() {
     let one = vec![("view".to_owned(), Value::Simple("weather".into()))];
     let words = "FS.MATERIALIZE weather FROM 2026-05-03 TO 1777809600000000 WAIT";
-    let run = ask(words, "%1\r\n+view\r\n+weather\r\n", async |client| {
+    let run = ask(words, "*1\r\n%1\r\n+view\r\n+weather\r\n", async |client| {
         let (from, to) = (Some("2026-05-03"), Some("1777809600000000"));
         client.materialize("weather", from, to, true).await
     });
-    assert_eq!(run.unwrap(), one);
+    assert_eq!(run.unwrap(), std::slice::from_ref(&one));
 
     let words = "FS.RUNS weather COUNT 5";
     let runs = ask(words, "*1\r\n%1\r\n+view\r\n+weather\r\n", async |client| {

@@ -1,1 +1,51 @@
-//! The commands, from one table.
+//! The commands, from one table: a name, what it may have as arguments, what it does.
+//!
+//! ```text
+//! request -> dispatch -> table -> handler -> store
+//!                                         -> reply, once nothing can fail any more
+//! ```
+//! Invariants
+//! - A handler writes its first reply byte after everything that can fail has passed.
+//! - A reply that tells of a write leaves only once that write is durable (`Session::wait_for`).
+//!
+//! Not here: sockets (`server/`), what a write does (`store/`).
+
+mod dispatch;
+
+mod table;
+
+mod hashes;
+mod information;
+mod introspection;
+mod keys;
+mod materialization;
+mod operation;
+mod strings;
+mod training;
+
+mod connection;
+mod definitions;
+mod features;
+
+mod feature_request;
+
+mod plain;
+
+mod context;
+
+mod app;
+
+mod session;
+
+mod description;
+
+mod arguments;
+
+mod pattern;
+
+pub use app::{App, Identity, Shutdown};
+pub use description::{Description, Speed};
+pub use dispatch::{dispatch, is_slow};
+pub use feature_request::{FeatureRequest, online_rows};
+pub use session::{ClientInfo, Session};
+pub use table::{COMMANDS, Command};

@@ -1,0 +1,95 @@
+//! What all connections share: the store, the counters, who is connected, how to stop.
+
+use super::{description::Description, session::ClientInfo};
+use crate::{materialize::Materializer, stats::ServerStats, store::Store};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::watch;
+
+/// The server, as commands see it.
+#[derive(Debug)]
+pub struct App {
+    /// The store.
+    pub store: Arc<Store>,
+    /// Runs of materialization.
+    pub materializer: Materializer,
+    /// The counters.
+    pub stats: ServerStats,
+    /// What the server is.
+    pub identity: Identity,
+    /// The commands it has, in the order that their counters have.
+    pub commands: Vec<&'static Description>,
+    /// The settings, by the names of `CONFIG GET`.
+    pub settings: Vec<(String, String)>,
+    /// Who is connected.
+    pub clients: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
+    /// Whether the server is to stop.
+    pub shutdown: watch::Sender<Shutdown>,
+    last_client: AtomicU64,
+}
+
+/// What a server is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new with every start.
+    pub run_id: String,
+    /// The port of RESP.
+    pub port: u16,
+    /// The port of HTTP; 0 for none.
+    pub http_port: u16,
+    /// When it started.
+    pub started: Instant,
+    /// How many threads serve connections.
+    pub threads: usize,
+}
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Not at all.
+    Running,
+    /// At once; the log holds everything.
+    Plain,
+    /// After a snapshot.
+    WithSnapshot,
+}
+
+impl App {
+    /// A server around `store`.
+    pub fn new(
+        store: Arc<Store>,
+        commands: Vec<&'static Description>,
+        identity: Identity,
+        settings: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            materializer: Materializer::new(Arc::clone(&store)),
+            store,
+            stats: ServerStats::new(commands.len()),
+            commands,
+            identity,
+            settings,
+            clients: Mutex::default(),
+            shutdown: watch::Sender::new(Shutdown::Running),
+            last_client: AtomicU64::new(0),
+        }
+    }
+
+    /// What is told of the command of that name, in any case.
+    pub(super) fn description(&self, name: &[u8]) -> Option<&'static Description> {
+        let same = |about: &&&Description| about.name.as_bytes().eq_ignore_ascii_case(name);
+        self.commands.iter().find(same).copied()
+    }
+
+    /// The number of the next connection.
+    pub fn next_client(&self) -> u64 {
+        self.last_client.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}

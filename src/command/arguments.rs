@@ -1,0 +1,131 @@
+//! The arguments of a command, taken one after the other, with Redis' error texts.
+
+use crate::{
+    error::{Error, Result, echo},
+    feature::Timestamp,
+};
+use nowthen_protocol::{Arguments, parse_integer};
+use std::ops::RangeInclusive;
+
+/// What is left of a command's arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Args<'a> {
+    all: Arguments<'a>,
+    next: usize,
+}
+
+impl<'a> Args<'a> {
+    /// Everything behind the name of the command.
+    pub(super) fn new(all: Arguments<'a>) -> Self {
+        Self { all, next: 1 }
+    }
+
+    /// How many are left.
+    pub(super) fn len(&self) -> usize {
+        self.all.len().saturating_sub(self.next)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next one, if there is one.
+    pub(super) fn pop(&mut self) -> Option<&'a [u8]> {
+        let argument = self.all.get(self.next)?;
+        self.next += 1;
+        Some(argument)
+    }
+
+    /// The next one, which must be there.
+    pub(super) fn next(&mut self) -> Result<&'a [u8]> {
+        self.pop().ok_or_else(syntax)
+    }
+
+    /// The next one as text.
+    pub(super) fn text(&mut self, what: &str) -> Result<&'a str> {
+        let bytes = self.next()?;
+        std::str::from_utf8(bytes)
+            .map_err(|_| Error::refused(format!("{what} {} is not UTF-8", echo(bytes))))
+    }
+
+    /// The next one as a whole number.
+    pub(super) fn integer(&mut self) -> Result<i64> {
+        parse_integer(self.next()?).ok_or_else(not_an_integer)
+    }
+
+    /// The next one as an instant.
+    pub(super) fn time(&mut self) -> Result<Timestamp> {
+        Timestamp::parse(self.text("time")?)
+    }
+
+    /// The next one if it is this word, in any case.
+    pub(super) fn take_word(&mut self, word: &str) -> bool {
+        let is_it = self.all.get(self.next).is_some_and(|next| is_word(next, word));
+        self.next += usize::from(is_it);
+        is_it
+    }
+
+    /// A count and as many arguments as it says: `FEATURES n f ...`.
+    ///
+    /// The count is believed only as far as there are arguments.
+    pub(super) fn counted(&mut self, what: &str) -> Result<Vec<&'a [u8]>> {
+        let count = parse_integer(self.next()?).and_then(|count| usize::try_from(count).ok());
+        let count = count.filter(|count| (1..=self.len()).contains(count)).ok_or_else(|| {
+            Error::refused(format!(
+                "the number of {what} must be from 1 to the {} arguments that follow",
+                self.len()
+            ))
+        })?;
+        Ok(self.take(count))
+    }
+
+    /// The next `count`, or as many as there are.
+    pub(super) fn take(&mut self, count: usize) -> Vec<&'a [u8]> {
+        (0..count).map_while(|_| self.pop()).collect()
+    }
+
+    /// All that are left, without taking them.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        self.all.iter().skip(self.next)
+    }
+
+    /// As many must be left as the subcommand of `command` takes.
+    pub(super) fn subcommand_takes(
+        &self,
+        command: &str,
+        subcommand: &[u8],
+        wanted: RangeInclusive<usize>,
+    ) -> Result<()> {
+        if wanted.contains(&self.len()) {
+            return Ok(());
+        }
+        Err(wrong_arity(&format!("{command}|{}", String::from_utf8_lossy(subcommand))))
+    }
+
+    /// Nothing may be left.
+    pub(super) fn end(&self) -> Result<()> {
+        if self.is_empty() { Ok(()) } else { Err(syntax()) }
+    }
+}
+
+/// Whether `argument` is `word`, in any case.
+pub(super) fn is_word(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+pub(super) fn syntax() -> Error {
+    Error::refused("syntax error")
+}
+
+pub(super) fn not_an_integer() -> Error {
+    Error::refused("value is not an integer or out of range")
+}
+
+pub(super) fn wrong_type() -> Error {
+    let why = "Operation against a key holding the wrong kind of value";
+    Error::refused_as("WRONGTYPE", why)
+}
+
+pub(super) fn wrong_arity(name: &str) -> Error {
+    Error::refused(format!("wrong number of arguments for '{name}' command"))
+}

@@ -1,0 +1,81 @@
+//! What a handler may touch: the server, its connection, the time.
+
+use super::{app::App, session::Session};
+use crate::{
+    feature::{Entity, Timestamp},
+    online::{Row, Seen, ValueRef},
+    store::{Committed, PlanCache, ReadPlan, Schema, Store},
+};
+use nowthen_protocol::Reply;
+use std::{borrow::Cow, cell::RefCell, sync::Arc};
+
+/// What a handler may touch.
+pub(super) struct Context<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) session: &'a mut Session,
+    /// The time of this request.
+    pub(super) now: Timestamp,
+}
+
+thread_local! {
+    /// A core's plans; a connection stays on its core.
+    static PLANS: RefCell<PlanCache> = RefCell::default();
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn store(&self) -> &'a Store {
+        &self.app.store
+    }
+
+    /// The state this connection reads. If that is not durable yet, its replies wait.
+    pub(super) fn seen(&mut self) -> Seen {
+        let seen = self.session.seen();
+        if seen == Seen::Latest {
+            self.session.must_wait_for(Some(self.store().last_written()));
+        }
+        seen
+    }
+
+    /// What was decided; the reply waits until it is durable.
+    pub(super) fn committed<T>(&mut self, committed: Committed<T>) -> T {
+        if self.store().is_deferred() {
+            self.session.must_wait_for(committed.wait_for);
+        }
+        committed.value
+    }
+
+    /// Calls `read` with the row of a plain key, unless its time is over.
+    pub(super) fn read_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
+        let (seen, now) = (self.seen(), self.now);
+        self.store().read(key, seen, |row| read(row.filter(|row| !row.is_expired(now))))
+    }
+
+    /// The plan of a list of names; made anew only if this thread has not met it yet.
+    pub(super) fn plan<'n>(
+        &self,
+        schema: &Arc<Schema>,
+        entity: &Entity,
+        names: impl Iterator<Item = &'n [u8]> + Clone,
+    ) -> Arc<ReadPlan> {
+        PLANS.with_borrow_mut(|plans| plans.plan(schema, entity, names))
+    }
+
+    /// Writes a value as a bulk string of its text.
+    pub(super) fn value_text(&mut self, value: ValueRef<'_>, reply: &mut Reply<'_>) {
+        let scratch = &mut self.session.scratch;
+        scratch.clear();
+        value.write_text(scratch);
+        reply.bulk(scratch);
+    }
+}
+
+/// Whose key it is: the entity it names, with the one spelling of the key, if it names one.
+pub(super) fn entity_of<'s, 'k>(
+    schema: &'s Schema,
+    key: &'k [u8],
+) -> Option<(&'s Arc<Entity>, Cow<'k, [u8]>)> {
+    let entity = schema.catalog.entity_of_key(key)?;
+    // A key that is none of this entity's, such as text for an integer, finds no row.
+    let key = entity.canonical_key(key).map_or(Cow::Borrowed(key), Cow::Owned);
+    Some((entity, key))
+}

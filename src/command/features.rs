@@ -1,0 +1,224 @@
+//! FS.GET and FS.SET: features of many entities at once, typed and with their times.
+
+use super::{
+    arguments::{Args, syntax},
+    context::Context,
+    feature_request::{FeatureRequest, online_rows},
+};
+use crate::{
+    error::{Error, Result, did_you_mean, echo},
+    feature::{CellWrite, KeyPart, Timestamp, Value, View},
+    registry::Selected,
+    store::{Answer, FeatureRow, Schema},
+};
+use nowthen_protocol::{ProtocolVersion, Reply};
+use std::sync::Arc;
+
+/// So many rows one FS.GET may ask for.
+const ROWS_MAX: usize = 100_000;
+
+/// What stands in `FS.GET` and `FS.ASOF` before everything else: `SERVICE name` or
+/// `FEATURES n f ...`.
+pub(super) fn selection(schema: &Schema, args: &mut Args<'_>) -> Result<Vec<Selected>> {
+    if args.take_word("SERVICE") {
+        return schema.catalog.select_service(args.text("service")?);
+    }
+    if !args.take_word("FEATURES") {
+        return Err(Error::refused("expected SERVICE name or FEATURES n feature ... first"));
+    }
+    let names = args.counted("features")?;
+    let text = |name| {
+        std::str::from_utf8(name).map_err(|_| Error::refused("a feature's name is not UTF-8"))
+    };
+    let names = names.into_iter().map(text).collect::<Result<Vec<_>>>()?;
+    schema.catalog.select(&names)
+}
+
+#[derive(Debug, Default)]
+struct Shape {
+    at: Option<Timestamp>,
+    with_status: bool,
+    with_time: bool,
+}
+
+/// `FS.GET {SERVICE name | FEATURES n f ...} FOR k join_key ... ROWS m value ... [AT t]
+/// [WITHSTATUS] [WITHTIME] [AS VALUES]`: an array per row, a cell per feature in the order asked;
+/// with a status or a time a cell is an array `[value, status, event timestamp in µs]`.
+pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let schema = ctx.store().schema();
+    let features = selection(&schema, args)?;
+    if !args.take_word("FOR") {
+        return Err(Error::refused("expected FOR k join_key ... after the features"));
+    }
+    let join_keys = args.counted("join keys")?;
+    let join_keys = join_keys.into_iter().map(|name| {
+        std::str::from_utf8(name).map_err(|_| Error::refused("a join key's name is not UTF-8"))
+    });
+    let join_keys = join_keys.collect::<Result<Vec<_>>>()?;
+    let rows = row_values(args, join_keys.len(), ROWS_MAX)?;
+    let shape = shape(args)?;
+    let request = FeatureRequest::new(&schema, features, &join_keys)?;
+    let answers = match shape.at {
+        Some(at) => request.rows_at(ctx.store(), &schema, &rows, at)?,
+        None => online_rows(ctx.store(), &request, &rows, ctx.now, ctx.seen())?,
+    };
+    reply.array(answers.len());
+    for row in &answers {
+        reply.array(row.len());
+        row.iter().for_each(|answer| write_answer(answer, &shape, reply));
+    }
+    Ok(())
+}
+
+/// `ROWS m value ...`: m rows of `width` values.
+fn row_values<'a>(args: &mut Args<'a>, width: usize, most: usize) -> Result<Vec<Vec<&'a [u8]>>> {
+    if !args.take_word("ROWS") {
+        return Err(Error::refused("expected ROWS m value ... here"));
+    }
+    let count = args.integer()?;
+    let count = usize::try_from(count).ok().filter(|count| (1..=most).contains(count));
+    let count = count
+        .ok_or_else(|| Error::refused(format!("the number of rows must be from 1 to {most}")))?;
+    let needed = count.checked_mul(width).filter(|needed| *needed <= args.len());
+    if needed.is_none() {
+        return Err(Error::refused(format!(
+            "{count} rows of {width} values each need more than the {} arguments that follow",
+            args.len()
+        )));
+    }
+    Ok((0..count).map(|_| args.take(width)).collect())
+}
+
+fn shape(args: &mut Args<'_>) -> Result<Shape> {
+    let mut shape = Shape::default();
+    while !args.is_empty() {
+        if args.take_word("AT") {
+            shape.at = Some(args.time()?);
+        } else if args.take_word("WITHSTATUS") {
+            shape.with_status = true;
+        } else if args.take_word("WITHTIME") {
+            shape.with_time = true;
+        } else if args.take_word("AS") {
+            if !args.take_word("VALUES") {
+                return Err(Error::refused("expected AS VALUES; other forms do not exist yet"));
+            }
+        } else {
+            return Err(syntax());
+        }
+    }
+    Ok(shape)
+}
+
+fn write_answer(answer: &Answer, shape: &Shape, reply: &mut Reply<'_>) {
+    let extra = usize::from(shape.with_status) + usize::from(shape.with_time);
+    if extra > 0 {
+        reply.array(1 + extra);
+    }
+    write_value(answer.value.as_ref(), reply);
+    if shape.with_status {
+        reply.bulk_text(answer.status.name());
+    }
+    if shape.with_time {
+        match answer.event {
+            Some(event) => reply.integer(event.us()),
+            None => reply.null(),
+        }
+    }
+}
+
+/// RESP3 gives a value its type; in RESP2 everything is text.
+fn write_value(value: Option<&Value>, reply: &mut Reply<'_>) {
+    let Some(value) = value else { return reply.null() };
+    let is_typed = reply.version() == ProtocolVersion::Resp3;
+    match value {
+        Value::Bool(value) if is_typed => reply.boolean(*value),
+        Value::Int32(value) if is_typed => reply.integer(i64::from(*value)),
+        Value::Int64(value) if is_typed => reply.integer(*value),
+        Value::Float32(value) if is_typed => reply.double(f64::from(*value)),
+        Value::Float64(value) if is_typed => reply.double(*value),
+        Value::List(list) if is_typed => {
+            reply.array(list.len());
+            for index in 0..list.len() {
+                write_value(list.get(index).as_ref(), reply);
+            }
+        }
+        Value::Bytes(bytes) => reply.bulk(bytes),
+        other => reply.bulk_text(&other.to_text()),
+    }
+}
+
+/// `FS.SET view EVENT t|NOW ROWS m FEATURES n f ...` and m rows of join keys and values: an array
+/// of how many rows were applied and how many were late.
+pub(super) fn set(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let schema = ctx.store().schema();
+    let name = args.text("view")?;
+    let view = schema.catalog.view(name).ok_or_else(|| schema.catalog.unknown_view(name))?;
+    if !args.take_word("EVENT") {
+        return Err(Error::refused("expected EVENT t or EVENT NOW after the view"));
+    }
+    let event = if args.take_word("NOW") { ctx.now } else { args.time()? };
+    let rows = push_rows(&schema, view, event, args)?;
+    let committed = ctx.store().push_rows(&schema, view, rows)?;
+    let count = ctx.committed(committed);
+    reply.array(2);
+    reply.integer(count.applied as i64);
+    reply.integer(count.late as i64);
+    Ok(())
+}
+
+fn push_rows(
+    schema: &Schema,
+    view: &Arc<View>,
+    event: Timestamp,
+    args: &mut Args<'_>,
+) -> Result<Vec<FeatureRow>> {
+    let entity = schema.catalog.entity_by_id(view.entity);
+    let entity = entity.ok_or_else(|| Error::refused("a view of no entity"))?;
+    if !args.take_word("ROWS") {
+        return Err(Error::refused("expected ROWS m after the event timestamp"));
+    }
+    let count = args.integer()?;
+    if !args.take_word("FEATURES") {
+        return Err(Error::refused("expected FEATURES n feature ... after the number of rows"));
+    }
+    let names = args.counted("features")?;
+    let mut cells = Vec::with_capacity(names.len());
+    for name in names {
+        let feature = view.features.iter().find(|feature| feature.name.as_bytes() == name);
+        let cell = feature.and_then(|feature| schema.plan_cell(view, feature.slot));
+        let cell = cell.ok_or_else(|| unknown_feature_of(view, name))?;
+        if cells.iter().any(|other: &crate::store::PlanCell| other.feature == cell.feature) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(Error::refused(format!("feature {name} is named twice")));
+        }
+        cells.push(cell);
+    }
+    let width = entity.join_keys.len() + cells.len();
+    let is_whole = usize::try_from(count).ok().and_then(|count| count.checked_mul(width));
+    if count < 1 || is_whole != Some(args.len()) {
+        return Err(Error::refused(format!(
+            "{count} rows of {} join keys and {} features are not the {} values that follow",
+            entity.join_keys.len(),
+            cells.len(),
+            args.len()
+        )));
+    }
+    let row = |_| {
+        let parts = entity.join_keys.iter().map(|join_key| KeyPart::parse(args.next()?, join_key));
+        let key = entity.key(&parts.collect::<Result<Vec<_>>>()?);
+        let mut written = Vec::with_capacity(cells.len());
+        for cell in &cells {
+            written.push((cell.feature_slot(), CellWrite::Value(cell.parse(args.next()?)?)));
+        }
+        written.sort_unstable_by_key(|(slot, _)| *slot);
+        Ok(FeatureRow { key, event, created: None, cells: written })
+    };
+    (0..count).map(row).collect()
+}
+
+fn unknown_feature_of(view: &View, name: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(name);
+    let names = view.features.iter().map(|feature| feature.name.as_str());
+    let near = did_you_mean(&text, names);
+    Error::refused(format!("view {} has no feature {}{near}", view.name, echo(name)))
+}

@@ -1,0 +1,277 @@
+//! Hashes: of plain keys as in Redis; of registered entities the features of their views.
+
+use super::{
+    arguments::{Args, wrong_arity},
+    context::{Context, entity_of},
+    plain::{hash_of, write_plain},
+};
+use crate::{
+    error::Result,
+    feature::PlainChange,
+    online::ValueRef,
+    store::{FeatureRead, Schema},
+};
+use nowthen_protocol::Reply;
+use serde_bytes::ByteBuf;
+use std::sync::Arc;
+
+/// `HSET key field value [field value ...]`: how many fields are new.
+pub(super) fn hset(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let new_count = set_fields(ctx, args, "hset")?;
+    reply.integer(new_count as i64);
+    Ok(())
+}
+
+/// `HMSET key field value [field value ...]`: OK.
+pub(super) fn hmset(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    set_fields(ctx, args, "hmset")?;
+    reply.ok();
+    Ok(())
+}
+
+fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<usize> {
+    let key = args.next()?;
+    if args.is_empty() || !args.len().is_multiple_of(2) {
+        return Err(wrong_arity(name));
+    }
+    let mut fields = Vec::with_capacity(args.len() / 2);
+    while let (Some(field), Some(value)) = (args.pop(), args.pop()) {
+        fields.push((field, value));
+    }
+    let schema = ctx.store().schema();
+    if let Some(entity) = schema.catalog.entity_of_key(key) {
+        let committed = ctx.store().set_features(&schema, entity, key, &fields)?;
+        return Ok(ctx.committed(committed));
+    }
+    write_plain(ctx, key, |row, _| {
+        let hash = hash_of(row)?;
+        let (mut new_count, mut hint) = (0, 0);
+        for (index, (field, _)) in fields.iter().enumerate() {
+            let is_new = hash.is_none_or(|hash| hash.get(field, &mut hint).is_none());
+            // A field that is named twice is new once.
+            let is_first = || fields.iter().take(index).all(|(earlier, _)| earlier != field);
+            new_count += usize::from(is_new && is_first());
+        }
+        let fields = fields.iter().map(|(f, v)| (ByteBuf::from(*f), ByteBuf::from(*v))).collect();
+        Ok((Some(PlainChange::SetFields(fields)), new_count))
+    })
+}
+
+/// `HDEL key field [field ...]`: how many were there.
+pub(super) fn hdel(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let key = args.next()?;
+    let schema = ctx.store().schema();
+    let gone = if let Some(entity) = schema.catalog.entity_of_key(key) {
+        let committed = ctx.store().delete_features(&schema, entity, key, args.rest())?;
+        ctx.committed(committed)
+    } else {
+        write_plain(ctx, key, |row, _| {
+            let Some(hash) = hash_of(row)? else { return Ok((None, 0)) };
+            let mut gone: Vec<&[u8]> =
+                args.rest().filter(|field| hash.get(field, &mut 0).is_some()).collect();
+            gone.sort_unstable();
+            gone.dedup();
+            let count = gone.len();
+            let fields = gone.into_iter().map(ByteBuf::from).collect();
+            Ok(((count > 0).then_some(PlainChange::DeleteFields(fields)), count))
+        })?
+    };
+    reply.integer(gone as i64);
+    Ok(())
+}
+
+/// `HGET key field`: its value, or null.
+pub(super) fn hget(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let key = args.next()?;
+    let schema = ctx.store().schema();
+    read_fields(ctx, &schema, key, args, |_| {}, reply)
+}
+
+/// `HMGET key field [field ...]`: a value per field, in the order asked; null where it is absent
+/// or, on a registered entity, null or older than its TTL.
+pub(super) fn hmget(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let key = args.next()?;
+    let schema = ctx.store().schema();
+    let count = args.len();
+    read_fields(ctx, &schema, key, args, |reply| reply.array(count), reply)
+}
+
+/// `begin` writes what stands before the values, once nothing can fail any more.
+fn read_fields(
+    ctx: &mut Context<'_>,
+    schema: &Arc<Schema>,
+    key: &[u8],
+    args: &Args<'_>,
+    begin: impl FnOnce(&mut Reply<'_>),
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let Some((entity, key)) = entity_of(schema, key) else {
+        return ctx.read_plain(key, |row| {
+            let hash = hash_of(row)?;
+            begin(reply);
+            let mut hint = 0;
+            for field in args.rest() {
+                match hash.and_then(|hash| hash.get(field, &mut hint)) {
+                    Some(value) => reply.bulk(value),
+                    None => reply.null(),
+                }
+            }
+            Ok(())
+        });
+    };
+    let plan = ctx.plan(schema, entity, args.rest());
+    ctx.app.stats.unknown_fields_total.add(plan.unknown_names as u64);
+    let (seen, now) = (ctx.seen(), ctx.now);
+    begin(reply);
+    ctx.store().get_online_features(&key, &plan, now, seen, |read| match read.value {
+        Some(value) => ctx.value_text(value, reply),
+        None => reply.null(),
+    });
+    Ok(())
+}
+
+/// `HEXISTS key field`: 1 or 0.
+pub(super) fn hexists(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let (key, field) = (args.next()?, args.next()?);
+    let schema = ctx.store().schema();
+    let mut is_there = false;
+    if let Some((entity, key)) = entity_of(&schema, key) {
+        let plan = schema.plan(entity, [field]);
+        let (seen, now) = (ctx.seen(), ctx.now);
+        let note = |read: FeatureRead<'_>| is_there = read.value.is_some();
+        ctx.store().get_online_features(&key, &plan, now, seen, note);
+    } else {
+        is_there = ctx.read_plain(key, |row| {
+            Ok(hash_of(row)?.is_some_and(|hash| hash.get(field, &mut 0).is_some()))
+        })?;
+    }
+    reply.integer(i64::from(is_there));
+    Ok(())
+}
+
+/// `HLEN key`: how many fields.
+pub(super) fn hlen(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let mut count = 0;
+    every_field(ctx, args.next()?, |all| count = all.len())?;
+    reply.integer(count as i64);
+    Ok(())
+}
+
+/// `HGETALL key`: a map of all fields; of a registered entity of those that may be seen.
+pub(super) fn hgetall(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    every_field(ctx, args.next()?, |all| {
+        reply.map(all.len());
+        for (name, value) in all {
+            reply.bulk(name);
+            value.write(reply);
+        }
+    })
+}
+
+/// `HKEYS key`: all fields.
+pub(super) fn hkeys(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    every_field(ctx, args.next()?, |all| {
+        reply.array(all.len());
+        all.iter().for_each(|(name, _)| reply.bulk(name));
+    })
+}
+
+/// `HVALS key`: all values.
+pub(super) fn hvals(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    every_field(ctx, args.next()?, |all| {
+        reply.array(all.len());
+        all.iter().for_each(|(_, value)| value.write(reply));
+    })
+}
+
+/// A value of either tier.
+enum FieldValue<'a> {
+    Plain(&'a [u8]),
+    Feature(ValueRef<'a>),
+}
+
+impl FieldValue<'_> {
+    fn write(&self, reply: &mut Reply<'_>) {
+        match self {
+            Self::Plain(value) => reply.bulk(value),
+            Self::Feature(value) => {
+                let mut text = Vec::new();
+                value.write_text(&mut text);
+                reply.bulk(&text);
+            }
+        }
+    }
+}
+
+/// Calls `visit` with every field of `key` that has a value.
+fn every_field(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    visit: impl FnOnce(&[(&[u8], FieldValue<'_>)]),
+) -> Result<()> {
+    let schema = ctx.store().schema();
+    let Some((entity, key)) = entity_of(&schema, key) else {
+        return ctx.read_plain(key, |row| {
+            let hash = hash_of(row)?;
+            let fields = hash.into_iter().flat_map(|hash| hash.iter());
+            let fields: Vec<_> =
+                fields.map(|(name, value)| (name, FieldValue::Plain(value))).collect();
+            visit(&fields);
+            Ok(())
+        });
+    };
+    let plan = schema.plan_all(entity);
+    let (seen, now) = (ctx.seen(), ctx.now);
+    ctx.store().read_entity(&key, seen, |row| {
+        let present = |(name, cell): &'_ (String, crate::store::PlanCell)| {
+            cell.read(row, now).value.map(|value| (name.clone(), value))
+        };
+        let fields: Vec<(String, ValueRef<'_>)> = plan.iter().filter_map(present).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), FieldValue::Feature(*value)))
+            .collect();
+        visit(&fields);
+    });
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Keys, whatever stands under them.
+
+use super::{
+    arguments::{Args, not_an_integer, syntax},
+    context::{Context, entity_of},
+    pattern::matches,
+    plain::{not_for_entities, write_plain},
+};
+use crate::{
+    error::{ECHO_BYTES_MAX, Error, Result},
+    feature::{Change, PlainChange, Status, Timestamp},
+    online::{Body, Row},
+    store::Schema,
+};
+use nowthen_protocol::{Reply, parse_integer};
+
+/// `DEL key [key ...]`: how many were there; all at once.
+pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let schema = ctx.store().schema();
+    let mut keys: Vec<_> = args
+        .rest()
+        .map(|key| match entity_of(&schema, key) {
+            Some((entity, key)) => (key, Some(entity)),
+            None => (key.into(), None),
+        })
+        .collect();
+    keys.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    keys.dedup_by(|(a, _), (b, _)| a == b);
+    let locked_keys: Vec<&[u8]> = keys.iter().map(|(key, _)| &**key).collect();
+    let committed = ctx.store().commit(&locked_keys, |locked| {
+        let (mut changes, mut count) = (Vec::new(), 0);
+        for (key, entity) in &keys {
+            let gone = match entity {
+                Some(entity) => ctx.store().entity_tombstones(&schema, entity, key, locked),
+                None => locked.row(key).map(|_| {
+                    vec![Change::Plain { key: key.to_vec(), change: PlainChange::Delete }]
+                }),
+            };
+            count += i64::from(gone.is_some());
+            changes.extend(gone.unwrap_or_default());
+        }
+        Ok((changes, count))
+    })?;
+    let count = ctx.committed(committed);
+    reply.integer(count);
+    Ok(())
+}
+
+/// `EXISTS key [key ...]`: how many are there; a key named twice counts twice.
+pub(super) fn exists(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let schema = ctx.store().schema();
+    let count = args.rest().filter(|key| type_name(ctx, &schema, key).is_some()).count();
+    reply.integer(count as i64);
+    Ok(())
+}
+
+/// `TYPE key`: `string`, `hash` or `none`.
+pub(super) fn type_of(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let schema = ctx.store().schema();
+    reply.simple(type_name(ctx, &schema, args.next()?).unwrap_or("none"));
+    Ok(())
+}
+
+/// What stands under `key`; an entity without a feature that may be seen is not there.
+fn type_name(ctx: &mut Context<'_>, schema: &Schema, key: &[u8]) -> Option<&'static str> {
+    let (seen, now) = (ctx.seen(), ctx.now);
+    let key = entity_of(schema, key).map_or(key.into(), |(_, key)| key);
+    ctx.store().read(&key, seen, |row| visible_type(schema, row?, now))
+}
+
+fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
+    match row.body()? {
+        _ if row.is_expired(now) => None,
+        Body::String(_) => Some("string"),
+        Body::Hash(_) => Some("hash"),
+        Body::Entity(features) => {
+            let entity = schema.catalog.entity_of_key(row.key())?;
+            let mut cells = schema.plan_all(entity).into_iter();
+            let is_seen = cells.any(|(_, cell)| cell.read(features, now).status == Status::Present);
+            is_seen.then_some("hash")
+        }
+    }
+}
+
+/// `TTL key`: seconds to its end, −1 without an end, −2 without the key.
+pub(super) fn ttl(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let left_us = time_left(ctx, args.next()?);
+    // Redis rounds to the nearest second.
+    reply.integer(left_us.map_or_else(|code| code, |us| (us + 500_000) / 1_000_000));
+    Ok(())
+}
+
+/// `PTTL key`: milliseconds to its end, −1 without an end, −2 without the key.
+pub(super) fn pttl(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let left_us = time_left(ctx, args.next()?);
+    reply.integer(left_us.map_or_else(|code| code, |us| (us + 500) / 1_000));
+    Ok(())
+}
+
+/// µs to the end of a key, or Redis' code for having none. The TTL of a registered entity belongs
+/// to its views; the key itself has no end.
+fn time_left(ctx: &mut Context<'_>, key: &[u8]) -> Result<i64, i64> {
+    let schema = ctx.store().schema();
+    if type_name(ctx, &schema, key).is_none() {
+        return Err(-2);
+    }
+    let now = ctx.now;
+    let expires_at = ctx.read_plain(key, |row| row.and_then(Row::expires_at));
+    expires_at.map(|at| at.us().saturating_sub(now.us())).ok_or(-1)
+}
+
+/// `EXPIRE key seconds [NX | XX | GT | LT]`: 1 if the end is set, 0 if not.
+pub(super) fn expire(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let from = ctx.now;
+    expire_at(ctx, args, reply, "expire", 1_000_000, from)
+}
+
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`: as EXPIRE.
+pub(super) fn pexpire(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let from = ctx.now;
+    expire_at(ctx, args, reply, "pexpire", 1_000, from)
+}
+
+/// `EXPIREAT key second-since-1970 [NX | XX | GT | LT]`: as EXPIRE.
+pub(super) fn expireat(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    expire_at(ctx, args, reply, "expireat", 1_000_000, Timestamp(0))
+}
+
+/// `PEXPIREAT key millisecond-since-1970 [NX | XX | GT | LT]`: as EXPIRE.
+pub(super) fn pexpireat(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    expire_at(ctx, args, reply, "pexpireat", 1_000, Timestamp(0))
+}
+
+#[derive(Debug, Default)]
+struct Conditions {
+    only_without: bool,
+    only_with: bool,
+    only_later: bool,
+    only_earlier: bool,
+}
+
+fn expire_at(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+    name: &str,
+    unit_us: i64,
+    from: Timestamp,
+) -> Result<()> {
+    let key = args.next()?;
+    let count = args.next()?;
+    let conditions = conditions(args)?;
+    let count = parse_integer(count).ok_or_else(not_an_integer)?;
+    let refuse = || Error::refused(format!("invalid expire time in '{name}' command"));
+    let us = count.checked_mul(unit_us).and_then(|us| us.checked_add(from.us()));
+    let at = Timestamp(us.ok_or_else(refuse)?);
+    let schema = ctx.store().schema();
+    if let Some(entity) = schema.catalog.entity_of_key(key) {
+        return Err(not_for_entities("TTL belongs to the feature view, not to the key", entity));
+    }
+    let is_set = write_plain(ctx, key, |row, locked| {
+        let Some(row) = row else { return Ok((None, false)) };
+        let standing = row.expires_at();
+        // No end is later than any end.
+        let is_unwanted = conditions.only_without && standing.is_some()
+            || conditions.only_with && standing.is_none()
+            || conditions.only_later && standing.is_none_or(|standing| at <= standing)
+            || conditions.only_earlier && standing.is_some_and(|standing| at >= standing);
+        let is_wanted = !is_unwanted;
+        let change = match at <= locked.now {
+            true => PlainChange::Delete,
+            false => PlainChange::ExpireAt(Some(at)),
+        };
+        Ok((is_wanted.then_some(change), is_wanted))
+    })?;
+    reply.integer(i64::from(is_set));
+    Ok(())
+}
+
+fn conditions(args: &mut Args<'_>) -> Result<Conditions> {
+    let mut conditions = Conditions::default();
+    while !args.is_empty() {
+        if args.take_word("NX") {
+            conditions.only_without = true;
+        } else if args.take_word("XX") {
+            conditions.only_with = true;
+        } else if args.take_word("GT") {
+            conditions.only_later = true;
+        } else if args.take_word("LT") {
+            conditions.only_earlier = true;
+        } else {
+            let option = args.next()?;
+            let cut = option.get(..ECHO_BYTES_MAX).unwrap_or(option);
+            let option = String::from_utf8_lossy(cut).into_owned();
+            return Err(Error::refused(format!("Unsupported option {option}")));
+        }
+    }
+    let Conditions { only_without, only_with, only_later, only_earlier } = conditions;
+    if only_without && (only_with || only_later || only_earlier) {
+        let why = "NX and XX, GT or LT options at the same time are not compatible";
+        return Err(Error::refused(why));
+    }
+    if only_later && only_earlier {
+        return Err(Error::refused("GT and LT options at the same time are not compatible"));
+    }
+    Ok(conditions)
+}
+
+/// `PERSIST key`: 1 if its end was taken away, 0 if it had none.
+pub(super) fn persist(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let key = args.next()?;
+    let schema = ctx.store().schema();
+    let is_plain = schema.catalog.entity_of_key(key).is_none();
+    let is_changed = is_plain
+        && write_plain(ctx, key, |row, _| {
+            let has_end = row.and_then(Row::expires_at).is_some();
+            Ok((has_end.then_some(PlainChange::ExpireAt(None)), has_end))
+        })?;
+    reply.integer(i64::from(is_changed));
+    Ok(())
+}
+
+/// So many rows a step of SCAN looks at unless it is told otherwise.
+const SCAN_COUNT: i64 = 10;
+
+/// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor, and some keys. A key that
+/// is there from the first step to the last is returned.
+pub(super) fn scan(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let cursor = std::str::from_utf8(args.next()?).ok().and_then(|text| text.parse().ok());
+    let cursor: u64 = cursor.ok_or_else(|| Error::refused("invalid cursor"))?;
+    let (mut pattern, mut count, mut wanted_type) = (None, SCAN_COUNT, None);
+    while !args.is_empty() {
+        if args.take_word("MATCH") {
+            pattern = Some(args.next()?);
+        } else if args.take_word("COUNT") {
+            count = args.integer()?;
+        } else if args.take_word("TYPE") {
+            wanted_type = Some(args.next()?.to_ascii_lowercase());
+        } else {
+            return Err(syntax());
+        }
+    }
+    let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(syntax)?;
+    let schema = ctx.store().schema();
+    let (now, mut keys) = (ctx.now, Vec::new());
+    let step = ctx.store().table().scan(cursor, count, |row| {
+        let Some(type_name) = visible_type(&schema, row, now) else { return };
+        let is_wanted = pattern.is_none_or(|pattern| matches(pattern, row.key()))
+            && wanted_type.as_deref().is_none_or(|wanted| wanted == type_name.as_bytes());
+        if is_wanted {
+            keys.push(row.key().to_vec());
+        }
+    });
+    reply.array(2);
+    reply.bulk_text(&step.cursor.to_string());
+    reply.array(keys.len());
+    keys.iter().for_each(|key| reply.bulk(key));
+    Ok(())
+}
+
+/// `DBSIZE`: how many keys there are; those past their end count until they are swept away.
+pub(super) fn dbsize(
+    ctx: &mut Context<'_>,
+    _args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    reply.integer(ctx.store().table().live_rows() as i64);
+    Ok(())
+}
+
+/// `FLUSHALL [ASYNC | SYNC]`: OK, and no key is left. Definitions stay, and so does the history.
+pub(super) fn flushall(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let _ = args.take_word("ASYNC") || args.take_word("SYNC");
+    args.end()?;
+    let committed = ctx.store().flush_all()?;
+    ctx.committed(committed);
+    reply.ok();
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! What an operator does: snapshots, shutdown.
+
+use super::{app::Shutdown, arguments::Args, arguments::syntax, context::Context};
+use crate::error::{Error, Result};
+use nowthen_protocol::Reply;
+use std::sync::Arc;
+
+/// `SAVE`: OK once a snapshot is written, read back and named.
+pub(super) fn save(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    ctx.store().checkpoint()?;
+    reply.ok();
+    Ok(())
+}
+
+/// `BGSAVE [SCHEDULE]`: at once; the snapshot is written beside the work.
+pub(super) fn bgsave(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let _ = args.take_word("SCHEDULE");
+    args.end()?;
+    if ctx.store().is_checkpointing() {
+        return Err(Error::refused("Background save already in progress"));
+    }
+    let store = Arc::clone(&ctx.app.store);
+    let write = move || {
+        if let Err(error) = store.checkpoint() {
+            tracing::error!(%error, "a snapshot failed");
+        }
+    };
+    std::thread::Builder::new()
+        .name("snapshot".into())
+        .spawn(write)
+        .map_err(Error::io("starting a thread for the snapshot", "snapshot"))?;
+    reply.simple("Background saving started");
+    Ok(())
+}
+
+/// `LASTSAVE`: second since 1970 of the last snapshot, or of the start if there is none.
+pub(super) fn lastsave(
+    ctx: &mut Context<'_>,
+    _: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    reply.integer(ctx.store().last_checkpoint().time.us() / 1_000_000);
+    Ok(())
+}
+
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE]`: no reply; the connection closes when the server does.
+/// Without SAVE nothing is lost either: the log holds it.
+pub(super) fn shutdown(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    _: &mut Reply<'_>,
+) -> Result<()> {
+    let mut how = Shutdown::Plain;
+    while !args.is_empty() {
+        if args.take_word("SAVE") {
+            how = Shutdown::WithSnapshot;
+        } else if !(args.take_word("NOSAVE") || args.take_word("NOW") || args.take_word("FORCE")) {
+            return Err(syntax());
+        }
+    }
+    ctx.session.is_closing = true;
+    ctx.app.shutdown.send_replace(how);
+    Ok(())
+}
+
+/// `TIME`: seconds since 1970 and microseconds, by the clock of the store.
+pub(super) fn time(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let us = ctx.now.us();
+    reply.array(2);
+    reply.bulk_text(&us.div_euclid(1_000_000).to_string());
+    reply.bulk_text(&us.rem_euclid(1_000_000).to_string());
+    Ok(())
+}

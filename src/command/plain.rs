@@ -1,0 +1,52 @@
+//! What plain keys have in common: the changes that write them.
+
+use super::{arguments::wrong_type, context::Context};
+use crate::{
+    error::{Error, Result},
+    feature::{Change, Entity, PlainChange},
+    online::{Body, PlainHash, Row},
+    store::Locked,
+};
+
+/// The hash that stands under a plain key; `None` if nothing does.
+pub(super) fn hash_of(row: Option<&Row>) -> Result<Option<PlainHash<'_>>> {
+    match row.and_then(Row::body) {
+        None => Ok(None),
+        Some(Body::Hash(hash)) => Ok(Some(hash)),
+        Some(Body::String(_) | Body::Entity(_)) => Err(wrong_type()),
+    }
+}
+
+/// The string that stands under a plain key; `None` if nothing does.
+pub(super) fn string_of(row: Option<&Row>) -> Result<Option<&[u8]>> {
+    match row.and_then(Row::body) {
+        None => Ok(None),
+        Some(Body::String(value)) => Ok(Some(value)),
+        Some(Body::Hash(_) | Body::Entity(_)) => Err(wrong_type()),
+    }
+}
+
+/// `change` to a plain key, behind the end of what stands there if its time is over.
+pub(super) fn changes_to(locked: &Locked<'_>, key: &[u8], change: PlainChange) -> Vec<Change> {
+    let change = Change::Plain { key: key.to_vec(), change };
+    locked.end_if_expired(key).into_iter().chain([change]).collect()
+}
+
+/// Decides about one plain key: the row it has, to a change and an answer.
+pub(super) fn write_plain<T>(
+    context: &mut Context<'_>,
+    key: &[u8],
+    decide: impl FnOnce(Option<&Row>, &Locked<'_>) -> Result<(Option<PlainChange>, T)>,
+) -> Result<T> {
+    let committed = context.store().commit(&[key], |locked| {
+        let (change, value) = decide(locked.row(key), locked)?;
+        let changes = change.map_or_else(Vec::new, |change| changes_to(locked, key, change));
+        Ok((changes, value))
+    })?;
+    Ok(context.committed(committed))
+}
+
+/// Refuses what only plain keys have: `what` begins the sentence.
+pub(super) fn not_for_entities(what: &str, entity: &Entity) -> Error {
+    Error::refused(format!("{what}: {} is a registered entity", entity.name))
+}
