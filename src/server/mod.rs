@@ -1,1 +1,19 @@
 //! Sockets: listener, connection, shutdown.
+//!
+//! ```text
+//! thread per core: one runtime, one listener on the same port (SO_REUSEPORT), its connections
+//! ```
+//! Invariants
+//! - One write per pipeline: replies leave when there is nothing left to read.
+//! - A reply never leaves before what it tells is durable, as the mode demands.
+//!
+//! Not here: what a command does (`command/`).
+
+mod run;
+
+mod connection;
+
+mod listener;
+
+pub use listener::{bind, bound_port};
+pub use run::{Listeners, serve};
