@@ -23,3 +23,5 @@ pub mod command; // floor 5
 
 pub mod http; // floor 6
 pub mod server;
+
+pub mod cli; // floor 7

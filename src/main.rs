@@ -1,3 +1,42 @@
-//! The one binary of nowthen.
+//! The one binary of nowthen: reads the command line, does the job, says how it ended.
 
-fn main() {}
+use clap::Parser;
+use nowthen::{
+    cli::{self, Cli, Verb},
+    error::Error,
+};
+use std::process::ExitCode;
+
+/// Something failed.
+const EXIT_FAILED: u8 = 1;
+/// Bytes on disk are not the bytes that were written (EX_DATAERR of sysexits.h).
+const EXIT_DAMAGED: u8 = 65;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("NOWTHEN_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match Cli::parse().verb {
+        Verb::Serve(options) => cli::serve(&options),
+        Verb::Demo(options) => cli::demo(&options),
+        Verb::Plan(options) => cli::plan(&options),
+        Verb::Apply(options) => cli::apply(&options),
+        Verb::Asof(options) => cli::asof(&options),
+        Verb::Materialize(options) => cli::materialize(&options),
+        Verb::Get(options) => cli::get(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                Error::Corrupt { .. } => ExitCode::from(EXIT_DAMAGED),
+                Error::Refused { .. } | Error::Io { .. } => ExitCode::from(EXIT_FAILED),
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Starting a server: listen, open, apply, serve; and stopping it.
+
+use super::options::NetworkOptions;
+use crate::{
+    command::{App, COMMANDS, Identity, Shutdown},
+    disk::RealFs,
+    error::{Error, Result},
+    http,
+    registry::{Definitions, parse_repository, read_repository, with_sources_below},
+    server::{self, Listeners, bind, bound_port},
+    store::{Clock, Store, StoreOptions},
+};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often the main thread looks whether the log still takes writes.
+const POISON_POLL: Duration = Duration::from_millis(200);
+
+/// A server that is open and listens, but does not answer yet.
+pub(super) struct Booted {
+    pub(super) app: Arc<App>,
+    resp: Vec<TcpListener>,
+    http: TcpListener,
+    clients_max: u64,
+}
+
+/// How to start.
+pub(super) struct Boot<'a> {
+    pub(super) network: &'a NetworkOptions,
+    pub(super) threads: usize,
+    pub(super) clients_max: u64,
+    pub(super) store: StoreOptions,
+    pub(super) clock: Clock,
+}
+
+impl Boot<'_> {
+    /// Takes the ports, then opens the data directory: a port in use must not cost a recovery.
+    pub(super) fn open(self, data: &Path) -> Result<Booted> {
+        let started = Instant::now();
+        let address = self.network.bind;
+        if !address.is_loopback() {
+            return Err(Error::refused(format!(
+                "cannot listen on {address}: there are no users yet, so the server listens on \
+                 loopback only; expected 127.0.0.1 or ::1"
+            )));
+        }
+        let threads = match self.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let resp = bind(SocketAddr::new(address, self.network.port), threads)?;
+        let mut http = bind(SocketAddr::new(address, self.network.http_port), 1)?;
+        let http = http.pop().ok_or_else(|| Error::refused("no listener for HTTP"))?;
+        let identity = Identity {
+            run_id: run_id()?,
+            port: bound_port(&resp),
+            http_port: bound_port(std::slice::from_ref(&http)),
+            started,
+            threads,
+        };
+        let settings = settings(&identity, address, data, &self);
+        let store = Store::open(Arc::new(RealFs), data, &self.store, self.clock)?;
+        let commands = COMMANDS.iter().map(|command| &command.about).collect();
+        let app = Arc::new(App::new(store, commands, identity, settings));
+        Ok(Booted { app, resp, http, clients_max: self.clients_max })
+    }
+}
+
+impl Booted {
+    /// Applies a feature repository; what changed, for people to read.
+    pub(super) fn apply(&self, repo: &Path) -> Result<String> {
+        let definitions = definitions_in(repo)?;
+        let applied = self.app.store.apply_definitions(&definitions, false)?;
+        Ok(applied.plan.to_string())
+    }
+
+    /// Serves until somebody stops it; then everything written is made durable.
+    pub(super) fn serve(self) -> Result<()> {
+        let listeners = Listeners { resp: self.resp, clients_max: self.clients_max };
+        let (http_app, http_listener) = (Arc::clone(&self.app), self.http);
+        let web = thread::Builder::new()
+            .name("http".into())
+            .spawn(move || http::serve(&http_app, http_listener))
+            .map_err(Error::io("starting a thread for", "http"))?;
+        let watched = Arc::clone(&self.app);
+        let watch = thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || stop_on_signal_or_poison(&watched))
+            .map_err(Error::io("starting a thread for", "signals"))?;
+        server::serve(&self.app, listeners)?;
+        let _ = (web.join(), watch.join());
+        self.app.store.check_poison()?;
+        if *self.app.shutdown.borrow() == Shutdown::WithSnapshot {
+            self.app.store.checkpoint()?;
+        }
+        self.app.store.close()
+    }
+}
+
+/// The definitions in a folder, with sources found below it.
+pub(super) fn definitions_in(repo: &Path) -> Result<Definitions> {
+    let files = read_repository(repo)?;
+    let absolute = std::path::absolute(repo).map_err(Error::io("finding", repo))?;
+    Ok(with_sources_below(parse_repository(&files)?, &absolute))
+}
+
+/// Ends the server when a signal says so, or when the disk failed it.
+fn stop_on_signal_or_poison(app: &App) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return tracing::error!("signals cannot be received");
+        };
+        let mut shutdown = app.shutdown.subscribe();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = shutdown.changed() => return,
+                () = tokio::time::sleep(POISON_POLL) => {
+                    if let Err(error) = app.store.check_poison() {
+                        tracing::error!(%error, "the log failed; the server stops");
+                        break;
+                    }
+                }
+            }
+        }
+        app.shutdown.send_replace(Shutdown::Plain);
+    });
+}
+
+fn run_id() -> Result<String> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::refused(format!("no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What CONFIG GET tells, by Redis' names where one means the same.
+fn settings(
+    identity: &Identity,
+    address: std::net::IpAddr,
+    data: &Path,
+    boot: &Boot<'_>,
+) -> Vec<(String, String)> {
+    let appendfsync = match boot.store.durability {
+        crate::log::Durability::Always => "always",
+        crate::log::Durability::Interval { .. } => "everysec",
+        crate::log::Durability::Never => "no",
+    };
+    [
+        ("appendfsync", appendfsync.to_owned()),
+        ("appendonly", "yes".to_owned()),
+        ("bind", address.to_string()),
+        ("databases", "1".to_owned()),
+        ("dir", data.display().to_string()),
+        ("durability", boot.store.durability.to_string()),
+        ("http-port", identity.http_port.to_string()),
+        ("io-threads", identity.threads.to_string()),
+        ("maxclients", boot.clients_max.to_string()),
+        ("maxmemory", "0".to_owned()),
+        ("maxmemory-policy", "noeviction".to_owned()),
+        ("port", identity.port.to_string()),
+        ("save", String::new()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}

@@ -1,0 +1,25 @@
+//! The command line: one binary, a verb for each job.
+
+mod serve;
+
+mod demo;
+
+mod asof;
+mod definitions;
+mod get;
+mod materialize;
+
+mod boot;
+
+mod connect;
+
+mod options;
+
+pub use options::{Cli, Verb};
+
+pub use asof::asof;
+pub use definitions::{apply, plan};
+pub use demo::demo;
+pub use get::get;
+pub use materialize::materialize;
+pub use serve::serve;

@@ -1,0 +1,49 @@
+//! `nowthen serve`
+
+use super::{boot::Boot, options::ServeOptions};
+use crate::{
+    error::Result,
+    feature::{Timestamp, parse_duration_us},
+    log::Durability,
+    store::{Clock, StoreOptions},
+};
+use std::time::Instant;
+
+/// Serves until it is stopped.
+pub fn serve(options: &ServeOptions) -> Result<()> {
+    let started = Instant::now();
+    let clock = match &options.clock_start {
+        Some(start) => Clock::starting_at(Timestamp::parse(start)?),
+        None => Clock::system(),
+    };
+    let store = StoreOptions {
+        durability: Durability::parse(&options.durability)?,
+        max_future_us: parse_duration_us(&options.max_future)?,
+        ..StoreOptions::default()
+    };
+    let boot = Boot {
+        network: &options.network,
+        threads: options.threads,
+        clients_max: options.maxclients,
+        store,
+        clock,
+    };
+    let booted = boot.open(&options.data)?;
+    if let Some(repo) = &options.repo {
+        print!("{}", booted.apply(repo)?);
+    }
+    let identity = &booted.app.identity;
+    println!(
+        "nowthen {} is ready: redis://{address}:{} and http://{address}:{}, {} keys from {} in \
+         {:.2} s, durability {}",
+        env!("CARGO_PKG_VERSION"),
+        identity.port,
+        identity.http_port,
+        booted.app.store.table().live_rows(),
+        options.data.display(),
+        started.elapsed().as_secs_f64(),
+        options.durability,
+        address = options.network.bind,
+    );
+    booted.serve()
+}
