@@ -1,0 +1,136 @@
+//! Question: how many feature reads does one core serve, beside Redis on the same core and data?
+//! Guess: twice as many of 10 in a pipeline, five times as many of 50; without one, the kernel's
+//! 7 µs per request make both alike.
+//!
+//! ```text
+//! core 0   redis-server | nowthen serve      never both busy: they take turns, case by case
+//! core 1   this program: 50 connections, a closed loop
+//! ```
+//! Invariants
+//! - Equal work: both hold the same doubles, and every reply of every entity is read and compared
+//!   with them before the clock starts. Neither keeps anything on disk.
+//! - Figures are medians of the rounds; CPU is the server's own (user + system) per request.
+//! - A latency is that of a whole batch (one request, or all 16 of a pipeline), in a closed loop:
+//!   it compares the two, it does not promise what either does at a given rate.
+//!
+//! Usage: `cargo bench --bench against_redis -- [--quick] [--seconds S] [--rounds N]
+//! [--entities N] [--json FILE]`. With `--test` it does nothing.
+
+mod data;
+mod histogram;
+mod load;
+mod report;
+mod server;
+
+use data::{Data, Replies};
+use load::{Measured, Timing};
+use report::Line;
+use server::Server;
+use std::{error::Error, path::PathBuf, time::Duration};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const CONNECTIONS: usize = 50;
+const WIDTHS: [usize; 3] = [3, 10, data::FEATURES];
+const PIPELINES: [usize; 2] = [1, 16];
+
+struct Options {
+    entities: usize,
+    rounds: usize,
+    timing: Timing,
+    json: Option<PathBuf>,
+}
+
+/// One question to both servers: how many features, how many requests at once.
+#[derive(Clone, Copy)]
+struct Case {
+    width: usize,
+    pipeline: usize,
+}
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--test") {
+        return Ok(());
+    }
+    let options = options(&words)?;
+    server::pin_this_process()?;
+
+    let data = Data { entities: options.entities };
+    let servers = [Server::start_redis()?, Server::start_nowthen()?];
+    for server in &servers {
+        eprintln!("loading {} entities into {}", data.entities, server.name);
+        data.load(server.port)?;
+    }
+    let lines = compare(&options, &data, &servers)?;
+    println!("{}", report::markdown(&lines));
+    if let Some(path) = &options.json {
+        std::fs::write(path, report::json(&lines, options.entities, CONNECTIONS))?;
+    }
+    Ok(())
+}
+
+fn options(words: &[String]) -> Result<Options> {
+    let mut options = Options {
+        entities: 100_000,
+        rounds: 3,
+        timing: Timing { warm_up: Duration::from_millis(500), timed: Duration::from_secs(3) },
+        json: None,
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--quick" => {
+                options.entities = 2_000;
+                options.rounds = 1;
+                options.timing.warm_up = Duration::from_millis(100);
+                options.timing.timed = Duration::from_millis(300);
+            }
+            "--seconds" => options.timing.timed = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--rounds" => options.rounds = value()?.parse()?,
+            "--entities" => options.entities = value()?.parse()?,
+            "--json" => options.json = Some(value()?.into()),
+            "--bench" => {} // cargo adds it
+            _ => return Err(format!("unknown option {word}").into()),
+        }
+    }
+    if options.rounds == 0 || options.entities == 0 || options.entities > data::ENTITIES_MAX {
+        return Err(format!("give 1 round or more, 1 to {} entities", data::ENTITIES_MAX).into());
+    }
+    Ok(options)
+}
+
+/// Measures every case on both servers, in turns, and gives the medians.
+fn compare(options: &Options, data: &Data, servers: &[Server; 2]) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for width in WIDTHS {
+        let [redis, nowthen] = servers;
+        let replies = [data.verify(redis.port, width)?, data.verify(nowthen.port, width)?];
+        for pipeline in PIPELINES {
+            let case = Case { width, pipeline };
+            lines.extend(measure_in_turns(options, data, case, servers, &replies)?);
+        }
+    }
+    Ok(lines)
+}
+
+fn measure_in_turns(
+    options: &Options,
+    data: &Data,
+    case: Case,
+    servers: &[Server; 2],
+    replies: &[Replies; 2],
+) -> Result<[Line; 2]> {
+    let mut rounds: [Vec<Measured>; 2] = Default::default();
+    for round in 0..options.rounds {
+        for ((server, replies), measured) in servers.iter().zip(replies).zip(&mut rounds) {
+            eprintln!("round {round}: {}, {} at once: {}", case.width, case.pipeline, server.name);
+            let seed = 1 + round as u64;
+            measured.push(load::measure(server, data, case, replies, options.timing, seed)?);
+        }
+    }
+    let [redis, nowthen] = servers;
+    let [of_redis, of_nowthen] = rounds;
+    Ok([Line::median(redis.name, case, &of_redis), Line::median(nowthen.name, case, &of_nowthen)])
+}

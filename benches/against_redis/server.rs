@@ -1,0 +1,129 @@
+//! A server under test: started on a free port with an empty folder, pinned, and gone afterwards.
+//!
+//! Invariants
+//! - Servers run on core 0 with one thread, the load on core 1.
+//! - Neither writes to disk: Redis without RDB and AOF, nowthen with `--durability never`.
+//! - Whatever happens, the process and its folder are gone when the value is dropped.
+
+use crate::{Result, data};
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+const START_MAX: Duration = Duration::from_secs(10);
+
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    pub(super) port: u16,
+    process: Child,
+    folder: TempDir,
+}
+
+/// Keeps the load generator away from the server's core.
+pub(super) fn pin_this_process() -> Result<()> {
+    let own = std::process::id().to_string();
+    let mut taskset = Command::new("taskset");
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", LOAD_CORE, &own]).stdout(Stdio::null());
+    let is_pinned = taskset.status()?.success();
+    if is_pinned { Ok(()) } else { Err("this needs two cores, and taskset".into()) }
+}
+
+impl Server {
+    pub(super) fn start_redis() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = free_port()?;
+        let mut command = pinned("redis-server");
+        command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        Self::start("Redis", command, port, folder)
+    }
+
+    pub(super) fn start_nowthen() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = free_port()?;
+        let repository = folder.path().join("repository");
+        fs::create_dir(&repository)?;
+        fs::write(repository.join("bench.toml"), definitions())?;
+        let mut command = pinned(env!("CARGO_BIN_EXE_nowthen"));
+        command.arg("serve").arg("--data").arg(folder.path().join("data"));
+        command.arg("--repo").arg(repository);
+        command.arg("--port").arg(port.to_string());
+        command.arg("--http-port").arg(free_port()?.to_string());
+        command.args(["--durability", "never", "--threads", "1"]);
+        Self::start("nowthen", command, port, folder)
+    }
+
+    /// User and system time so far.
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        let (_, behind_name) = stat.rsplit_once(") ").ok_or("an odd /proc/PID/stat")?;
+        let mut ticks = behind_name.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let (user, system) = ticks.next().zip(ticks.next()).ok_or("a short /proc/PID/stat")?;
+        let ticks_per_second = rustix::param::clock_ticks_per_second();
+        Ok(Duration::from_secs_f64((user? + system?) as f64 / ticks_per_second as f64))
+    }
+
+    fn start(name: &'static str, mut command: Command, port: u16, folder: TempDir) -> Result<Self> {
+        let output = File::create(folder.path().join("output"))?;
+        command.stdout(output.try_clone()?).stderr(output).stdin(Stdio::null());
+        let process = command.spawn().map_err(|error| format!("starting {name}: {error}"))?;
+        let mut server = Self { name, port, process, folder };
+        let started = Instant::now();
+        while !server.answers() {
+            if started.elapsed() > START_MAX || server.process.try_wait()?.is_some() {
+                let output = fs::read_to_string(server.folder.path().join("output"))?;
+                return Err(format!("{name} does not answer PING; it said:\n{output}").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    fn answers(&self) -> bool {
+        let ping = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"PING\r\n")?;
+            let mut reply = [0; 7];
+            stream.read_exact(&mut reply)?;
+            std::io::Result::Ok(&reply == b"+PONG\r\n")
+        };
+        ping().unwrap_or(false)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing left to do.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn pinned(program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", SERVER_CORE, program]);
+    command
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn definitions() -> String {
+    let features: String = (0..data::FEATURES)
+        .map(|feature| format!("{} = \"float64\"\n", data::name(feature)))
+        .collect();
+    format!(
+        "[entity.bench]\njoin_keys = {{ id = \"int64\" }}\n\n\
+         [view.bench_view]\nentity = \"bench\"\n\n[view.bench_view.features]\n{features}"
+    )
+}
