@@ -24,5 +24,9 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> 
 /// What the client says, as an error of ours.
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
 pub(super) fn refusal(error: ClientError) -> Error {
-    Error::refused(error.to_string())
+    match error {
+        // The code is for programs.
+        ClientError::Server { message, .. } => Error::refused(message),
+        other => Error::refused(other.to_string()),
+    }
 }

@@ -50,7 +50,7 @@ async fn follow(client: &mut Client, mut run: RunMap) -> Result<RunMap> {
         let (read, total) = (number(&run, "rows_read"), number(&run, "rows_total"));
         bar.set_length(total);
         bar.set_position(read);
-        if bar.is_hidden() && polls % POLLS_PER_LINE == 0 {
+        if bar.is_hidden() && total > 0 && polls % POLLS_PER_LINE == 0 {
             eprintln!("{view}: {read} of {total} rows read");
         }
         polls += 1;
