@@ -52,6 +52,8 @@ pub struct Shard {
     pending: HashMap<Box<[u8]>, Pending, ahash::RandomState>,
     /// A flush that is not durable yet hides `rows` from the next write.
     flushed_at: Option<u64>,
+    /// The last flush that readers see: no older cell comes back, however long it waited.
+    flushed: u64,
     live_rows: usize,
     expiring_rows: usize,
     bytes: usize,
@@ -127,8 +129,14 @@ impl Shard {
     /// Applies a cell whose time has come to what readers see, and to what waits for its sync and
     /// will stand in its place.
     pub fn admit(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
+        if lsn < self.flushed {
+            return;
+        }
         self.apply(hash, lsn, edit);
-        if let Some(pending) = self.pending.get_mut(edit.key())
+        // What is pending behind a flush knows nothing of what was before it.
+        let is_flushed = self.flushed_at.is_some_and(|at| lsn < at);
+        if !is_flushed
+            && let Some(pending) = self.pending.get_mut(edit.key())
             && let Edited::Replace(row) = edited(pending.row.as_ref(), lsn, edit)
         {
             pending.row = Some(row);
@@ -143,6 +151,7 @@ impl Shard {
 
     /// Removes every row older than record `lsn`.
     pub fn flush(&mut self, lsn: u64) {
+        self.flushed = self.flushed.max(lsn);
         if self.flushed_at == Some(lsn) {
             self.flushed_at = None;
         }

@@ -8,7 +8,7 @@
 //! The locks are held from the decision to the append, so for every key the order of the log is
 //! the order in which its writes were decided.
 
-use super::engine::Store;
+use super::engine::{Store, Unpublished};
 use crate::{
     error::{Error, Result},
     feature::{Change, Origin, PlainChange, Record, Timestamp, encode_record},
@@ -105,7 +105,7 @@ impl Store {
             let is_pending = keys.iter().any(|key| locked.is_pending(key));
             return Ok(Committed { value, wait_for: is_pending.then(|| self.log.last()) });
         }
-        let (lsn, record) = self.append(Record { changes })?;
+        let (lsn, record) = self.append(Record { changes }, locked.now)?;
         self.apply_locked(&mut locked, lsn, &record)?;
         Ok(Committed { value, wait_for: Some(lsn) })
     }
@@ -115,15 +115,16 @@ impl Store {
         let _no_checkpoint_between = self.noting.lock();
         let all = (0..self.table.shard_count()).collect();
         let mut locked = Locked::new(&self.table, all, || self.clock.now());
-        let (lsn, record) = self.append(Record { changes: vec![Change::FlushAll] })?;
+        let (lsn, record) = self.append(Record { changes: vec![Change::FlushAll] }, locked.now)?;
         let is_deferred = self.is_deferred();
         for (_, shard) in &mut locked.shards {
             if is_deferred { shard.flush_pending(lsn.0) } else { shard.flush(lsn.0) }
         }
         if !is_deferred {
             // Again for the rows, which is harmless, and for what is no row.
+            let now = locked.now;
             drop(locked);
-            self.publish(lsn, &record)?;
+            self.publish(lsn, &record, now)?;
         }
         Ok(Committed { value: (), wait_for: Some(lsn) })
     }
@@ -131,19 +132,20 @@ impl Store {
     /// Makes a change true that is about no row, and returns once it is.
     pub(super) fn commit_durably(&self, change: Change) -> Result<()> {
         let no_checkpoint_between = self.noting.lock();
-        let (lsn, record) = self.append(Record { changes: vec![change] })?;
+        let now = self.clock.now();
+        let (lsn, record) = self.append(Record { changes: vec![change] }, now)?;
         if self.is_deferred() {
             drop(no_checkpoint_between);
             return self.acknowledged_blocking(lsn);
         }
-        self.publish(lsn, &record)?;
+        self.publish(lsn, &record, now)?;
         drop(no_checkpoint_between);
         self.log.flush()
     }
 
     /// Appends a record; in mode `always` it is also queued until it is durable, under the same
     /// lock, so that both have one order.
-    fn append(&self, record: Record) -> Result<(Lsn, Arc<Record>)> {
+    fn append(&self, record: Record, decided_at: Timestamp) -> Result<(Lsn, Arc<Record>)> {
         let is_history = |change: &Change| match change {
             Change::Cells(write) => write.origin == Origin::Pushed,
             _ => false,
@@ -156,7 +158,7 @@ impl Store {
         }
         let mut unpublished = self.unpublished.lock();
         let lsn = self.log.append(&bytes, holds_history)?;
-        unpublished.push_back((lsn, Arc::clone(&record)));
+        unpublished.push_back(Unpublished { lsn, decided_at, record: Arc::clone(&record) });
         Ok((lsn, record))
     }
 

@@ -27,7 +27,7 @@ pub struct Store {
     pub(super) future: Future,
     /// Records that wait for their sync before readers see them, in the order of the log. Held
     /// while appending, so that the order is the same.
-    pub(super) unpublished: Mutex<VecDeque<(Lsn, Arc<Record>)>>,
+    pub(super) unpublished: Mutex<VecDeque<Unpublished>>,
     pub(super) published: watch::Sender<Lsn>,
     /// One change of definitions at a time.
     pub(super) applying: Mutex<()>,
@@ -37,6 +37,13 @@ pub struct Store {
     pub(super) checkpoints: Mutex<Checkpoints>,
     /// The furthest that an event may lie ahead of the clock.
     pub(super) max_future_us: i64,
+}
+
+/// A record on its way to the disk.
+pub(super) struct Unpublished {
+    pub(super) lsn: Lsn,
+    pub(super) decided_at: Timestamp,
+    pub(super) record: Arc<Record>,
 }
 
 impl std::fmt::Debug for Store {

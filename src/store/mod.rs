@@ -14,6 +14,8 @@
 
 #[cfg(test)]
 mod no_skew_tests;
+#[cfg(test)]
+mod race_tests;
 
 mod open;
 

@@ -123,7 +123,7 @@ impl Store {
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
             let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            self.publish(lsn, &record)?;
+            self.publish(lsn, &record, self.clock.now())?;
         }
         Ok(())
     }

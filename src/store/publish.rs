@@ -16,14 +16,12 @@ impl Store {
     pub(super) fn publish_durable(&self, lsn: Lsn) {
         loop {
             let mut unpublished = self.unpublished.lock();
-            let is_due = unpublished.front().is_some_and(|(first, _)| *first <= lsn);
-            let Some((first, record)) = is_due.then(|| unpublished.pop_front()).flatten() else {
-                break;
-            };
+            let is_due = unpublished.front().is_some_and(|first| first.lsn <= lsn);
+            let Some(first) = is_due.then(|| unpublished.pop_front()).flatten() else { break };
             drop(unpublished);
-            if let Err(error) = self.publish(first, &record) {
+            if let Err(error) = self.publish(first.lsn, &first.record, first.decided_at) {
                 // The record was validated before it was appended.
-                tracing::error!(%error, lsn = first.0, "a validated record cannot be applied");
+                tracing::error!(%error, lsn = first.lsn.0, "a validated record cannot be applied");
             }
         }
         self.published.send_if_modified(|published| {
@@ -33,9 +31,10 @@ impl Store {
         });
     }
 
-    /// Applies record `lsn` to what readers see.
-    pub(super) fn publish(&self, lsn: Lsn, record: &Record) -> Result<()> {
-        let now = self.clock.now();
+    /// Applies record `lsn` to what readers see. Cells that lie ahead of `now` are kept aside; of a
+    /// live write that is the time it was decided at: cells that stand in no pending row must not
+    /// be published as if they did, however long the sync took.
+    pub(super) fn publish(&self, lsn: Lsn, record: &Record, now: Timestamp) -> Result<()> {
         record.changes.iter().try_for_each(|change| self.publish_change(lsn, change, now))
     }
 
@@ -84,8 +83,8 @@ impl Store {
     pub(super) fn admit_due(&self, now: Timestamp) {
         let schema = self.schema();
         self.future.admit_due(now, |lsn, write| {
-            if let Ok(layout) = schema.layout_for(&write) {
-                self.table.admit(lsn, Edit::Cells(layout, &write));
+            if let Ok(layout) = schema.layout_for(write) {
+                self.table.admit(lsn, Edit::Cells(layout, write));
             }
         });
     }

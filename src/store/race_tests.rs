@@ -1,0 +1,109 @@
+//! What happens between the moment a write is decided and the moment readers see it.
+
+use super::{Clock, FeatureRow, Schema, Store, StoreOptions};
+use crate::{
+    disk::SimulatedFs,
+    feature::{CellWrite, Entity, Timestamp, Value},
+    log::{Durability, Lsn},
+    online::{Seen, ValueRef},
+    registry::{DefinitionFile, parse_repository},
+};
+use std::{path::Path, sync::Arc};
+
+const DEFINITIONS: &str = r#"
+[entity.user]
+join_keys = { user = "int64" }
+
+[view.spending]
+entity = "user"
+features = { spend = "float64", genre = "string" }
+"#;
+
+fn open(fs: &SimulatedFs, durability: Durability) -> Arc<Store> {
+    let options = StoreOptions { durability, max_future_us: 1_000_000, segment_bytes: 64 * 1024 };
+    let clock = Clock::manual(Timestamp(1_000));
+    Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap()
+}
+
+fn apply(store: &Store, text: &str) {
+    let file = DefinitionFile { path: "test".into(), text: text.into() };
+    store.apply_definitions(&parse_repository(&[file]).unwrap(), false).unwrap();
+}
+
+fn new_store(fs: &SimulatedFs, durability: Durability) -> Arc<Store> {
+    let store = open(fs, durability);
+    apply(&store, DEFINITIONS);
+    store
+}
+
+fn user(schema: &Schema) -> Arc<Entity> {
+    Arc::clone(schema.catalog.entity("user").unwrap())
+}
+
+/// `FS.SET spending EVENT event`: the spending of one user.
+fn push(store: &Store, key: &str, event: i64, spend: f64) -> Lsn {
+    let schema = store.schema();
+    let view = schema.catalog.view("spending").unwrap();
+    let slot = view.feature("spend").unwrap().slot;
+    let cells = vec![(slot, CellWrite::Value(Value::Float64(spend)))];
+    let event = Timestamp(event);
+    let row = FeatureRow { key: key.into(), event, created: None, cells };
+    store.push_rows(&schema, view, vec![row]).unwrap().wait_for.unwrap()
+}
+
+/// `HSET key name text`
+fn set(store: &Store, key: &str, name: &str, text: &str) -> Lsn {
+    let schema = store.schema();
+    let fields = [(name.as_bytes(), text.as_bytes())];
+    let set = store.set_features(&schema, &user(&schema), key.as_bytes(), &fields);
+    set.unwrap().wait_for.unwrap()
+}
+
+/// `HMGET key spend genre`, an absent one as `-`.
+fn read(store: &Store, key: &str) -> String {
+    let (now, schema) = (store.now(), store.schema());
+    let plan = schema.plan(&user(&schema), [&b"spend"[..], b"genre"]);
+    let mut texts = Vec::new();
+    store.get_online_features(key.as_bytes(), &plan, now, Seen::Published, |read| {
+        let value = read.value.and_then(ValueRef::to_value);
+        texts.push(value.map_or_else(|| "-".to_owned(), |value| value.to_text()));
+    });
+    texts.join(" ")
+}
+
+#[test]
+fn a_cell_whose_time_comes_during_its_sync_is_not_overwritten_by_the_next_write() {
+    let store = new_store(&SimulatedFs::new(), Durability::Always);
+    let no_publishing = store.future.hold();
+    // Its publishing waits, and with it that of everything behind it.
+    push(&store, "user:2", 1_100, 0.0);
+    push(&store, "user:1", 1_100, 7.5);
+    let last = set(&store, "user:1", "genre", "jazz");
+    store.clock.advance_to(Timestamp(1_200));
+    drop(no_publishing);
+    store.acknowledged_blocking(last).unwrap();
+    assert_eq!(read(&store, "user:1"), "7.5 jazz");
+}
+
+#[test]
+fn a_cell_from_before_a_flush_does_not_come_back_with_a_write_behind_it() {
+    let store = new_store(&SimulatedFs::new(), Durability::Always);
+    store.acknowledged_blocking(push(&store, "user:1", 1_100, 7.5)).unwrap();
+    let hash = store.table.hash(b"user:1");
+    let shard = crate::online::Table::shard_index(hash);
+    // As `flush_all` does before its sync.
+    let flush_lsn = store.log.last().0 + 1;
+    store.table.shard_mut(shard).flush_pending(flush_lsn);
+    let schema = store.schema();
+    let (_, write) = store.future.all().pop().unwrap();
+    let layout = schema.layout_for(&write).unwrap();
+    let mut late = write.clone();
+    late.cells = vec![(1, CellWrite::Value(Value::String("jazz".into())))];
+    let edit = crate::online::Edit::Cells(layout, &late);
+    store.table.shard_mut(shard).apply_pending(hash, flush_lsn + 1, edit);
+    store.clock.advance_to(Timestamp(1_200));
+    store.now();
+    store.table.flush(flush_lsn);
+    store.table.publish(flush_lsn + 1, edit);
+    assert_eq!(read(&store, "user:1"), "- jazz");
+}
