@@ -61,7 +61,11 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
             new_count += usize::from(is_new && is_first());
         }
         let fields = fields.iter().map(|(f, v)| (ByteBuf::from(*f), ByteBuf::from(*v))).collect();
-        Ok((Some(PlainChange::SetFields(fields)), new_count))
+        let change = match hash {
+            Some(_) => PlainChange::SetFields(fields),
+            None => PlainChange::SetHash(fields),
+        };
+        Ok((Some(change), new_count))
     })
 }
 

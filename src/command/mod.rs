@@ -10,6 +10,9 @@
 //!
 //! Not here: sockets (`server/`), what a write does (`store/`).
 
+#[cfg(test)]
+mod behaviour_tests;
+
 mod dispatch;
 
 mod table;

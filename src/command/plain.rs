@@ -26,12 +26,6 @@ pub(super) fn string_of(row: Option<&Row>) -> Result<Option<&[u8]>> {
     }
 }
 
-/// `change` to a plain key, behind the end of what stands there if its time is over.
-pub(super) fn changes_to(locked: &Locked<'_>, key: &[u8], change: PlainChange) -> Vec<Change> {
-    let change = Change::Plain { key: key.to_vec(), change };
-    locked.end_if_expired(key).into_iter().chain([change]).collect()
-}
-
 /// Decides about one plain key: the row it has, to a change and an answer.
 pub(super) fn write_plain<T>(
     context: &mut Context<'_>,
@@ -40,8 +34,8 @@ pub(super) fn write_plain<T>(
 ) -> Result<T> {
     let committed = context.store().commit(&[key], |locked| {
         let (change, value) = decide(locked.row(key), locked)?;
-        let changes = change.map_or_else(Vec::new, |change| changes_to(locked, key, change));
-        Ok((changes, value))
+        let change = change.map(|change| Change::Plain { key: key.to_vec(), change });
+        Ok((change.into_iter().collect(), value))
     })?;
     Ok(context.committed(committed))
 }

@@ -103,6 +103,9 @@ pub enum PlainChange {
     Delete,
     /// It is gone at that time; `None` for never.
     ExpireAt(Option<Timestamp>),
+    /// It is a hash of these fields and no others, without an end of life: what stood here before
+    /// was gone. Replay knows no time, and would add to what was over.
+    SetHash(Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>),
 }
 
 /// The bytes of a record.

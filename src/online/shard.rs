@@ -10,11 +10,12 @@
 use super::{
     entity_row::{EntityRow, Merge},
     layout::Layout,
-    plain_hash::Fields,
+    plain_hash::{Fields, PlainHash},
     row::{Body, Row},
 };
 use crate::feature::{CellsWrite, PlainChange};
 use hashbrown::{HashTable, hash_table::Entry};
+use serde_bytes::ByteBuf;
 use std::collections::HashMap;
 
 /// Which state a look-up means.
@@ -301,15 +302,12 @@ fn edited_plain(row: Option<&Row>, lsn: u64, key: &[u8], change: &PlainChange) -
             row.and_then(|row| row.with_expiry(lsn, *at)).map_or(Edited::Keep, Edited::Replace)
         }
         PlainChange::SetFields(written) => {
-            let mut fields: Vec<(&[u8], &[u8])> =
-                hash.map(|hash| hash.iter().collect()).unwrap_or_default();
-            for (name, value) in written {
-                match fields.iter_mut().find(|(standing, _)| *standing == name.as_slice()) {
-                    Some((_, standing)) => *standing = value,
-                    None => fields.push((name, value)),
-                }
-            }
+            let fields = with_fields(hash, written);
             Edited::Replace(Row::hash(key, lsn, expires_at, fields.into_iter()))
+        }
+        PlainChange::SetHash(written) => {
+            let fields = with_fields(None, written);
+            Edited::Replace(Row::hash(key, lsn, None, fields.into_iter()))
         }
         PlainChange::DeleteFields(gone) => {
             let Some(hash) = hash else { return Edited::Keep };
@@ -323,4 +321,20 @@ fn edited_plain(row: Option<&Row>, lsn: u64, key: &[u8], change: &PlainChange) -
             Edited::Replace(Row::hash(key, lsn, expires_at, fields.into_iter()))
         }
     }
+}
+
+/// The fields of a hash, where there is one, with those `written` in their places or behind.
+fn with_fields<'a>(
+    hash: Option<PlainHash<'a>>,
+    written: &'a [(ByteBuf, ByteBuf)],
+) -> Vec<(&'a [u8], &'a [u8])> {
+    let mut fields: Vec<(&[u8], &[u8])> =
+        hash.map(|hash| hash.iter().collect()).unwrap_or_default();
+    for (name, value) in written {
+        match fields.iter_mut().find(|(standing, _)| *standing == name.as_slice()) {
+            Some((_, standing)) => *standing = value,
+            None => fields.push((name, value)),
+        }
+    }
+    fields
 }

@@ -175,6 +175,14 @@ impl Store {
         Ok(())
     }
 
+    /// Removes plain rows past their end of life from one shard; how many. None while a snapshot is
+    /// written: records behind it may have been decided upon a row that it then would not hold.
+    pub fn sweep(&self, shard: usize) -> usize {
+        let now = self.now();
+        let _no_snapshot_begins = self.noting.lock();
+        if self.is_checkpointing() { 0 } else { self.table.sweep(shard, now) }
+    }
+
     /// Makes everything durable and takes no more.
     pub fn close(&self) -> Result<()> {
         self.log.close()

@@ -11,7 +11,7 @@
 use super::engine::{Store, Unpublished};
 use crate::{
     error::{Error, Result},
-    feature::{Change, Origin, PlainChange, Record, Timestamp, encode_record},
+    feature::{Change, Origin, Record, Timestamp, encode_record},
     log::Lsn,
     online::{Edit, Row, Seen, Shard, Table},
 };
@@ -46,21 +46,12 @@ impl<'a> Locked<'a> {
     }
 
     /// The newest row of `key`, which is one of the keys that were locked; a plain key past its
-    /// end of life is no row.
+    /// end of life is no row. What is written where none is must say all there is: replay does not
+    /// know the time of the write, and may find a row that was over.
     pub fn row(&self, key: &[u8]) -> Option<&Row> {
-        self.standing_row(key).filter(|row| !row.is_expired(self.now))
-    }
-
-    /// What must stand before new changes to a plain key: its end, if its time is over but it
-    /// still stands. Replay does not know the time of the write.
-    pub fn end_if_expired(&self, key: &[u8]) -> Option<Change> {
-        let is_expired = self.standing_row(key).is_some_and(|row| row.is_expired(self.now));
-        is_expired.then(|| Change::Plain { key: key.to_vec(), change: PlainChange::Delete })
-    }
-
-    fn standing_row(&self, key: &[u8]) -> Option<&Row> {
         let hash = self.table.hash(key);
-        self.shard(hash)?.get(hash, key, Seen::Latest)
+        let row = self.shard(hash)?.get(hash, key, Seen::Latest);
+        row.filter(|row| !row.is_expired(self.now))
     }
 
     fn is_pending(&self, key: &[u8]) -> bool {

@@ -62,6 +62,12 @@ impl Store {
         now
     }
 
+    /// The clock, to move it by hand.
+    #[cfg(test)]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The definitions and layouts of this moment.
     pub fn schema(&self) -> Guard<Arc<Schema>> {
         self.schema.load()

@@ -1,0 +1,127 @@
+//! What a client sees, without a socket: commands in, replies out, restarts in between.
+
+use super::{App, COMMANDS, ClientInfo, Identity, Session, dispatch};
+use crate::{
+    disk::SimulatedFs,
+    feature::Timestamp,
+    log::Durability,
+    store::{Clock, Store, StoreOptions},
+};
+use nowthen_protocol::{RequestLimits, RequestParser};
+use parking_lot::Mutex;
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64},
+    },
+    time::Instant,
+};
+
+/// A server with one client.
+struct Subject {
+    fs: SimulatedFs,
+    app: Arc<App>,
+    session: Session,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let fs = SimulatedFs::new();
+        let app = app(&fs, Timestamp(1_000_000));
+        Self { fs, app, session: session() }
+    }
+
+    /// The reply to a line, as RESP2 with blanks for line ends, once it may leave.
+    fn ask(&mut self, line: &str) -> String {
+        let line = format!("{line}\r\n");
+        let mut parser = RequestParser::new(RequestLimits::DEFAULT);
+        parser.parse(line.as_bytes()).unwrap().unwrap();
+        let mut out = Vec::new();
+        let request = parser.arguments(line.as_bytes());
+        dispatch(&self.app, &mut self.session, request, Instant::now(), &mut out);
+        if let Some(lsn) = self.session.wait_for.take() {
+            self.app.store.acknowledged_blocking(lsn).unwrap();
+        }
+        String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// Each line and its reply.
+    fn check(&mut self, lines: &[(&str, &str)]) {
+        for (line, reply) in lines {
+            assert_eq!(self.ask(line), *reply, "{line}");
+        }
+    }
+
+    fn wait_us(&self, us: i64) {
+        self.app.store.clock().advance_to(self.app.store.now().plus_us(us));
+    }
+
+    fn sweep(&self) -> usize {
+        (0..self.app.store.table().shard_count()).map(|shard| self.app.store.sweep(shard)).sum()
+    }
+
+    fn restart(&mut self) {
+        let now = self.app.store.now();
+        self.app.store.close().unwrap();
+        // The directory is locked as long as its store lives.
+        self.app = app(&SimulatedFs::new(), now);
+        self.app = app(&self.fs, now);
+    }
+}
+
+fn app(fs: &SimulatedFs, now: Timestamp) -> Arc<App> {
+    let options = StoreOptions {
+        durability: Durability::Always,
+        segment_bytes: 64 * 1024,
+        ..StoreOptions::default()
+    };
+    let clock = Clock::manual(now);
+    let store = Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
+    let identity = Identity {
+        run_id: "0".repeat(40),
+        port: 0,
+        http_port: 0,
+        started: Instant::now(),
+        threads: 1,
+    };
+    let commands = COMMANDS.iter().map(|command| &command.about).collect();
+    Arc::new(App::new(store, commands, identity, Vec::new()))
+}
+
+fn session() -> Session {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+    Session::new(Arc::new(ClientInfo {
+        id: 1,
+        peer: nobody,
+        local: nobody,
+        connected_us: 0,
+        active_us: AtomicI64::new(0),
+        names: Mutex::default(),
+        last_command: AtomicU64::new(u64::MAX),
+        is_killed: AtomicBool::new(false),
+        protocol: AtomicU64::new(2),
+    }))
+}
+
+#[test]
+fn a_hash_written_where_another_was_swept_away_survives_a_restart_alone() {
+    let mut subject = Subject::new();
+    subject.check(&[("HSET h old 1", ":1"), ("PEXPIRE h 30", ":1")]);
+    subject.wait_us(31_000);
+    assert_eq!(subject.sweep(), 1);
+    subject.check(&[("HSET h new 2", ":1")]);
+    subject.restart();
+    subject.check(&[("HGETALL h", "*2 $3 new $1 2"), ("TTL h", ":-1")]);
+}
+
+#[test]
+fn a_hash_written_where_another_was_over_survives_a_restart_alone() {
+    let mut subject = Subject::new();
+    subject.check(&[("HSET h old 1", ":1"), ("PEXPIRE h 30", ":1")]);
+    subject.wait_us(31_000);
+    subject.check(&[("HSET h new 2 new 3", ":1")]);
+    subject.restart();
+    subject.check(&[("HGETALL h", "*2 $3 new $1 3"), ("TTL h", ":-1")]);
+}
