@@ -5,6 +5,7 @@ use crate::{
     disk::SimulatedFs,
     feature::Timestamp,
     log::Durability,
+    registry::{DefinitionFile, parse_repository},
     store::{Clock, Store, StoreOptions},
 };
 use nowthen_protocol::{RequestLimits, RequestParser};
@@ -52,6 +53,12 @@ impl Subject {
         for (line, reply) in lines {
             assert_eq!(self.ask(line), *reply, "{line}");
         }
+    }
+
+    fn apply(&mut self, definitions: &str) {
+        let file = DefinitionFile { path: "test".into(), text: definitions.into() };
+        let definitions = parse_repository(&[file]).unwrap();
+        self.app.store.apply_definitions(&definitions, false).unwrap();
     }
 
     fn wait_us(&self, us: i64) {
@@ -124,4 +131,22 @@ fn a_hash_written_where_another_was_over_survives_a_restart_alone() {
     subject.check(&[("HSET h new 2 new 3", ":1")]);
     subject.restart();
     subject.check(&[("HGETALL h", "*2 $3 new $1 3"), ("TTL h", ":-1")]);
+}
+
+#[test]
+fn one_write_may_name_features_of_two_versions_of_a_view() {
+    let definitions = |f: &str, g: &str| {
+        format!(
+            "[entity.user]\njoin_keys = {{ user = \"int64\" }}\n\
+             [view.v]\nentity = \"user\"\nfeatures = {{ f = \"{f}\", g = \"{g}\" }}\n"
+        )
+    };
+    let mut subject = Subject::new();
+    subject.apply(&definitions("float64", "int64"));
+    subject.apply(&definitions("string", "string"));
+    let read = ("HMGET user:1 v@1:g v:f v:g v@1:f", "*4 $1 1 $5 hello $-1 $3 2.5");
+    subject.check(&[("HSET user:1 v@1:g 1 v:f hello v@1:f 2.5", ":3"), read]);
+    subject.restart();
+    subject.check(&[read, ("HDEL user:1 v@1:g v:g v:f", ":2")]);
+    subject.check(&[("HMGET user:1 v@1:g v:f v:g v@1:f", "*4 $-1 $-1 $-1 $3 2.5")]);
 }

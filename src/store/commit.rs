@@ -96,6 +96,7 @@ impl Store {
             let is_pending = keys.iter().any(|key| locked.is_pending(key));
             return Ok(Committed { value, wait_for: is_pending.then(|| self.log.last()) });
         }
+        self.check_layouts(&changes)?;
         let (lsn, record) = self.append(Record { changes }, locked.now)?;
         self.apply_locked(&mut locked, lsn, &record)?;
         Ok(Committed { value, wait_for: Some(lsn) })
@@ -151,6 +152,17 @@ impl Store {
         let lsn = self.log.append(&bytes, holds_history)?;
         unpublished.push_back(Unpublished { lsn, decided_at, record: Arc::clone(&record) });
         Ok((lsn, record))
+    }
+
+    /// A record that cannot be applied must never reach the log: no store would open upon it.
+    fn check_layouts(&self, changes: &[Change]) -> Result<()> {
+        let schema = self.schema();
+        for change in changes {
+            if let Change::Cells(write) = change {
+                schema.layout_for(write).map_err(Error::refused)?;
+            }
+        }
+        Ok(())
     }
 
     fn apply_locked(&self, locked: &mut Locked<'_>, lsn: Lsn, record: &Record) -> Result<()> {

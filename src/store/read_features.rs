@@ -2,7 +2,7 @@
 
 use super::{engine::Store, schema::Schema};
 use crate::{
-    feature::{Entity, Status, Timestamp, Ttl, Value, View, status_at},
+    feature::{Entity, Status, Timestamp, Ttl, Value, View, ViewId, status_at},
     online::{Body, CellState, EntityRow, Layout, Row, Seen, ValueRef},
 };
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub struct PlanCell {
     slot: u32,
     ttl: Option<Ttl>,
 }
+
+/// View, generation and slot.
+pub(super) type CellPlace = (ViewId, u32, u32);
 
 /// What a read of one feature met.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,12 @@ impl PlanCell {
     /// The slot it stands in.
     pub fn feature_slot(&self) -> u32 {
         self.slot
+    }
+
+    /// Where it stands in the row of an entity: an older version of a view has a generation of its
+    /// own, with slots of the same numbers.
+    pub(super) fn place(&self) -> CellPlace {
+        (self.view.id, self.view.generation, self.slot)
     }
 
     /// What `row` shows of this feature at `now`.

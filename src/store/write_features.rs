@@ -3,7 +3,7 @@
 use super::{
     commit::{Committed, Locked},
     engine::Store,
-    read_features::{PlanCell, entity_row},
+    read_features::{CellPlace, PlanCell, entity_row},
     schema::Schema,
 };
 use crate::{
@@ -48,11 +48,10 @@ impl Store {
         fields: &[(&[u8], &[u8])],
     ) -> Result<Committed<usize>> {
         let key = entity.canonical_key(key)?;
-        let mut cells: BTreeMap<(u32, u32), (PlanCell, Value)> = BTreeMap::new();
+        let mut cells: BTreeMap<CellPlace, (PlanCell, Value)> = BTreeMap::new();
         for (name, text) in fields {
             let (cell, value) = schema.parse_field(entity, name, text)?;
-            let place = (cell.view.id.0, cell.feature_slot());
-            cells.insert(place, (cell, value));
+            cells.insert(cell.place(), (cell, value));
         }
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
@@ -73,7 +72,8 @@ impl Store {
     ) -> Result<Committed<usize>> {
         let key = entity.canonical_key(key)?;
         let plan = schema.plan(entity, names);
-        let cells: BTreeMap<_, _> = plan.cells.into_iter().flatten().map(by_place).collect();
+        let cells: BTreeMap<_, _> =
+            plan.cells.into_iter().flatten().map(|cell| (cell.place(), cell)).collect();
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
             let reads = || cells.values().map(|cell| cell.read(row, locked.now));
@@ -209,20 +209,16 @@ impl PlanCell {
     }
 }
 
-fn by_place(cell: PlanCell) -> ((u32, u32), PlanCell) {
-    ((cell.view.id.0, cell.feature_slot()), cell)
-}
-
-/// One write per view; `cells` are ordered by view, then slot.
+/// One write per generation of a view; `cells` are ordered by view, generation, then slot.
 fn changes_by_view(
     key: &[u8],
     stamp: Stamp,
-    cells: BTreeMap<(u32, u32), (PlanCell, Value)>,
+    cells: BTreeMap<CellPlace, (PlanCell, Value)>,
 ) -> Vec<Change> {
     let mut writes: Vec<CellsWrite> = Vec::new();
-    for ((_, slot), (cell, value)) in cells {
+    for ((_, _, slot), (cell, value)) in cells {
         let written = (slot, CellWrite::Value(value));
-        match writes.last_mut().filter(|write| write.view == cell.view.id) {
+        match writes.last_mut().filter(|write| is_of(write, &cell.view)) {
             Some(write) => write.cells.push(written),
             None => writes.push(cells_write(key, stamp, &cell.view, vec![written])),
         }
@@ -239,7 +235,7 @@ fn tombstones<'c>(
     let mut writes: Vec<CellsWrite> = Vec::new();
     for cell in cells {
         let gone = (cell.feature_slot(), CellWrite::Tombstone);
-        match writes.last_mut().filter(|write| write.view == cell.view.id) {
+        match writes.last_mut().filter(|write| is_of(write, &cell.view)) {
             Some(write) => write.cells.push(gone),
             None => writes.push(cells_write(key, stamp, &cell.view, vec![gone])),
         }
@@ -248,6 +244,10 @@ fn tombstones<'c>(
         write.cells.sort_unstable_by_key(|(slot, _)| *slot);
     }
     writes.into_iter().map(Change::Cells).collect()
+}
+
+fn is_of(write: &CellsWrite, view: &View) -> bool {
+    (write.view, write.generation) == (view.id, view.generation)
 }
 
 fn cells_write(key: &[u8], stamp: Stamp, view: &View, cells: Vec<(u32, CellWrite)>) -> CellsWrite {
