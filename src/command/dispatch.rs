@@ -39,6 +39,10 @@ pub fn dispatch(
     let replies = session.replies;
     let mut reply = Reply::new(out, session.version);
     let place = run(app, session, request, &mut reply);
+    if std::mem::take(&mut session.has_read_latest) {
+        // Asked after the read: another client may have written in the middle of it.
+        session.must_wait_for(Some(app.store.last_written()));
+    }
     let ended = Instant::now();
     if let Some((index, is_failed)) = place
         && let Some(stats) = app.stats.commands.get(index)

@@ -24,6 +24,8 @@ pub struct Session {
     pub is_closing: bool,
     /// Which replies it wants.
     pub replies: Replies,
+    /// Replies drew on what may not be durable yet.
+    pub(super) has_read_latest: bool,
     /// Where a value is formatted before its length is known.
     pub(super) scratch: Vec<u8>,
 }
@@ -84,6 +86,7 @@ impl Session {
             wait_for: None,
             is_closing: false,
             replies: Replies::On,
+            has_read_latest: false,
             scratch: Vec::new(),
         }
     }
