@@ -33,14 +33,20 @@ pub struct Materializer {
     store: Arc<Store>,
 }
 
-/// A run that has its number and has not ended. Dropped without an end it runs no more, and the
-/// next one may begin.
+/// A run that has its number and has not ended. Dropped without an end it is forgotten.
 #[derive(Debug)]
 pub struct Begun {
     store: Arc<Store>,
     view: Arc<View>,
     entity: Arc<Entity>,
     run: Run,
+}
+
+impl Drop for Begun {
+    /// After its end this changes nothing; without one the view could never be run again.
+    fn drop(&mut self) {
+        self.store.abandon_run(&self.run);
+    }
 }
 
 /// Tells nobody how far a run is.
@@ -109,14 +115,6 @@ fn new_run(view: &View, started: Timestamp, from: Option<Timestamp>, to: Timesta
     }
 }
 
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if self.run.finished.is_none() {
-            self.store.abandon_run(&self.view.name);
-        }
-    }
-}
-
 impl Begun {
     /// Runs to the end on this thread, telling `progress` how far it is now and then.
     pub fn finish(mut self, progress: &(dyn Fn(&Run) + Sync)) -> Result<Run> {
@@ -126,9 +124,13 @@ impl Begun {
             Ok(()) => RunState::Done,
             Err(error) => RunState::Failed(error.to_string()),
         };
-        self.store.end_run(self.run.clone())?;
+        self.run = self.store.end_run(self.run.clone())?;
         progress(&self.run);
-        result.map(|()| self.run.clone())
+        result?;
+        match &self.run.state {
+            RunState::Failed(why) => Err(Error::refused(why.clone())),
+            RunState::Done | RunState::Running => Ok(self.run.clone()),
+        }
     }
 
     /// Runs on a thread of its own; returns how it stands at the beginning.

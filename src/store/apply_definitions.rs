@@ -3,13 +3,15 @@
 use super::{engine::Store, schema::Schema};
 use crate::{
     error::{Error, Result},
-    feature::{Change, FileStamp, Run, Timestamp},
+    feature::{Change, FileStamp, Run, RunState, Timestamp},
     online::Body,
     registry::{Definitions, Plan, canonical_text, plan},
 };
 
 /// A view must leave room for its slots in a packed row.
 const SLOTS_MAX: usize = u16::MAX as usize;
+
+const FLUSHED: &str = "every key was flushed while it ran; run it again";
 
 /// What applying definitions did, or would do.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Store {
             return Ok(Applied { plan, is_changed: false });
         }
         let definitions = canonical_text(definitions);
-        self.commit_durably(Change::Apply { definitions, at: now })?;
+        self.commit_durably(|| Change::Apply { definitions, at: now })?;
         Ok(Applied { plan, is_changed })
     }
 
@@ -86,15 +88,25 @@ impl Store {
         self.jobs.lock().progress(run);
     }
 
-    /// Forgets a run that will not end.
-    pub fn abandon_run(&self, view: &str) {
-        self.jobs.lock().abandon(view);
+    /// Notes durably how a run ended, and returns that; its files are the cursor from here on if
+    /// it is done. It failed after all if a flush came in between: what it wrote before is gone.
+    pub fn end_run(&self, mut run: Run) -> Result<Run> {
+        let ended = self.commit_durably(|| {
+            let is_flushed = self.jobs.lock().is_flushed_since_begin(&run.view);
+            if run.state == RunState::Done && is_flushed {
+                run.state = RunState::Failed(FLUSHED.into());
+            }
+            Change::RunEnded(run.clone())
+        });
+        if ended.is_err() {
+            self.abandon_run(&run);
+        }
+        ended.map(|()| run)
     }
 
-    /// Notes durably how a run ended; its files are the cursor from here on if it is done.
-    pub fn end_run(&self, run: Run) -> Result<()> {
-        let view = run.view.clone();
-        self.commit_durably(Change::RunEnded(run)).inspect_err(|_| self.abandon_run(&view))
+    /// Forgets a run that will never end; another one of its view may begin.
+    pub fn abandon_run(&self, run: &Run) {
+        self.jobs.lock().abandon(run);
     }
 
     /// Whether a run of this version and generation that read exactly `files` would find nothing.

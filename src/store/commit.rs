@@ -108,6 +108,7 @@ impl Store {
         let all = (0..self.table.shard_count()).collect();
         let mut locked = Locked::new(&self.table, all, || self.clock.now());
         let (lsn, record) = self.append(Record { changes: vec![Change::FlushAll] }, locked.now)?;
+        self.jobs.lock().flush_begins(lsn.0);
         let is_deferred = self.is_deferred();
         for (_, shard) in &mut locked.shards {
             if is_deferred { shard.flush_pending(lsn.0) } else { shard.flush(lsn.0) }
@@ -122,10 +123,10 @@ impl Store {
     }
 
     /// Makes a change true that is about no row, and returns once it is.
-    pub(super) fn commit_durably(&self, change: Change) -> Result<()> {
+    pub(super) fn commit_durably(&self, decide: impl FnOnce() -> Change) -> Result<()> {
         let no_checkpoint_between = self.noting.lock();
         let now = self.clock.now();
-        let (lsn, record) = self.append(Record { changes: vec![change] }, now)?;
+        let (lsn, record) = self.append(Record { changes: vec![decide()] }, now)?;
         if self.is_deferred() {
             drop(no_checkpoint_between);
             return self.acknowledged_blocking(lsn);

@@ -18,8 +18,19 @@ pub(super) struct Jobs {
     /// The last record that was noted.
     noted: u64,
     runs: VecDeque<Run>,
-    running: BTreeMap<String, Run>,
+    running: BTreeMap<String, Running>,
     last_id: u64,
+    /// The last flush that was appended, and the last that was noted: durable, as the mode says.
+    flushed: u64,
+    flush_noted: u64,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+struct Running {
+    run: Run,
+    /// The last flush before it began.
+    flushed: u64,
 }
 
 impl Jobs {
@@ -34,6 +45,8 @@ impl Jobs {
         match change {
             Change::Apply { .. } => self.kept.push((lsn, change.clone())),
             Change::FlushAll => {
+                self.flush_begins(lsn);
+                self.flush_noted = self.flush_noted.max(lsn);
                 self.kept.retain(|(_, kept)| !matches!(kept, Change::FlushAll));
                 self.kept.push((lsn, change.clone()));
             }
@@ -82,40 +95,62 @@ impl Jobs {
         self.last_id = self.last_id.max(id);
     }
 
+    /// Record `lsn` flushes: what runs have written so far will be gone.
+    pub(super) fn flush_begins(&mut self, lsn: u64) {
+        self.flushed = self.flushed.max(lsn);
+    }
+
+    /// The last record that flushed, or is about to.
+    pub(super) fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Whether there was a flush since the run of a view began.
+    pub(super) fn is_flushed_since_begin(&self, view: &str) -> bool {
+        self.running.get(view).is_some_and(|running| running.flushed < self.flushed)
+    }
+
     /// The run of a view that has not ended.
     pub(super) fn running(&self, view: &str) -> Option<&Run> {
-        self.running.get(view)
+        self.running.get(view).map(|running| &running.run)
     }
 
     /// Begins a run and numbers it; none of the same view runs.
     pub(super) fn begin(&mut self, mut run: Run) -> Run {
         self.last_id += 1;
         run.id = self.last_id;
-        self.running.insert(run.view.clone(), run.clone());
+        let running = Running { run: run.clone(), flushed: self.flushed };
+        self.running.insert(run.view.clone(), running);
         run
     }
 
     /// Notes how far a run is that has not ended.
     pub(super) fn progress(&mut self, run: &Run) {
         if let Some(running) = self.running.get_mut(&run.view) {
-            *running = run.clone();
+            running.run = run.clone();
         }
     }
 
-    /// Forgets a run whose end could not be written.
-    pub(super) fn abandon(&mut self, view: &str) {
-        self.running.remove(view);
+    /// Forgets a run whose end was never written.
+    pub(super) fn abandon(&mut self, run: &Run) {
+        if self.running(&run.view).is_some_and(|running| running.id == run.id) {
+            self.running.remove(&run.view);
+        }
     }
 
     /// The newest runs first, those that have not ended before all others.
     pub(super) fn runs(&self, view: Option<&str>, count: usize) -> Vec<Run> {
-        let all = self.running.values().rev().chain(self.runs.iter().rev());
+        let all =
+            self.running.values().rev().map(|running| &running.run).chain(self.runs.iter().rev());
         all.filter(|run| view.is_none_or(|view| run.view == view)).take(count).cloned().collect()
     }
 
     /// What the last run of this version and generation read, if reading it again could bring
     /// nothing new at a later time: since the last flush, from the beginning, with nothing ahead.
     pub(super) fn cursor(&self, view: &str, version: u32, generation: u32) -> Option<&[FileStamp]> {
+        if self.flush_noted < self.flushed {
+            return None;
+        }
         let since_flush = self.kept.iter().rev().map(|(_, kept)| kept);
         since_flush.take_while(|kept| !matches!(kept, Change::FlushAll)).find_map(|kept| match kept
         {

@@ -69,7 +69,9 @@ impl Store {
             Change::RunEnded(run) => {
                 let schema = self.schema();
                 let filling = schema.catalog.filling(&run.view).map(|view| view.generation);
-                if run.state == RunState::Done && filling == Some(run.generation) {
+                // A part of the past fills nothing.
+                let is_whole = run.from.is_none() && run.to >= run.started;
+                if run.state == RunState::Done && is_whole && filling == Some(run.generation) {
                     let catalog = schema.catalog.switch(&run.view, run.generation);
                     self.schema.store(Arc::new(Schema::new(catalog)));
                 }

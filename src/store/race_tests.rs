@@ -3,7 +3,7 @@
 use super::{Clock, FeatureRow, Schema, Store, StoreOptions};
 use crate::{
     disk::SimulatedFs,
-    feature::{CellWrite, Entity, Timestamp, Value},
+    feature::{CellWrite, Entity, Run, RunState, Timestamp, Value},
     log::{Durability, Lsn},
     online::{Seen, ValueRef},
     registry::{DefinitionFile, parse_repository},
@@ -106,4 +106,64 @@ fn a_cell_from_before_a_flush_does_not_come_back_with_a_write_behind_it() {
     store.table.flush(flush_lsn);
     store.table.publish(flush_lsn + 1, edit);
     assert_eq!(read(&store, "user:1"), "- jazz");
+}
+
+fn run(version: u32) -> Run {
+    Run {
+        id: 0,
+        view: "spending".into(),
+        version,
+        generation: 1,
+        started: Timestamp(1_000),
+        finished: None,
+        from: None,
+        to: Timestamp(1_000),
+        rows_total: 1,
+        rows_read: 1,
+        rows_ahead: 0,
+        bytes_read: 1,
+        entities_written: 1,
+        entities_unchanged: 0,
+        state: RunState::Running,
+        files: Vec::new(),
+    }
+}
+
+#[test]
+fn a_flush_in_the_middle_of_a_run_leaves_no_cursor() {
+    for durability in [Durability::Always, Durability::Never] {
+        let store = new_store(&SimulatedFs::new(), durability);
+        let end = |mut run: Run| {
+            run.state = RunState::Done;
+            store.end_run(run).unwrap().state
+        };
+        let begun = store.begin_run(run(1)).unwrap();
+        store.flush_all().unwrap();
+        assert!(matches!(end(begun), RunState::Failed(_)));
+        assert!(!store.cursor_is("spending", 1, 1, &[]));
+        let begun = store.begin_run(run(1)).unwrap();
+        assert_eq!(end(begun), RunState::Done);
+        assert!(store.cursor_is("spending", 1, 1, &[]));
+    }
+}
+
+#[test]
+fn a_flush_during_a_snapshot_removes_the_same_cells_again_at_the_next_start() {
+    for durability in [Durability::Always, Durability::Never] {
+        let fs = SimulatedFs::new();
+        let store = new_store(&fs, durability);
+        let noted = store.noted_up_to_now();
+        set(&store, "user:1", "spend", "7.5");
+        store.flush_all().unwrap();
+        store.acknowledged_blocking(set(&store, "user:1", "genre", "jazz")).unwrap();
+        let mut directory = store.directory.lock();
+        let written = store.write_snapshot_from(&mut directory, store.now(), noted).unwrap();
+        drop(directory);
+        if written.is_none() {
+            store.checkpoint().unwrap();
+        }
+        store.close().unwrap();
+        drop(store);
+        assert_eq!(read(&open(&fs, durability), "user:1"), "- jazz");
+    }
 }
