@@ -10,6 +10,9 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// So many values one request may ask for.
+const CELLS_MAX: usize = 10_000_000;
+
 /// Resolved: which features, of which entities, found by which join keys.
 #[derive(Debug)]
 pub struct FeatureRequest {
@@ -57,18 +60,31 @@ impl FeatureRequest {
         self.groups.iter().map(|group| (&group.entity, group.columns.as_slice()))
     }
 
+    /// Refuses what would not fit into memory: names may be repeated, and cost a few bytes each.
+    pub fn check_size(&self, row_count: usize) -> Result<()> {
+        if row_count.saturating_mul(self.features.len()) > CELLS_MAX {
+            return Err(Error::refused(format!(
+                "{row_count} rows of {} features are too many for one request: expected at most \
+                 {CELLS_MAX} values",
+                self.features.len()
+            )));
+        }
+        Ok(())
+    }
+
     /// Calls `visit` with each feature of one row, in the order of the entities: the place in the
-    /// answer, and what stands there. `row` holds a text per column of the request.
+    /// answer, and what stands there. `row` holds a text per column of the request, or null: then
+    /// the entities that the column identifies have nothing, and the others what they have.
     pub(super) fn read_row(
         &self,
         store: &Store,
-        row: &[&[u8]],
+        row: &[Option<&[u8]>],
         now: Timestamp,
         seen: Seen,
         mut visit: impl FnMut(usize, &PlanCell, FeatureRead<'_>),
     ) -> Result<()> {
         for group in &self.groups {
-            let key = group.key(row)?;
+            let Some(key) = group.key(row)? else { continue };
             store.read_entity(&key, seen, |features| {
                 for (cell, place) in group.plan.cells.iter().zip(&group.places) {
                     if let Some(cell) = cell {
@@ -103,8 +119,13 @@ impl Group {
         Ok(Self { entity: Arc::clone(entity), columns, plan, places: Vec::new() })
     }
 
-    fn key(&self, row: &[&[u8]]) -> Result<Vec<u8>> {
-        Ok(self.entity.key(&self.parts(row)?))
+    /// `None` if one of the join keys is null.
+    fn key(&self, row: &[Option<&[u8]>]) -> Result<Option<Vec<u8>>> {
+        let texts = self.columns.iter().map(|column| row.get(*column).copied().flatten());
+        let Some(texts) = texts.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let join_keys = self.entity.join_keys.iter().zip(texts);
+        let parts = join_keys.map(|(join_key, text)| KeyPart::parse(text, join_key));
+        Ok(Some(self.entity.key(&parts.collect::<Result<Vec<_>>>()?)))
     }
 
     fn parts(&self, row: &[&[u8]]) -> Result<Vec<KeyPart>> {
@@ -147,11 +168,11 @@ const NOTHING: Answer = Answer { value: None, status: Status::NotFound, event: N
 pub fn online_rows(
     store: &Store,
     request: &FeatureRequest,
-    rows: &[Vec<&[u8]>],
+    rows: &[Vec<Option<&[u8]>>],
     now: Timestamp,
     seen: Seen,
 ) -> Result<Vec<Vec<Answer>>> {
-    let answer_row = |row: &Vec<&[u8]>| {
+    let answer_row = |row: &Vec<Option<&[u8]>>| {
         let mut answers = vec![NOTHING; request.features.len()];
         request.read_row(store, row, now, seen, |place, _, read| {
             if let Some(answer) = answers.get_mut(place) {

@@ -58,9 +58,14 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let rows = row_values(args, join_keys.len(), ROWS_MAX)?;
     let shape = shape(args)?;
     let request = FeatureRequest::new(&schema, features, &join_keys)?;
+    request.check_size(rows.len())?;
     let answers = match shape.at {
         Some(at) => request.rows_at(ctx.store(), &schema, &rows, at)?,
-        None => online_rows(ctx.store(), &request, &rows, ctx.now, ctx.seen())?,
+        None => {
+            let rows: Vec<Vec<_>> =
+                rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
+            online_rows(ctx.store(), &request, &rows, ctx.now, ctx.seen())?
+        }
     };
     reply.array(answers.len());
     for row in &answers {

@@ -44,6 +44,7 @@ pub(super) fn get_online_features(app: &App, body: &[u8]) -> Result<Json> {
     let rows = columns.first().map_or(0, |(_, column)| column.len());
     let join_keys: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let resolved = FeatureRequest::new(&schema, selected, &join_keys)?;
+    resolved.check_size(rows)?;
     let answers = answers(app, &resolved, &columns, rows)?;
     let mut results: Vec<Json> = columns.iter().map(|(_, column)| key_column(column)).collect();
     results.extend((0..names.len()).map(|place| feature_column(&answers, place)));
@@ -86,23 +87,20 @@ fn columns(entities: &Map<String, Json>) -> Result<Vec<(&str, &[Json])>> {
     Ok(columns)
 }
 
-/// What each row has; a row with a null key has nothing.
+/// What each row has.
 fn answers(
     app: &App,
     request: &FeatureRequest,
     columns: &[(&str, &[Json])],
     rows: usize,
-) -> Result<Vec<Option<Vec<Answer>>>> {
+) -> Result<Vec<Vec<Answer>>> {
     let now = app.store.now();
     let row = |row: usize| {
         let texts = columns.iter().map(|(name, column)| key_text(name, column.get(row)));
         let texts: Vec<Option<String>> = texts.collect::<Result<_>>()?;
-        let Some(texts) = texts.into_iter().collect::<Option<Vec<String>>>() else {
-            return Ok(None);
-        };
-        let bytes: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+        let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes)).collect();
         let answers = online_rows(&app.store, request, &[bytes], now, Seen::Published)?;
-        Ok(answers.into_iter().next())
+        Ok(answers.into_iter().next().unwrap_or_default())
     };
     (0..rows).map(row).collect()
 }
@@ -125,8 +123,8 @@ fn key_column(column: &[Json]) -> Json {
     })
 }
 
-fn feature_column(answers: &[Option<Vec<Answer>>], place: usize) -> Json {
-    let cells = || answers.iter().map(|row| row.as_ref().and_then(|row| row.get(place)));
+fn feature_column(answers: &[Vec<Answer>], place: usize) -> Json {
+    let cells = || answers.iter().map(|row| row.get(place));
     let value = |cell: Option<&Answer>| cell.and_then(|cell| cell.value.as_ref()).map(to_json);
     let status = |cell: Option<&Answer>| cell.map_or(Status::NotFound, |cell| cell.status).name();
     let event =
