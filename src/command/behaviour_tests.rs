@@ -1,10 +1,11 @@
 //! What a client sees, without a socket: commands in, replies out, restarts in between.
 
-use super::{App, COMMANDS, ClientInfo, Identity, Session, dispatch};
+use super::{App, COMMANDS, ClientInfo, FeatureRequest, Identity, Session, dispatch, online_rows};
 use crate::{
     disk::SimulatedFs,
     feature::Timestamp,
     log::Durability,
+    online::Seen,
     registry::{DefinitionFile, parse_repository},
     store::{Clock, Store, StoreOptions},
 };
@@ -36,7 +37,10 @@ impl Subject {
 
     /// The reply to a line, as RESP2 with blanks for line ends, once it may leave.
     fn ask(&mut self, line: &str) -> String {
-        let line = format!("{line}\r\n");
+        let words: Vec<&str> = line.split(' ').collect();
+        let bulk = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
+        let bulks: String = words.iter().map(bulk).collect();
+        let line = format!("*{}\r\n{bulks}", words.len());
         let mut parser = RequestParser::new(RequestLimits::DEFAULT);
         parser.parse(line.as_bytes()).unwrap().unwrap();
         let mut out = Vec::new();
@@ -149,4 +153,80 @@ fn one_write_may_name_features_of_two_versions_of_a_view() {
     subject.restart();
     subject.check(&[read, ("HDEL user:1 v@1:g v:g v:f", ":2")]);
     subject.check(&[("HMGET user:1 v@1:g v:f v:g v@1:f", "*4 $-1 $-1 $-1 $3 2.5")]);
+}
+
+const USERS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n\
+                     [view.v]\nentity = \"user\"\nttl = \"1s\"\nfeatures = { f = \"int64\" }\n";
+
+#[test]
+fn what_ttl_hides_is_deleted_with_its_entity() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    subject.check(&[("HSET user:1 f 7", ":1")]);
+    subject.wait_us(1_000_001);
+    subject.check(&[("HGET user:1 f", "$-1"), ("DEL user:1", ":0")]);
+    subject.apply(&USERS.replace("1s", "1h"));
+    subject.check(&[("HGET user:1 f", "$-1")]);
+}
+
+#[test]
+fn a_request_for_more_values_than_memory_has_is_refused() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    let names = " f".repeat(5_000);
+    let keys = " 1".repeat(5_000);
+    let reply = subject.ask(&format!("FS.GET FEATURES 5000{names} FOR 1 user ROWS 5000{keys}"));
+    assert!(reply.starts_with("-ERR 5000 rows of 5000 features are too many"), "{reply:.90}");
+}
+
+#[test]
+fn set_takes_one_condition() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("SET k v NX XX EX 10", "-ERR syntax error"),
+        ("SET k v XX NX GET", "-ERR syntax error"),
+        ("SET k v NX NX", "+OK"),
+        ("SET k w NX GET", "$1 v"),
+    ]);
+}
+
+#[test]
+fn a_skip_behind_a_skip_skips_too() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("CLIENT REPLY SKIP", ""),
+        ("CLIENT REPLY SKIP", ""),
+        ("PING", ""),
+        ("PING", "+PONG"),
+    ]);
+}
+
+#[test]
+fn a_hash_of_many_fields_is_written_at_once() {
+    let mut subject = Subject::new();
+    let fields: String = (0..20_000).map(|i| format!(" {i} {i}")).collect();
+    let started = Instant::now();
+    subject.check(&[(&format!("HSET h{fields}"), ":20000"), ("HLEN h", ":20000")]);
+    subject.check(&[("HSET h 1 a 1 b new c", ":1"), ("HMGET h 1 new 2", "*3 $1 b $1 c $1 2")]);
+    // Comparing each with each took eight seconds.
+    assert!(started.elapsed().as_secs() < 4);
+}
+
+#[test]
+fn a_null_key_hides_the_features_of_its_own_entity_only() {
+    let mut subject = Subject::new();
+    let items = USERS.replace("user", "item").replace("view.v", "view.w");
+    subject.apply(&format!("{USERS}{items}"));
+    subject.check(&[("HSET user:1 f 7", ":1"), ("HSET item:2 f 8", ":1")]);
+    let store = &subject.app.store;
+    let schema = store.schema();
+    let features = schema.catalog.select(&["v:f", "w:f"]).unwrap();
+    let request = FeatureRequest::new(&schema, features, &["user", "item"]).unwrap();
+    let rows = [vec![Some(&b"1"[..]), None], vec![None, Some(&b"2"[..])]];
+    let read = online_rows(store, &request, &rows, store.now(), Seen::Published).unwrap();
+    let texts = |row: &Vec<crate::store::Answer>| {
+        row.iter().map(|cell| cell.value.as_ref().map(|value| value.to_text())).collect()
+    };
+    let texts: Vec<Vec<Option<String>>> = read.iter().map(texts).collect();
+    assert_eq!(texts, [[Some("7".to_owned()), None], [None, Some("8".to_owned())]]);
 }

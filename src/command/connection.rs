@@ -204,8 +204,8 @@ fn client_reply(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_
             reply.ok();
         }
         b"off" => ctx.session.replies = Replies::Off,
-        b"skip" if ctx.session.replies == Replies::On => ctx.session.replies = Replies::SkipNext,
-        b"skip" => {}
+        b"skip" if ctx.session.replies == Replies::Off => {}
+        b"skip" => ctx.session.replies = Replies::SkipNext,
         _ => return Err(syntax()),
     }
     Ok(())

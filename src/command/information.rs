@@ -99,7 +99,10 @@ fn persistence(ctx: &Context<'_>, text: &mut String) {
     line(text, format_args!("rdb_bgsave_in_progress:{is_saving}"));
     line(text, format_args!("rdb_last_save_time:{}", last.time.us() / 1_000_000));
     line(text, format_args!("rdb_last_bgsave_status:{}", if last.is_ok { "ok" } else { "err" }));
-    line(text, format_args!("rdb_changes_since_last_save:{}", status.last.0 - last.lsn.0));
+    line(
+        text,
+        format_args!("rdb_changes_since_last_save:{}", status.last.0.saturating_sub(last.lsn.0)),
+    );
     line(text, format_args!("aof_enabled:1"));
 }
 

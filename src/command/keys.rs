@@ -30,14 +30,16 @@ pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let committed = ctx.store().commit(&locked_keys, |locked| {
         let (mut changes, mut count) = (Vec::new(), 0);
         for (key, entity) in &keys {
-            let gone = match entity {
+            let (gone, was_there) = match entity {
                 Some(entity) => ctx.store().entity_tombstones(&schema, entity, key, locked),
-                None => locked.row(key).map(|_| {
-                    vec![Change::Plain { key: key.to_vec(), change: PlainChange::Delete }]
-                }),
+                None if locked.row(key).is_none() => (Vec::new(), false),
+                None => {
+                    let change = PlainChange::Delete;
+                    (vec![Change::Plain { key: key.to_vec(), change }], true)
+                }
             };
-            count += i64::from(gone.is_some());
-            changes.extend(gone.unwrap_or_default());
+            count += i64::from(was_there);
+            changes.extend(gone);
         }
         Ok((changes, count))
     })?;
@@ -94,7 +96,7 @@ fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static s
 pub(super) fn ttl(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let left_us = time_left(ctx, args.next()?);
     // Redis rounds to the nearest second.
-    reply.integer(left_us.map_or_else(|code| code, |us| (us + 500_000) / 1_000_000));
+    reply.integer(left_us.map_or_else(|code| code, |us| us.saturating_add(500_000) / 1_000_000));
     Ok(())
 }
 
@@ -105,7 +107,7 @@ pub(super) fn pttl(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let left_us = time_left(ctx, args.next()?);
-    reply.integer(left_us.map_or_else(|code| code, |us| (us + 500) / 1_000));
+    reply.integer(left_us.map_or_else(|code| code, |us| us.saturating_add(500) / 1_000));
     Ok(())
 }
 

@@ -85,9 +85,9 @@ fn set_options(now: Timestamp, args: &mut Args<'_>) -> Result<SetOptions> {
     let mut expiry = None;
     while !args.is_empty() {
         let is_timed = expiry.is_some() || options.keeps_ttl;
-        if args.take_word("NX") && !options.only_if_there {
+        if args.take_word("NX") {
             options.only_if_absent = true;
-        } else if args.take_word("XX") && !options.only_if_absent {
+        } else if args.take_word("XX") {
             options.only_if_there = true;
         } else if args.take_word("GET") {
             options.returns_old = true;
@@ -98,6 +98,9 @@ fn set_options(now: Timestamp, args: &mut Args<'_>) -> Result<SetOptions> {
         } else {
             expiry = Some(expiry_option(now, args)?);
         }
+    }
+    if options.only_if_absent && options.only_if_there {
+        return Err(syntax());
     }
     // Redis judges the number after all options.
     options.expires_at = expiry.map(Expiry::judge).transpose()?;

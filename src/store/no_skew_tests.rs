@@ -135,8 +135,7 @@ impl Subject {
             Step::DeleteEntity { user } => {
                 let key = key(user);
                 let deleted = store.commit(&[&key], |locked| {
-                    let gone = store.entity_tombstones(&schema, entity, &key, locked);
-                    Ok((gone.unwrap_or_default(), ()))
+                    Ok((store.entity_tombstones(&schema, entity, &key, locked).0, ()))
                 });
                 deleted.unwrap().wait_for
             }

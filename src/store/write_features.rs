@@ -86,19 +86,24 @@ impl Store {
         })
     }
 
-    /// The changes that delete the whole entity, if it has any value: part of `DEL`.
+    /// The changes that delete the whole entity, if it has any cell, and whether it had a value that
+    /// may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
     pub fn entity_tombstones(
         &self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
         locked: &Locked<'_>,
-    ) -> Option<Vec<Change>> {
+    ) -> (Vec<Change>, bool) {
         let row = entity_row(locked.row(key));
         let cells: Vec<PlanCell> =
             schema.plan_all(entity).into_iter().map(|(_, cell)| cell).collect();
-        let is_seen = cells.iter().any(|cell| cell.read(row, locked.now).status == Status::Present);
-        is_seen.then(|| tombstones(key, locked.now, cells.iter()))
+        let status = |cell: &PlanCell| cell.read(row, locked.now).status;
+        if cells.iter().all(|cell| status(cell) == Status::NotFound) {
+            return (Vec::new(), false);
+        }
+        let is_seen = cells.iter().any(|cell| status(cell) == Status::Present);
+        (tombstones(key, locked.now, cells.iter()), is_seen)
     }
 
     /// Writes rows that a client pushes to one view, all with their own event timestamps.
