@@ -86,8 +86,8 @@ impl Store {
         })
     }
 
-    /// The changes that delete the whole entity, if it has any cell, and whether it had a value that
-    /// may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
+    /// The changes that delete the whole entity, if it has any cell, and whether it had a value
+    /// that may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
     pub fn entity_tombstones(
         &self,
         schema: &Schema,
