@@ -105,8 +105,12 @@ pub fn echo(bytes: &[u8]) -> String {
     format!("'{printable}{dots}'")
 }
 
-/// "; did you mean 'x'?" for the candidate nearest to `name`, or nothing if none is near.
+/// "; did you mean 'x'?" for the candidate nearest to `name`, or nothing if none is near. Comparing
+/// takes memory by the product of the lengths, so a name longer than any text repeats is not.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    if name.len() > ECHO_BYTES_MAX {
+        return String::new();
+    }
     let near = candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -129,5 +133,7 @@ mod tests {
     fn the_nearest_name_is_offered_and_a_far_one_is_not() {
         assert_eq!(did_you_mean("flot64", ["float64", "int64"]), "; did you mean 'float64'?");
         assert_eq!(did_you_mean("zebra", ["float64", "int64"]), "");
+        let long = "x".repeat(ECHO_BYTES_MAX + 1);
+        assert_eq!(did_you_mean(&long, [long.as_str()]), "");
     }
 }

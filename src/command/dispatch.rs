@@ -17,15 +17,21 @@ use std::{
 
 /// Whether the request is one that may take long: then it is dispatched beside the threads that
 /// serve connections.
+///
+/// So is a request of very many arguments.
 pub fn is_slow(request: Arguments<'_>) -> bool {
     let Some((_, command)) = request.get(0).and_then(find) else { return false };
     match command.about.speed {
+        _ if request.len() > ARGUMENTS_QUICK_MAX => true,
         Speed::Quick => false,
         Speed::Slow => true,
         // A value may be the word by chance: then the request takes the longer way, no more.
         Speed::SlowWith(word) => request.iter().any(|argument| is_word(argument, word)),
     }
 }
+
+/// A request of more arguments than this would keep other connections of its core waiting.
+const ARGUMENTS_QUICK_MAX: usize = 4096;
 
 /// Runs one request and appends its reply to `out`.
 pub fn dispatch(

@@ -53,13 +53,16 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
     }
     write_plain(ctx, key, |row, _| {
         let hash = hash_of(row)?;
-        let (mut new_count, mut hint) = (0, 0);
-        for (index, (field, _)) in fields.iter().enumerate() {
-            let is_new = hash.is_none_or(|hash| hash.get(field, &mut hint).is_none());
-            // A field that is named twice is new once.
-            let is_first = || fields.iter().take(index).all(|(earlier, _)| earlier != field);
-            new_count += usize::from(is_new && is_first());
+        let (mut hint, mut new) = (0, Vec::new());
+        for (field, _) in &fields {
+            if hash.is_none_or(|hash| hash.get(field, &mut hint).is_none()) {
+                new.push(*field);
+            }
         }
+        // A field that is named twice is new once.
+        new.sort_unstable();
+        new.dedup();
+        let new_count = new.len();
         let fields = fields.iter().map(|(f, v)| (ByteBuf::from(*f), ByteBuf::from(*v))).collect();
         let change = match hash {
             Some(_) => PlainChange::SetFields(fields),

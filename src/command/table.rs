@@ -75,7 +75,7 @@ commands! {
         "bgsave" -1 ADMIN NONE quick operation::bgsave, "Writes a snapshot in the background.";
         "command" -1 CONNECTION NONE quick introspection::command, "Tells of the commands.";
         "config" -2 ADMIN NONE quick introspection::config, "Tells the settings.";
-        "dbsize" 1 READ NONE quick keys::dbsize, "Counts the keys.";
+        "dbsize" 1 READ NONE slow keys::dbsize, "Counts the keys.";
         "flushall" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";
         "flushdb" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";
         "info" -1 CONNECTION NONE quick information::info, "Tells how the server does.";
@@ -112,7 +112,7 @@ commands! {
         "pexpire" -3 WRITE ONE quick keys::pexpire, "Ends a key after milliseconds.";
         "pexpireat" -3 WRITE ONE quick keys::pexpireat, "Ends a key at a millisecond since 1970.";
         "pttl" 2 READ ONE quick keys::pttl, "Tells the milliseconds until the end of a key.";
-        "scan" -2 READ_SLOW NONE quick keys::scan, "Walks over the keys, step by step.";
+        "scan" -2 READ_SLOW NONE slow keys::scan, "Walks over the keys, step by step.";
         "ttl" 2 READ ONE quick keys::ttl, "Tells the seconds until the end of a key.";
         "type" 2 READ ONE quick keys::type_of, "Tells what stands under a key.";
         "unlink" -2 DELETE ALL quick keys::del, "Deletes keys; counts those that were there.";

@@ -10,13 +10,13 @@
 use super::{
     entity_row::{EntityRow, Merge},
     layout::Layout,
-    plain_hash::{Fields, PlainHash},
+    plain_hash::{Fields, PACKED_FIELDS_MAX, PlainHash},
     row::{Body, Row},
 };
 use crate::feature::{CellsWrite, PlainChange};
 use hashbrown::{HashTable, hash_table::Entry};
 use serde_bytes::ByteBuf;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Which state a look-up means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,10 +311,9 @@ fn edited_plain(row: Option<&Row>, lsn: u64, key: &[u8], change: &PlainChange) -
         }
         PlainChange::DeleteFields(gone) => {
             let Some(hash) = hash else { return Edited::Keep };
-            let fields: Vec<_> = hash
-                .iter()
-                .filter(|(name, _)| !gone.iter().any(|gone| gone.as_slice() == *name))
-                .collect();
+            let gone: HashSet<&[u8], ahash::RandomState> =
+                gone.iter().map(|name| name.as_slice()).collect();
+            let fields: Vec<_> = hash.iter().filter(|(name, _)| !gone.contains(name)).collect();
             if fields.is_empty() {
                 return Edited::Remove;
             }
@@ -330,11 +329,17 @@ fn with_fields<'a>(
 ) -> Vec<(&'a [u8], &'a [u8])> {
     let mut fields: Vec<(&[u8], &[u8])> =
         hash.map(|hash| hash.iter().collect()).unwrap_or_default();
-    for (name, value) in written {
-        match fields.iter_mut().find(|(standing, _)| *standing == name.as_slice()) {
-            Some((_, standing)) => *standing = value,
-            None => fields.push((name, value)),
+    if fields.len() + written.len() <= PACKED_FIELDS_MAX {
+        for (name, value) in written {
+            match fields.iter_mut().find(|(standing, _)| *standing == name.as_slice()) {
+                Some((_, standing)) => *standing = value,
+                None => fields.push((name, value)),
+            }
         }
+        return fields;
     }
-    fields
+    // Comparing each with each would take minutes for a request of a million arguments.
+    let mut all: HashMap<&[u8], &[u8], ahash::RandomState> = fields.into_iter().collect();
+    all.extend(written.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
+    all.into_iter().collect()
 }

@@ -132,6 +132,8 @@ impl Connection {
             if parsed.arguments_count > 0 {
                 if is_slow(request) {
                     let bytes = rest.get(..parsed.consumed).unwrap_or_default().to_vec();
+                    // Some of these see only what is durable: the writes before them shall be.
+                    self.flush().await?;
                     self.answer_slowly(bytes).await?;
                     started = Instant::now();
                 } else if let Some(session) = &mut self.session {
