@@ -167,3 +167,31 @@ fn a_flush_during_a_snapshot_removes_the_same_cells_again_at_the_next_start() {
         assert_eq!(read(&open(&fs, durability), "user:1"), "- jazz");
     }
 }
+
+#[test]
+fn an_entity_deleted_while_a_generation_fills_stays_away_when_that_one_serves() {
+    let store = open(&SimulatedFs::new(), Durability::Never);
+    let sourced = |value_type: &str| {
+        let source = "source = \"x.parquet\"\nevent_timestamp = \"t\"\nfeatures";
+        let text = DEFINITIONS.replace("features", source);
+        apply(&store, &text.replace("spend = \"float64\"", &format!("spend = \"{value_type}\"")));
+    };
+    sourced("int64");
+    set(&store, "user:1", "spend", "5");
+    sourced("float64");
+    let (schema, key) = (store.schema(), b"user:1");
+    let deleted = store.commit(&[key], |locked| {
+        let (changes, _) = store.entity_tombstones(&schema, &user(&schema), key, locked);
+        Ok((changes, ()))
+    });
+    deleted.unwrap();
+
+    let filling = Arc::clone(schema.catalog.filling("spending").unwrap());
+    let cells = vec![(0, CellWrite::Value(Value::Float64(9.0)))];
+    let row = FeatureRow { key: key.into(), event: Timestamp(900), created: None, cells };
+    store.materialize_rows(&schema, &filling, vec![row]).unwrap();
+    let begun = store.begin_run(Run { generation: 2, ..run(2) }).unwrap();
+    store.end_run(Run { state: RunState::Done, ..begun }).unwrap();
+    assert_eq!(store.schema().catalog.view("spending").unwrap().generation, 2);
+    assert_eq!(read(&store, "user:1"), "- -");
+}

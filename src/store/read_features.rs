@@ -85,6 +85,17 @@ impl Schema {
         all
     }
 
+    /// Every feature of the generations that wait for their data.
+    pub(super) fn plan_filling(&self, entity: &Entity) -> Vec<PlanCell> {
+        let serving = self.catalog.views_of(entity.id).iter();
+        let filling = serving.filter_map(|view| self.catalog.filling(&view.name));
+        let of_entity = filling.filter(|view| view.entity == entity.id);
+        let cells = |view: &Arc<View>| -> Vec<PlanCell> {
+            view.features.iter().filter_map(|f| self.plan_cell(view, f.slot)).collect()
+        };
+        of_entity.flat_map(cells).collect()
+    }
+
     /// The place of the feature of a view that has this slot.
     pub fn plan_cell(&self, view: &Arc<View>, slot: u32) -> Option<PlanCell> {
         let layout = Arc::clone(self.layout(view.id, view.generation)?);

@@ -103,7 +103,9 @@ impl Store {
             return (Vec::new(), false);
         }
         let is_seen = cells.iter().any(|cell| status(cell) == Status::Present);
-        (tombstones(key, locked.now, cells.iter()), is_seen)
+        // A generation that is being filled must not bring the entity back when it serves.
+        let filling = schema.plan_filling(entity);
+        (tombstones(key, locked.now, cells.iter().chain(&filling)), is_seen)
     }
 
     /// Writes rows that a client pushes to one view, all with their own event timestamps.
