@@ -183,6 +183,11 @@ impl<'a> Reply<'a> {
         self.header_in_resp3(b'>', count);
     }
 
+    /// What was written to another buffer, in the same version.
+    pub fn append(&mut self, written: &[u8]) {
+        self.out.extend_from_slice(written);
+    }
+
     /// A double. In RESP2 its text.
     pub fn double(&mut self, value: f64) {
         match self.version {

@@ -5,6 +5,7 @@ use crate::{
     error::Result,
     feature::{Timestamp, parse_duration_us},
     log::Durability,
+    online::Seen,
     store::{Clock, StoreOptions},
 };
 use std::time::Instant;
@@ -39,7 +40,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         env!("CARGO_PKG_VERSION"),
         identity.port,
         identity.http_port,
-        booted.app.store.table().live_rows(),
+        booted.app.store.table().live_rows(Seen::Published),
         options.data.display(),
         started.elapsed().as_secs_f64(),
         options.durability,

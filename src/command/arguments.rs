@@ -113,6 +113,20 @@ pub(super) fn is_word(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
+/// The number of a database must be 0: there is no other.
+pub(super) fn check_database(text: &[u8]) -> Result<()> {
+    let number = parse_integer(text).ok_or_else(not_an_integer)?;
+    let (low, high) = (i32::MIN, i32::MAX);
+    match i32::try_from(number) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::refused("DB index is out of range")),
+        Err(_) => {
+            let why = format!("value is out of range, value must between {low} and {high}");
+            Err(Error::refused(why))
+        }
+    }
+}
+
 pub(super) fn syntax() -> Error {
     Error::refused("syntax error")
 }

@@ -1,7 +1,7 @@
 //! The connection itself: who, which protocol, which database.
 
 use super::{
-    arguments::{Args, is_word, not_an_integer, syntax, wrong_arity},
+    arguments::{Args, check_database, is_word, syntax, wrong_arity},
     context::Context,
     session::{ClientInfo, Replies},
 };
@@ -41,11 +41,8 @@ pub(super) fn select(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    match parse_integer(args.next()?) {
-        Some(0) => reply.ok(),
-        Some(_) => return Err(Error::refused("DB index is out of range")),
-        None => return Err(not_an_integer()),
-    }
+    check_database(args.next()?)?;
+    reply.ok();
     Ok(())
 }
 

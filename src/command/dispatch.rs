@@ -103,9 +103,10 @@ fn run(
     Some((index, is_failed))
 }
 
-/// Redis' text: the name and the first arguments, cut.
+/// Redis' text: the name and the first arguments, each up to its first zero byte, cut.
 fn unknown_command(name: &[u8], request: Arguments<'_>) -> String {
     let cut = |bytes: &[u8], most: usize| {
+        let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
         text.replace(['\r', '\n'], " ")
     };

@@ -232,13 +232,13 @@ pub(super) fn hvals(
 }
 
 /// A value of either tier.
-enum FieldValue<'a> {
+pub(super) enum FieldValue<'a> {
     Plain(&'a [u8]),
     Feature(ValueRef<'a>),
 }
 
 impl FieldValue<'_> {
-    fn write(&self, reply: &mut Reply<'_>) {
+    pub(super) fn write(&self, reply: &mut Reply<'_>) {
         match self {
             Self::Plain(value) => reply.bulk(value),
             Self::Feature(value) => {
@@ -251,7 +251,7 @@ impl FieldValue<'_> {
 }
 
 /// Calls `visit` with every field of `key` that has a value.
-fn every_field(
+pub(super) fn every_field(
     ctx: &mut Context<'_>,
     key: &[u8],
     visit: impl FnOnce(&[(&[u8], FieldValue<'_>)]),

@@ -1,7 +1,7 @@
 //! INFO: how the server does, in the sections and names that Redis' tools read.
 
 use super::{arguments::Args, connection::REDIS_VERSION, context::Context};
-use crate::error::Result;
+use crate::{error::Result, online::Seen};
 use nowthen_protocol::Reply;
 use std::fmt::Write;
 
@@ -146,7 +146,7 @@ fn commandstats(ctx: &Context<'_>, text: &mut String) {
 }
 
 fn keyspace(ctx: &Context<'_>, text: &mut String) {
-    let keys = ctx.store().table().live_rows();
+    let keys = ctx.store().table().live_rows(Seen::Published);
     if keys > 0 {
         let expiring = ctx.store().table().expiring_rows();
         line(text, format_args!("db0:keys={keys},expires={expiring},avg_ttl=0"));

@@ -1,10 +1,12 @@
 //! Keys, whatever stands under them.
 
 use super::{
-    arguments::{Args, not_an_integer, syntax},
+    arguments::{Args, is_word, not_an_integer},
     context::{Context, entity_of},
     pattern::matches,
     plain::{not_for_entities, write_plain},
+    scan_options::{ScanOptions, parse_cursor},
+    string_options::{invalid_end, whole_ms},
 };
 use crate::{
     error::{ECHO_BYTES_MAX, Error, Result},
@@ -72,13 +74,17 @@ pub(super) fn type_of(
 }
 
 /// What stands under `key`; an entity without a feature that may be seen is not there.
-fn type_name(ctx: &mut Context<'_>, schema: &Schema, key: &[u8]) -> Option<&'static str> {
+pub(super) fn type_name(
+    ctx: &mut Context<'_>,
+    schema: &Schema,
+    key: &[u8],
+) -> Option<&'static str> {
     let (seen, now) = (ctx.seen(), ctx.now);
     let key = entity_of(schema, key).map_or(key.into(), |(_, key)| key);
     ctx.store().read(&key, seen, |row| visible_type(schema, row?, now))
 }
 
-fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
+pub(super) fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
     match row.body()? {
         _ if row.is_expired(now) => None,
         Body::String(_) => Some("string"),
@@ -94,10 +100,9 @@ fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static s
 
 /// `TTL key`: seconds to its end, −1 without an end, −2 without the key.
 pub(super) fn ttl(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    let left_us = time_left(ctx, args.next()?);
+    let from_ms = whole_ms(ctx.now);
     // Redis rounds to the nearest second.
-    reply.integer(left_us.map_or_else(|code| code, |us| us.saturating_add(500_000) / 1_000_000));
-    Ok(())
+    reply_end(ctx, args, reply, |ms| (ms - from_ms).max(0).saturating_add(500) / 1_000)
 }
 
 /// `PTTL key`: milliseconds to its end, −1 without an end, −2 without the key.
@@ -106,21 +111,44 @@ pub(super) fn pttl(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let left_us = time_left(ctx, args.next()?);
-    reply.integer(left_us.map_or_else(|code| code, |us| us.saturating_add(500) / 1_000));
-    Ok(())
+    let from_ms = whole_ms(ctx.now);
+    reply_end(ctx, args, reply, |ms| (ms - from_ms).max(0))
 }
 
-/// µs to the end of a key, or Redis' code for having none. The TTL of a registered entity belongs
-/// to its views; the key itself has no end.
-fn time_left(ctx: &mut Context<'_>, key: &[u8]) -> Result<i64, i64> {
-    let schema = ctx.store().schema();
+/// `EXPIRETIME key`: the second since 1970 of its end, −1 without an end, −2 without the key.
+pub(super) fn expiretime(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    reply_end(ctx, args, reply, |ms| ms.saturating_add(500) / 1_000)
+}
+
+/// `PEXPIRETIME key`: the millisecond since 1970 of its end, likewise.
+pub(super) fn pexpiretime(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    reply_end(ctx, args, reply, |ms| ms)
+}
+
+/// What `tell` makes of the end of a key, or Redis' code for having none. The TTL of a registered
+/// entity belongs to its views; the key itself has no end.
+fn reply_end(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+    tell: impl FnOnce(i64) -> i64,
+) -> Result<()> {
+    let (key, schema) = (args.next()?, ctx.store().schema());
     if type_name(ctx, &schema, key).is_none() {
-        return Err(-2);
+        reply.integer(-2);
+        return Ok(());
     }
-    let now = ctx.now;
-    let expires_at = ctx.read_plain(key, |row| row.and_then(Row::expires_at));
-    expires_at.map(|at| at.us().saturating_sub(now.us())).ok_or(-1)
+    let end = ctx.read_plain(key, |row| row.and_then(Row::expires_at));
+    reply.integer(end.map_or(-1, |end| tell(whole_ms(end))));
+    Ok(())
 }
 
 /// `EXPIRE key seconds [NX | XX | GT | LT]`: 1 if the end is set, 0 if not.
@@ -129,8 +157,8 @@ pub(super) fn expire(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let from = ctx.now;
-    expire_at(ctx, args, reply, "expire", 1_000_000, from)
+    let from_ms = whole_ms(ctx.now);
+    expire_at(ctx, args, reply, "expire", 1_000, from_ms)
 }
 
 /// `PEXPIRE key milliseconds [NX | XX | GT | LT]`: as EXPIRE.
@@ -139,8 +167,8 @@ pub(super) fn pexpire(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let from = ctx.now;
-    expire_at(ctx, args, reply, "pexpire", 1_000, from)
+    let from_ms = whole_ms(ctx.now);
+    expire_at(ctx, args, reply, "pexpire", 1, from_ms)
 }
 
 /// `EXPIREAT key second-since-1970 [NX | XX | GT | LT]`: as EXPIRE.
@@ -149,7 +177,7 @@ pub(super) fn expireat(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    expire_at(ctx, args, reply, "expireat", 1_000_000, Timestamp(0))
+    expire_at(ctx, args, reply, "expireat", 1_000, 0)
 }
 
 /// `PEXPIREAT key millisecond-since-1970 [NX | XX | GT | LT]`: as EXPIRE.
@@ -158,7 +186,7 @@ pub(super) fn pexpireat(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    expire_at(ctx, args, reply, "pexpireat", 1_000, Timestamp(0))
+    expire_at(ctx, args, reply, "pexpireat", 1, 0)
 }
 
 #[derive(Debug, Default)]
@@ -174,16 +202,19 @@ fn expire_at(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
     name: &str,
-    unit_us: i64,
-    from: Timestamp,
+    unit_ms: i64,
+    from_ms: i64,
 ) -> Result<()> {
     let key = args.next()?;
     let count = args.next()?;
     let conditions = conditions(args)?;
     let count = parse_integer(count).ok_or_else(not_an_integer)?;
-    let refuse = || Error::refused(format!("invalid expire time in '{name}' command"));
-    let us = count.checked_mul(unit_us).and_then(|us| us.checked_add(from.us()));
-    let at = Timestamp(us.ok_or_else(refuse)?);
+    let ms = count.checked_mul(unit_ms).and_then(|ms| ms.checked_add(from_ms));
+    let ms = ms.ok_or_else(|| invalid_end(name))?;
+    // What lies too far back for our microseconds is over all the same.
+    let is_past = ms < 0;
+    let us = ms.checked_mul(1_000).or(is_past.then_some(i64::MIN));
+    let at = us.map(Timestamp).ok_or_else(|| invalid_end(name))?;
     let schema = ctx.store().schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
         return Err(not_for_entities("TTL belongs to the feature view, not to the key", entity));
@@ -254,9 +285,6 @@ pub(super) fn persist(
     Ok(())
 }
 
-/// So many rows a step of SCAN looks at unless it is told otherwise.
-const SCAN_COUNT: i64 = 10;
-
 /// `SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]`: the next cursor, and some keys. A key that
 /// is there from the first step to the last is returned.
 pub(super) fn scan(
@@ -264,27 +292,14 @@ pub(super) fn scan(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let cursor = std::str::from_utf8(args.next()?).ok().and_then(|text| text.parse().ok());
-    let cursor: u64 = cursor.ok_or_else(|| Error::refused("invalid cursor"))?;
-    let (mut pattern, mut count, mut wanted_type) = (None, SCAN_COUNT, None);
-    while !args.is_empty() {
-        if args.take_word("MATCH") {
-            pattern = Some(args.next()?);
-        } else if args.take_word("COUNT") {
-            count = args.integer()?;
-        } else if args.take_word("TYPE") {
-            wanted_type = Some(args.next()?.to_ascii_lowercase());
-        } else {
-            return Err(syntax());
-        }
-    }
-    let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(syntax)?;
+    let cursor = parse_cursor(args.next()?)?;
+    let options = ScanOptions::parse(args, true)?;
     let schema = ctx.store().schema();
-    let (now, mut keys) = (ctx.now, Vec::new());
-    let step = ctx.store().table().scan(cursor, count, |row| {
+    let (seen, now, mut keys) = (ctx.seen(), ctx.now, Vec::new());
+    let step = ctx.store().table().scan(cursor, options.count, seen, |row| {
         let Some(type_name) = visible_type(&schema, row, now) else { return };
-        let is_wanted = pattern.is_none_or(|pattern| matches(pattern, row.key()))
-            && wanted_type.as_deref().is_none_or(|wanted| wanted == type_name.as_bytes());
+        let is_wanted = options.pattern.is_none_or(|pattern| matches(pattern, row.key()))
+            && options.type_name.is_none_or(|wanted| is_word(wanted, type_name));
         if is_wanted {
             keys.push(row.key().to_vec());
         }
@@ -302,7 +317,8 @@ pub(super) fn dbsize(
     _args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    reply.integer(ctx.store().table().live_rows() as i64);
+    let seen = ctx.seen();
+    reply.integer(ctx.store().table().live_rows(seen) as i64);
     Ok(())
 }
 

@@ -17,12 +17,19 @@ mod dispatch;
 
 mod table;
 
+mod hash_values;
+mod hash_walk;
 mod hashes;
 mod information;
 mod introspection;
+mod key_names;
+mod object;
 mod keys;
 mod materialization;
 mod operation;
+mod string_numbers;
+mod string_parts;
+mod string_values;
 mod strings;
 mod training;
 
@@ -31,6 +38,14 @@ mod definitions;
 mod features;
 
 mod feature_request;
+
+mod long_double;
+
+mod random;
+
+mod scan_options;
+
+mod string_options;
 
 mod plain;
 

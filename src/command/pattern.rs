@@ -6,6 +6,10 @@ const STEPS_PER_BYTE_MAX: usize = 64;
 
 /// Whether all of `text` matches `pattern`.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // Redis looks no further into a pattern if there is no text: `**` does not match.
+        return matches!(pattern, b"" | b"*");
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on if what follows the last star does not fit: the star, and what it swallowed.
     let mut star: Option<(usize, usize)> = None;
@@ -96,6 +100,8 @@ mod tests {
             ("*a*b*c", "xxaxxbxx", false),
             ("[abc", "b", true),
             ("", "", true),
+            ("**", "", false),
+            ("a**", "a", true),
             ("", "x", false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), is_match, "{pattern} {text}");

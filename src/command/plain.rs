@@ -44,3 +44,19 @@ pub(super) fn write_plain<T>(
 pub(super) fn not_for_entities(what: &str, entity: &Entity) -> Error {
     Error::refused(format!("{what}: {} is a registered entity", entity.name))
 }
+
+/// Refuses the keys of registered entities for a command that writes plain strings.
+pub(super) fn must_be_plain<'k>(
+    context: &Context<'_>,
+    name: &str,
+    keys: impl IntoIterator<Item = &'k [u8]>,
+) -> Result<()> {
+    let schema = context.store().schema();
+    match keys.into_iter().find_map(|key| schema.catalog.entity_of_key(key)) {
+        Some(entity) => {
+            let what = format!("{name} writes plain keys; HSET writes features");
+            Err(not_for_entities(&what, entity))
+        }
+        None => Ok(()),
+    }
+}

@@ -7,7 +7,8 @@ use super::{
     context::Context,
     definitions,
     description::{Description, Speed},
-    features, hashes, information, introspection, keys, materialization, operation, strings,
+    features, hash_values, hash_walk, hashes, information, introspection, key_names, keys,
+    materialization, object, operation, string_numbers, string_parts, string_values, strings,
     training,
 };
 use crate::error::Result;
@@ -28,12 +29,17 @@ pub struct Command {
 const READ: &[&str] = &["readonly", "fast"];
 const READ_SLOW: &[&str] = &["readonly"];
 const WRITE: &[&str] = &["write", "denyoom", "fast"];
+const WRITE_SLOW: &[&str] = &["write", "denyoom"];
 const DELETE: &[&str] = &["write"];
+const CHANGE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["loading", "stale", "fast"];
 const ADMIN: &[&str] = &["admin", "noscript"];
 const NONE: (i64, i64, i64) = (0, 0, 0);
 const ONE: (i64, i64, i64) = (1, 1, 1);
+const TWO: (i64, i64, i64) = (1, 2, 1);
+const SECOND: (i64, i64, i64) = (2, 2, 1);
 const ALL: (i64, i64, i64) = (1, -1, 1);
+const PAIRS: (i64, i64, i64) = (1, -1, 2);
 
 macro_rules! commands {
     ($($group:literal { $($name:literal $arity:literal $flags:ident $keys:ident $speed:ident
@@ -86,36 +92,80 @@ commands! {
         "time" 1 CONNECTION NONE quick operation::time, "Tells the time of the server.";
     }
     "hash" {
-        "hdel" -3 DELETE ONE quick hashes::hdel, "Deletes fields.";
+        "hdel" -3 CHANGE ONE quick hashes::hdel, "Deletes fields.";
         "hexists" 3 READ ONE quick hashes::hexists, "Tells whether a field is there.";
         "hget" 3 READ ONE quick hashes::hget, "Returns the value of a field.";
         "hgetall" 2 READ_SLOW ONE quick hashes::hgetall, "Returns all fields and their values.";
+        "hincrby" 4 WRITE ONE quick hash_values::hincrby, "Makes a number in a field higher.";
+        "hincrbyfloat" 4 WRITE ONE quick hash_values::hincrbyfloat,
+            "Makes a number with a fraction in a field higher.";
         "hkeys" 2 READ_SLOW ONE quick hashes::hkeys, "Returns all fields.";
         "hlen" 2 READ ONE quick hashes::hlen, "Counts the fields.";
         "hmget" -3 READ ONE quick hashes::hmget,
             "Returns the values of fields, in the order asked.";
         "hmset" -4 WRITE ONE quick hashes::hmset, "Sets fields.";
+        "hrandfield" -2 READ_SLOW ONE quick hash_walk::hrandfield, "Returns fields at random.";
+        "hscan" -3 READ_SLOW ONE quick hash_walk::hscan,
+            "Walks over the fields, step by step.";
         "hset" -4 WRITE ONE quick hashes::hset, "Sets fields; counts the new ones.";
+        "hsetnx" 4 WRITE ONE quick hash_values::hsetnx, "Sets a field if it has no value.";
+        "hstrlen" 3 READ ONE quick hash_values::hstrlen, "Counts the bytes of a value.";
         "hvals" 2 READ_SLOW ONE quick hashes::hvals, "Returns all values.";
     }
     "string" {
+        "append" 3 WRITE ONE quick string_parts::append, "Appends to the string.";
+        "decr" 2 WRITE ONE quick string_numbers::decr, "Makes the number one lower.";
+        "decrby" 3 WRITE ONE quick string_numbers::decrby, "Makes the number lower.";
         "get" 2 READ ONE quick strings::get, "Returns the string.";
+        "getdel" 2 CHANGE ONE quick string_values::getdel,
+            "Returns the string and deletes the key.";
+        "getex" -2 CHANGE ONE quick string_values::getex, "Returns the string and changes its end.";
+        "getrange" 4 READ_SLOW ONE quick string_parts::getrange, "Returns a part of the string.";
+        "getset" 3 WRITE ONE quick string_values::getset, "Sets the string; returns the old one.";
+        "incr" 2 WRITE ONE quick string_numbers::incr, "Makes the number one higher.";
+        "incrby" 3 WRITE ONE quick string_numbers::incrby, "Makes the number higher.";
+        "incrbyfloat" 3 WRITE ONE quick string_numbers::incrbyfloat,
+            "Makes a number with a fraction higher.";
         "mget" -2 READ ALL quick strings::mget, "Returns the strings of keys.";
-        "set" -3 WRITE ONE quick strings::set, "Sets the string.";
+        "mset" -3 WRITE_SLOW PAIRS quick string_values::mset, "Sets the strings of keys.";
+        "msetnx" -3 WRITE_SLOW PAIRS quick string_values::msetnx,
+            "Sets the strings of keys if none of them is there.";
+        "psetex" 4 WRITE_SLOW ONE quick string_values::psetex,
+            "Sets the string, which ends after milliseconds.";
+        "set" -3 WRITE_SLOW ONE quick strings::set, "Sets the string.";
+        "setex" 4 WRITE_SLOW ONE quick string_values::setex,
+            "Sets the string, which ends after seconds.";
+        "setnx" 3 WRITE ONE quick string_values::setnx, "Sets the string if the key is not there.";
+        "setrange" 4 WRITE_SLOW ONE quick string_parts::setrange,
+            "Writes over a part of the string.";
+        "strlen" 2 READ ONE quick string_parts::strlen, "Counts the bytes of the string.";
+        "substr" 4 READ_SLOW ONE quick string_parts::getrange, "Returns a part of the string.";
     }
     "generic" {
+        "copy" -3 WRITE_SLOW TWO quick key_names::copy, "Copies what stands under a key.";
         "del" -2 DELETE ALL quick keys::del, "Deletes keys; counts those that were there.";
         "exists" -2 READ ALL quick keys::exists, "Counts which of the keys are there.";
-        "expire" -3 WRITE ONE quick keys::expire, "Ends a key after seconds.";
-        "expireat" -3 WRITE ONE quick keys::expireat, "Ends a key at a second since 1970.";
-        "persist" 2 WRITE ONE quick keys::persist, "Takes the end of a key away.";
-        "pexpire" -3 WRITE ONE quick keys::pexpire, "Ends a key after milliseconds.";
-        "pexpireat" -3 WRITE ONE quick keys::pexpireat, "Ends a key at a millisecond since 1970.";
+        "expire" -3 CHANGE ONE quick keys::expire, "Ends a key after seconds.";
+        "expireat" -3 CHANGE ONE quick keys::expireat, "Ends a key at a second since 1970.";
+        "expiretime" 2 READ ONE quick keys::expiretime,
+            "Tells the second since 1970 of the end of a key.";
+        "keys" 2 READ_SLOW NONE slow key_names::keys, "Returns the keys that match a pattern.";
+        "object" -2 READ_SLOW SECOND quick object::object, "Tells how a value is kept.";
+        "persist" 2 CHANGE ONE quick keys::persist, "Takes the end of a key away.";
+        "pexpire" -3 CHANGE ONE quick keys::pexpire, "Ends a key after milliseconds.";
+        "pexpireat" -3 CHANGE ONE quick keys::pexpireat, "Ends a key at a millisecond since 1970.";
+        "pexpiretime" 2 READ ONE quick keys::pexpiretime,
+            "Tells the millisecond since 1970 of the end of a key.";
         "pttl" 2 READ ONE quick keys::pttl, "Tells the milliseconds until the end of a key.";
+        "randomkey" 1 READ_SLOW NONE slow key_names::randomkey, "Returns some key.";
+        "rename" 3 DELETE TWO quick key_names::rename, "Gives a key another name.";
+        "renamenx" 3 CHANGE TWO quick key_names::renamenx,
+            "Gives a key another name that is free.";
         "scan" -2 READ_SLOW NONE slow keys::scan, "Walks over the keys, step by step.";
+        "touch" -2 READ ALL quick key_names::touch, "Counts which of the keys are there.";
         "ttl" 2 READ ONE quick keys::ttl, "Tells the seconds until the end of a key.";
         "type" 2 READ ONE quick keys::type_of, "Tells what stands under a key.";
-        "unlink" -2 DELETE ALL quick keys::del, "Deletes keys; counts those that were there.";
+        "unlink" -2 CHANGE ALL quick keys::del, "Deletes keys; counts those that were there.";
     }
     "features" {
         "fs.get" -8 READ_SLOW NONE slow_at features::get,

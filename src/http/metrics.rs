@@ -1,7 +1,7 @@
 //! `GET /metrics`: the counters in the text format of Prometheus
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
-use crate::{command::App, stats::Histogram};
+use crate::{command::App, online::Seen, stats::Histogram};
 use std::fmt::Write;
 
 /// The upper ends of the buckets that are told, in seconds.
@@ -39,7 +39,7 @@ fn numbers(app: &App) -> Vec<Metric> {
     let log = app.store.log_status();
     let table = app.store.table();
     vec![
-        ("nowthen_keys", "gauge", "Keys with a value.", table.live_rows() as u64),
+        ("nowthen_keys", "gauge", "Keys with a value.", table.live_rows(Seen::Published) as u64),
         ("nowthen_rows_bytes", "gauge", "Memory of the rows.", table.memory_bytes() as u64),
         ("nowthen_connections", "gauge", "Connections there are.", stats.connections.get()),
         (

@@ -192,9 +192,30 @@ impl Shard {
         self.rows.iter().map(|(hash, row)| (*hash, row))
     }
 
-    /// How many rows have a value.
-    pub fn live_rows(&self) -> usize {
-        self.live_rows
+    /// Every row of the state that `seen` means, with its hash, in no order; `hash` is the hash of
+    /// a key.
+    pub fn iter_seen(
+        &self,
+        seen: Seen,
+        hash: impl Fn(&[u8]) -> u64,
+    ) -> impl Iterator<Item = (u64, &Row)> {
+        let is_latest = seen == Seen::Latest;
+        let stands = move |row: &Row| !(is_latest && self.is_pending(row.key()));
+        let waiting = self.pending.values().filter(move |_| is_latest);
+        let waiting = waiting.filter_map(|pending| pending.row.as_ref());
+        let waiting = waiting.map(move |row| (hash(row.key()), row));
+        self.iter().filter(move |(_, row)| stands(row)).chain(waiting)
+    }
+
+    /// How many rows of the state that `seen` means have a value.
+    pub fn live_rows(&self, seen: Seen) -> usize {
+        let is_all_published = self.pending.is_empty() && self.flushed_at.is_none();
+        match seen {
+            Seen::Latest if !is_all_published => {
+                self.iter_seen(seen, |_| 0).filter(|(_, row)| row.has_value()).count()
+            }
+            Seen::Published | Seen::Latest => self.live_rows,
+        }
     }
 
     /// How many rows have an end of life.

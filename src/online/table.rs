@@ -120,9 +120,9 @@ impl Table {
         self.shard_mut(Self::shard_index(hash)).load(hash, row);
     }
 
-    /// How many rows have a value.
-    pub fn live_rows(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().live_rows()).sum()
+    /// How many rows of the state that `seen` means have a value.
+    pub fn live_rows(&self, seen: Seen) -> usize {
+        self.shards.iter().map(|shard| shard.read().live_rows(seen)).sum()
     }
 
     /// How many rows have an end of life.
@@ -152,15 +152,22 @@ impl Table {
         removed
     }
 
-    /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Row)) -> ScanStep {
+    /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the
+    /// state that `seen` means.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        seen: Seen,
+        mut visit: impl FnMut(&Row),
+    ) -> ScanStep {
         let mut step = ScanStep { cursor, rows_seen: 0 };
         let first = (cursor >> (u64::BITS - SHARD_BITS)) as usize;
         for index in first..Self::SHARD_COUNT {
             let shard = self.shard(index);
             let order = |hash: u64| hash.rotate_left(ROTATION);
-            let mut rows: Vec<(u64, &Row)> =
-                shard.iter().map(|(hash, row)| (order(hash), row)).collect();
+            let rows = shard.iter_seen(seen, |key| self.hash(key));
+            let mut rows: Vec<(u64, &Row)> = rows.map(|(hash, row)| (order(hash), row)).collect();
             rows.retain(|(place, _)| *place >= step.cursor);
             rows.sort_unstable_by_key(|(place, _)| *place);
             let mut last = None;
@@ -202,7 +209,7 @@ mod tests {
         (0..500).for_each(|i| set(&table, 1, &format!("old:{i}"), "x"));
         let (mut cursor, mut seen, mut steps) = (0, HashMap::new(), 0);
         loop {
-            let step = table.scan(cursor, 7, |row| {
+            let step = table.scan(cursor, 7, Seen::Published, |row| {
                 *seen.entry(row.key().to_vec()).or_insert(0) += 1;
             });
             (0..40).for_each(|i| set(&table, 2, &format!("new:{steps}:{i}"), "y"));
@@ -229,12 +236,19 @@ mod tests {
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (None, Some(2)));
         table.publish(1, Edit::Plain(b"k", &change("v")));
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(1), Some(2)));
+        let walked = |seen| {
+            let mut lsns = Vec::new();
+            table.scan(0, 9, seen, |row| lsns.push(row.lsn()));
+            lsns
+        };
+        assert_eq!((walked(Seen::Published), walked(Seen::Latest)), (vec![1], vec![2]));
         shard().flush_pending(3);
+        assert_eq!((walked(Seen::Published), walked(Seen::Latest)), (vec![1], vec![]));
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(1), None));
         table.publish(2, Edit::Plain(b"k", &change("v")));
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (Some(2), None));
         table.flush(3);
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (None, None));
-        assert_eq!(table.live_rows(), 0);
+        assert_eq!(table.live_rows(Seen::Published), 0);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     feature::{
         CellWrite, CellsWrite, Change, Entity, Origin, Stamp, Status, Timestamp, Value, View,
     },
-    online::{EntityRow, Merge},
+    online::{EntityRow, Merge, ValueRef},
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -59,6 +59,28 @@ impl Store {
             let new_count = cells.values().filter(|(cell, _)| is_new(cell)).count();
             let stamp = Stamp::new(locked.now, Some(locked.now));
             Ok((changes_by_view(&key, stamp, cells), new_count))
+        })
+    }
+
+    /// Decides about one feature of one entity, at the time of the write: the value that is seen,
+    /// to a new one and an answer. `HINCRBY`, `HSETNX`.
+    pub fn change_feature<T>(
+        &self,
+        schema: &Schema,
+        entity: &Entity,
+        key: &[u8],
+        name: &[u8],
+        decide: impl FnOnce(&PlanCell, Option<ValueRef<'_>>) -> Result<(Option<Value>, T)>,
+    ) -> Result<Committed<T>> {
+        let key = entity.canonical_key(key)?;
+        let cell = schema.feature_cell(entity, name)?;
+        self.commit(&[&key], |locked| {
+            let read = cell.read(entity_row(locked.row(&key)), locked.now);
+            let (value, answer) = decide(&cell, read.value)?;
+            let place = (cell.view.id, cell.view.generation, cell.feature_slot());
+            let cells = value.map(|value| (place, (cell.clone(), value))).into_iter().collect();
+            let stamp = Stamp::new(locked.now, Some(locked.now));
+            Ok((changes_by_view(&key, stamp, cells), answer))
         })
     }
 
@@ -196,11 +218,16 @@ impl Schema {
         name: &[u8],
         text: &[u8],
     ) -> Result<(PlanCell, Value)> {
-        let found = self.catalog.resolve_feature(entity.id, name);
-        let cell = found.and_then(|found| self.plan_cell(found.view, found.feature.slot));
-        let cell = cell.ok_or_else(|| self.catalog.unknown_feature(entity.id, name))?;
+        let cell = self.feature_cell(entity, name)?;
         let value = cell.parse(text)?;
         Ok((cell, value))
+    }
+
+    /// The place of a feature of `entity` that a client writes.
+    fn feature_cell(&self, entity: &Entity, name: &[u8]) -> Result<PlanCell> {
+        let found = self.catalog.resolve_feature(entity.id, name);
+        let cell = found.and_then(|found| self.plan_cell(found.view, found.feature.slot));
+        cell.ok_or_else(|| self.catalog.unknown_feature(entity.id, name))
     }
 }
 

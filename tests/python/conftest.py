@@ -23,7 +23,7 @@ import redis
 
 ROOT = Path(__file__).parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-BINARY = TARGET / "release" / "nowthen"
+BINARY = Path(os.environ.get("NOWTHEN_BINARY", TARGET / "release" / "nowthen"))
 FLIGHTS = ROOT / "examples" / "flights"
 NOON = "2013-07-04T12:00:00Z"
 START_SECONDS_MAX = 20
