@@ -34,10 +34,11 @@ const DELETE: &[&str] = &["write"];
 const CHANGE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["loading", "stale", "fast"];
 const ADMIN: &[&str] = &["admin", "noscript"];
+/// Redis tells these of the subcommands, not of the command above them.
+const PARENT: &[&str] = &[];
 const NONE: (i64, i64, i64) = (0, 0, 0);
 const ONE: (i64, i64, i64) = (1, 1, 1);
 const TWO: (i64, i64, i64) = (1, 2, 1);
-const SECOND: (i64, i64, i64) = (2, 2, 1);
 const ALL: (i64, i64, i64) = (1, -1, 1);
 const PAIRS: (i64, i64, i64) = (1, -1, 2);
 
@@ -150,7 +151,7 @@ commands! {
         "expiretime" 2 READ ONE quick keys::expiretime,
             "Tells the second since 1970 of the end of a key.";
         "keys" 2 READ_SLOW NONE slow key_names::keys, "Returns the keys that match a pattern.";
-        "object" -2 READ_SLOW SECOND quick object::object, "Tells how a value is kept.";
+        "object" -2 PARENT NONE quick object::object, "Tells how a value is kept.";
         "persist" 2 CHANGE ONE quick keys::persist, "Takes the end of a key away.";
         "pexpire" -3 CHANGE ONE quick keys::pexpire, "Ends a key after milliseconds.";
         "pexpireat" -3 CHANGE ONE quick keys::pexpireat, "Ends a key at a millisecond since 1970.";
