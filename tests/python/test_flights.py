@@ -283,7 +283,7 @@ def of_views(*views: str) -> list[str]:
 
 
 ASKED = [
-    ("origin", of_views("airport_weather"), lambda: [*AIRPORTS, "XXX"]),
+    ("origin", of_views("airport_weather"), lambda: [*AIRPORTS, "ZZZ"]),
     ("tailnum", of_views("plane_landings", "plane_facts"), lambda: [*planes_asked(), "NONE"]),
 ]
 
@@ -480,11 +480,11 @@ def as_columns(reply: dict) -> dict[str, dict]:
 
 def test_feasts_json_gives_values_statuses_and_times(server):
     features = ["airport_weather:temp", "airport_weather:wind_gust"]
-    status, reply = ask(server, {"features": features, "entities": {"origin": ["JFK", "XXX"]}})
+    status, reply = ask(server, {"features": features, "entities": {"origin": ["JFK", "ZZZ"]}})
     assert status == 200
     named = as_columns(reply)
     assert list(named) == ["origin", "temp", "wind_gust"]
-    assert named["origin"]["values"] == ["JFK", "XXX"]
+    assert named["origin"]["values"] == ["JFK", "ZZZ"]
     assert named["temp"]["statuses"] == ["PRESENT", "NOT_FOUND"]
     assert named["wind_gust"]["statuses"] == ["NULL_VALUE", "NOT_FOUND"]
     assert named["wind_gust"]["values"] == [None, None]

@@ -94,7 +94,7 @@ fn a_question_about_one_airport_at_one_time_reads_one_row() {
     let (weather, airport) = weather();
     let file = dataset("weather.parquet");
     let at = Timestamp::parse("2013-07-04T12:30:00Z").unwrap();
-    let keys = ["JFK", "XXX"].map(|key| vec![KeyPart::Bytes(key.into())]);
+    let keys = ["JFK", "ZZZ"].map(|key| vec![KeyPart::Bytes(key.into())]);
     let spine = Spine::from_rows(&airport, &keys, at).unwrap();
     let requests = [request(&weather, &airport, Some(&file), &[], "")];
     let joined = as_of_join(&spine, &requests, &options(2)).unwrap();
