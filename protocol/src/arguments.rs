@@ -60,6 +60,45 @@ impl<'a> IntoIterator for Arguments<'a> {
     }
 }
 
+/// The arguments of one request with bytes of their own, for as long as the buffer is needed for
+/// something else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedArguments {
+    bytes: Box<[u8]>,
+    ranges: Box<[Range]>,
+}
+
+impl OwnedArguments {
+    /// The same arguments.
+    pub fn borrow(&self) -> Arguments<'_> {
+        Arguments::new(&self.bytes, &self.ranges)
+    }
+
+    /// The memory they take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.ranges)
+    }
+}
+
+impl From<Arguments<'_>> for OwnedArguments {
+    fn from(arguments: Arguments<'_>) -> Self {
+        let mut bytes = Vec::with_capacity(arguments.iter().map(<[u8]>::len).sum());
+        let mut own = |argument: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(argument);
+            (start, bytes.len())
+        };
+        let ranges = arguments.iter().map(&mut own).collect();
+        Self { bytes: bytes.into_boxed_slice(), ranges }
+    }
+}
+
+impl fmt::Debug for OwnedArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrow().fmt(f)
+    }
+}
+
 /// Walks [`Arguments`] in order.
 #[derive(Clone)]
 pub struct ArgumentsIter<'a> {

@@ -29,7 +29,7 @@ mod number;
 
 mod error;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, OwnedArguments};
 pub use command::encode_request;
 pub use error::ProtocolError;
 pub use number::{format_double, parse_integer};

@@ -40,7 +40,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         env!("CARGO_PKG_VERSION"),
         identity.port,
         identity.http_port,
-        booted.app.store.table().live_rows(Seen::Published),
+        booted.app.store.keyspace().live_rows(Seen::Published),
         options.data.display(),
         started.elapsed().as_secs_f64(),
         options.durability,

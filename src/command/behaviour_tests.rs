@@ -22,21 +22,43 @@ use std::{
 };
 
 /// A server with one client.
-struct Subject {
+pub(super) struct Subject {
     fs: SimulatedFs,
     app: Arc<App>,
     session: Session,
 }
 
 impl Subject {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(Durability::Always)
+    }
+
+    pub(super) fn with(durability: Durability) -> Self {
         let fs = SimulatedFs::new();
-        let app = app(&fs, Timestamp(1_000_000));
+        let app = app(&fs, durability, Timestamp(1_000_000));
         Self { fs, app, session: session() }
     }
 
+    /// Another client of the same server.
+    pub(super) fn another(&self) -> Self {
+        Self { fs: self.fs.clone(), app: Arc::clone(&self.app), session: session() }
+    }
+
+    /// Lets another client do something.
+    pub(super) fn beside<T>(&self, work: impl FnOnce(&mut Self) -> T) -> T {
+        work(&mut self.another())
+    }
+
+    pub(super) fn last_lsn(&self) -> u64 {
+        self.app.store.last_written().0
+    }
+
+    pub(super) fn live_rows(&self, seen: Seen) -> usize {
+        self.app.store.keyspace().live_rows(seen)
+    }
+
     /// The reply to a line, as RESP2 with blanks for line ends, once it may leave.
-    fn ask(&mut self, line: &str) -> String {
+    pub(super) fn ask(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let bulk = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
         let bulks: String = words.iter().map(bulk).collect();
@@ -53,41 +75,38 @@ impl Subject {
     }
 
     /// Each line and its reply.
-    fn check(&mut self, lines: &[(&str, &str)]) {
+    pub(super) fn check(&mut self, lines: &[(&str, &str)]) {
         for (line, reply) in lines {
             assert_eq!(self.ask(line), *reply, "{line}");
         }
     }
 
-    fn apply(&mut self, definitions: &str) {
+    pub(super) fn apply(&mut self, definitions: &str) {
         let file = DefinitionFile { path: "test".into(), text: definitions.into() };
         let definitions = parse_repository(&[file]).unwrap();
         self.app.store.apply_definitions(&definitions, false).unwrap();
     }
 
-    fn wait_us(&self, us: i64) {
+    pub(super) fn wait_us(&self, us: i64) {
         self.app.store.clock().advance_to(self.app.store.now().plus_us(us));
     }
 
-    fn sweep(&self) -> usize {
-        (0..self.app.store.table().shard_count()).map(|shard| self.app.store.sweep(shard)).sum()
+    pub(super) fn sweep(&self) -> usize {
+        (0..self.app.store.shard_count()).map(|shard| self.app.store.sweep(shard)).sum()
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let now = self.app.store.now();
         self.app.store.close().unwrap();
         // The directory is locked as long as its store lives.
-        self.app = app(&SimulatedFs::new(), now);
-        self.app = app(&self.fs, now);
+        let durability = self.app.store.durability();
+        self.app = app(&SimulatedFs::new(), durability, now);
+        self.app = app(&self.fs, durability, now);
     }
 }
 
-fn app(fs: &SimulatedFs, now: Timestamp) -> Arc<App> {
-    let options = StoreOptions {
-        durability: Durability::Always,
-        segment_bytes: 64 * 1024,
-        ..StoreOptions::default()
-    };
+fn app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
+    let options = StoreOptions { durability, segment_bytes: 64 * 1024, ..StoreOptions::default() };
     let clock = Clock::manual(now);
     let store = Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
     let identity = Identity {
@@ -155,7 +174,7 @@ fn one_write_may_name_features_of_two_versions_of_a_view() {
     subject.check(&[("HMGET user:1 v@1:g v:f v:g v@1:f", "*4 $-1 $-1 $-1 $3 2.5")]);
 }
 
-const USERS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n\
+pub(super) const USERS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n\
                      [view.v]\nentity = \"user\"\nttl = \"1s\"\nfeatures = { f = \"int64\" }\n";
 
 #[test]
@@ -223,7 +242,8 @@ fn a_null_key_hides_the_features_of_its_own_entity_only() {
     let features = schema.catalog.select(&["v:f", "w:f"]).unwrap();
     let request = FeatureRequest::new(&schema, features, &["user", "item"]).unwrap();
     let rows = [vec![Some(&b"1"[..]), None], vec![None, Some(&b"2"[..])]];
-    let read = online_rows(store, &request, &rows, store.now(), Seen::Published).unwrap();
+    let read =
+        online_rows(store.keyspace(), &request, &rows, store.now(), Seen::Published).unwrap();
     let texts = |row: &Vec<crate::store::Answer>| {
         row.iter().map(|cell| cell.value.as_ref().map(|value| value.to_text())).collect()
     };

@@ -4,7 +4,7 @@ use super::{app::App, session::Session};
 use crate::{
     feature::{Entity, Timestamp},
     online::{Row, Seen, ValueRef},
-    store::{Committed, PlanCache, ReadPlan, Schema, Store},
+    store::{Committed, Keyspace, Locked, PlanCache, ReadPlan, Schema},
 };
 use nowthen_protocol::Reply;
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
@@ -12,6 +12,8 @@ use std::{borrow::Cow, cell::RefCell, sync::Arc};
 /// What a handler may touch.
 pub(super) struct Context<'a> {
     pub(super) app: &'a Arc<App>,
+    /// The keys, alone or as a part of a transaction.
+    pub(super) keyspace: Keyspace<'a>,
     pub(super) session: &'a mut Session,
     /// The time of this request.
     pub(super) now: Timestamp,
@@ -23,10 +25,6 @@ thread_local! {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn store(&self) -> &'a Store {
-        &self.app.store
-    }
-
     /// The state this connection reads. If that is not durable yet, its replies wait.
     pub(super) fn seen(&mut self) -> Seen {
         let seen = self.session.seen();
@@ -36,7 +34,7 @@ impl<'a> Context<'a> {
 
     /// What was decided; the reply waits until it is durable.
     pub(super) fn committed<T>(&mut self, committed: Committed<T>) -> T {
-        if self.store().is_deferred() {
+        if self.app.store.is_deferred() {
             self.session.must_wait_for(committed.wait_for);
         }
         committed.value
@@ -45,7 +43,17 @@ impl<'a> Context<'a> {
     /// Calls `read` with the row of a plain key, unless its time is over.
     pub(super) fn read_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
         let (seen, now) = (self.seen(), self.now);
-        self.store().read(key, seen, |row| read(row.filter(|row| !row.is_expired(now))))
+        self.keyspace.read(key, seen, |row| read(row.filter(|row| !row.is_expired(now))))
+    }
+
+    /// Calls `read` with the rows of keys as they stand at one moment.
+    pub(super) fn read_together<'k, R>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        read: impl FnOnce(&Locked<'_>) -> R,
+    ) -> R {
+        let seen = self.seen();
+        self.keyspace.read_together(keys, seen, self.now, read)
     }
 
     /// The plan of a list of names; made anew only if this thread has not met it yet.

@@ -20,7 +20,7 @@ pub(super) fn apply(
     args.end()?;
     let file = DefinitionFile { path: "definitions".into(), text };
     let definitions = parse_repository(std::slice::from_ref(&file))?;
-    let applied = ctx.store().apply_definitions(&definitions, is_dry_run)?;
+    let applied = ctx.app.store.apply_definitions(&definitions, is_dry_run)?;
     reply.verbatim(&applied.plan.to_string());
     Ok(())
 }
@@ -31,14 +31,14 @@ pub(super) fn entities(
     _: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     names(schema.catalog.entities().map(|entity| entity.name.as_str()), reply);
     Ok(())
 }
 
 /// `FS.VIEWS`: the names of all feature views.
 pub(super) fn views(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     names(schema.catalog.views().map(|view| view.name.as_str()), reply);
     Ok(())
 }
@@ -49,7 +49,7 @@ pub(super) fn services(
     _: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     names(schema.catalog.services().map(|service| service.name.as_str()), reply);
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(super) fn describe(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let description = describe_name(&schema.catalog, args.text("name")?)?;
     write_json(&description, reply);
     Ok(())
@@ -101,7 +101,7 @@ pub(super) fn named_view(
     ctx: &Context<'_>,
     name: &str,
 ) -> Result<std::sync::Arc<crate::feature::View>, Error> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let view = schema.catalog.newest_view(name).cloned();
     view.ok_or_else(|| schema.catalog.unknown_view(name))
 }

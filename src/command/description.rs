@@ -31,6 +31,24 @@ pub enum Speed {
 }
 
 impl Description {
+    /// Where the keys stand in a request of so many arguments, the name included.
+    pub(super) fn key_places(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (first, last, step) = self.keys;
+        let last = if last < 0 { count as i64 + last } else { last };
+        let places = (first..=last).step_by(usize::try_from(step).unwrap_or(1).max(1));
+        places.filter(move |_| first > 0).filter_map(|place| usize::try_from(place).ok())
+    }
+
+    /// Whether it may look at keys that it does not name.
+    pub(super) fn reaches_any_key(&self) -> bool {
+        self.keys == (0, 0, 0) && !["connection", "transactions"].contains(&self.group)
+    }
+
+    /// Whether it has this flag.
+    pub(super) fn has_flag(&self, flag: &str) -> bool {
+        self.flags.contains(&flag)
+    }
+
     /// Whether it may be called with that many arguments, its name included.
     pub(super) fn takes(&self, count: usize) -> bool {
         let count = i64::try_from(count).unwrap_or(i64::MAX);

@@ -1,26 +1,29 @@
-//! One request: find the command, check what it may have, run it, count it.
+//! One request: find the command, check what it may have, run it or queue it, count it.
 
 use super::{
     app::App,
-    arguments::{Args, is_word, wrong_arity},
-    context::Context,
+    arguments::{is_word, wrong_arity},
     description::Speed,
+    execute::{Ground, count, execute},
     session::{Replies, Session},
-    table::find,
+    table::{Command, find},
 };
 use crate::error::{ECHO_BYTES_MAX, Error};
 use nowthen_protocol::{Arguments, Reply};
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 /// Whether the request is one that may take long: then it is dispatched beside the threads that
 /// serve connections.
-///
-/// So is a request of very many arguments.
-pub fn is_slow(request: Arguments<'_>) -> bool {
+pub fn is_slow(session: &Session, request: Arguments<'_>) -> bool {
     let Some((_, command)) = request.get(0).and_then(find) else { return false };
+    match &session.queue {
+        None => takes_long(command, request),
+        // What is queued takes as long as copying it; EXEC as long as all of it.
+        Some(queue) => queue.is_slow && command.about.name == "exec",
+    }
+}
+
+fn takes_long(command: &Command, request: Arguments<'_>) -> bool {
     match command.about.speed {
         _ if request.len() > ARGUMENTS_QUICK_MAX => true,
         Speed::Quick => false,
@@ -30,7 +33,8 @@ pub fn is_slow(request: Arguments<'_>) -> bool {
     }
 }
 
-/// A request of more arguments than this would keep other connections of its core waiting.
+/// A request of more arguments than this would keep other connections of its core waiting; and so
+/// would a transaction of more commands.
 const ARGUMENTS_QUICK_MAX: usize = 4096;
 
 /// Runs one request and appends its reply to `out`.
@@ -50,14 +54,8 @@ pub fn dispatch(
         session.must_wait_for(Some(app.store.last_written()));
     }
     let ended = Instant::now();
-    if let Some((index, is_failed)) = place
-        && let Some(stats) = app.stats.commands.get(index)
-    {
-        stats.latency.record_ns((ended - started).as_nanos() as u64);
-        if is_failed {
-            stats.failed.increment();
-        }
-        session.info.last_command.store(index as u64, Ordering::Relaxed);
+    if let Some((index, is_failed)) = place {
+        count(app, session, index, (started, ended), is_failed);
     }
     app.stats.commands_total.increment();
     if matches!(replies, Replies::Off | Replies::SkipThis) && session.replies != Replies::On {
@@ -72,7 +70,7 @@ pub fn dispatch(
     ended
 }
 
-/// The place of the command in the table, if there is one, and whether it failed.
+/// The place of the command in the table, if it ran, and whether it failed.
 fn run(
     app: &Arc<App>,
     session: &mut Session,
@@ -81,26 +79,56 @@ fn run(
 ) -> Option<(usize, bool)> {
     let name = request.get(0).unwrap_or_default();
     let Some((index, command)) = find(name) else {
-        reply.error("ERR", &unknown_command(name, request));
+        refuse(session, &Error::refused(unknown_command(name, request)), reply);
         return None;
     };
-    let reply_at = reply.len();
-    let result = if command.about.takes(request.len()) {
-        let now = app.store.now();
-        let mut context = Context { app, session, now };
-        (command.handler)(&mut context, &mut Args::new(request), reply)
-    } else {
-        Err(wrong_arity(command.about.name))
-    };
-    let is_failed = result.is_err();
-    if let Err(error) = result {
-        if !matches!(error, Error::Refused { .. }) {
-            tracing::error!(%error, command = command.about.name, "a command failed");
-        }
-        reply.truncate(reply_at);
-        reply.error(error.code(), &error.to_string());
+    if !command.about.takes(request.len()) {
+        refuse(session, &wrong_arity(command.about.name), reply);
+        return Some((index, true));
+    }
+    if session.queue.is_some() && !AT_ONCE.contains(&command.about.name) {
+        queue(session, (index, command), request, reply);
+        return None;
+    }
+    let is_failed = Ground::of(app).call(session, command, request, reply);
+    if let Some(queue) = session.due.take() {
+        execute(app, session, &queue, reply);
     }
     Some((index, is_failed))
+}
+
+/// What does not wait for EXEC.
+const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// Answers a request that cannot run; if it is a part of a transaction none of that will.
+fn refuse(session: &mut Session, error: &Error, reply: &mut Reply<'_>) {
+    if let Some(queue) = &mut session.queue {
+        queue.is_refused = true;
+    }
+    reply.error(error.code(), &error.to_string());
+}
+
+/// Keeps a request for EXEC.
+fn queue(
+    session: &mut Session,
+    (index, command): (usize, &Command),
+    request: Arguments<'_>,
+    reply: &mut Reply<'_>,
+) {
+    let Some(queue) = &mut session.queue else { return };
+    let takes_long = takes_long(command, request);
+    // What reads files would keep every other client from the keys of the transaction.
+    let is_alone = matches!(command.about.speed, Speed::SlowWith(_)) && takes_long;
+    let queued = if command.about.has_flag("no_multi") || is_alone {
+        Err(Error::refused("Command not allowed inside a transaction"))
+    } else {
+        queue.is_slow |= takes_long || queue.requests.len() >= ARGUMENTS_QUICK_MAX;
+        queue.push(index, request.into())
+    };
+    match queued {
+        Ok(()) => reply.simple("QUEUED"),
+        Err(error) => refuse(session, &error, reply),
+    }
 }
 
 /// Redis' text: the name and the first arguments, each up to its first zero byte, cut.

@@ -6,7 +6,7 @@ use crate::{
     feature::{Entity, JoinKey, KeyPart, Status, Timestamp},
     online::Seen,
     registry::Selected,
-    store::{Answer, FeatureRead, PlanCell, ReadPlan, Schema, Store},
+    store::{Answer, FeatureRead, Keyspace, PlanCell, ReadPlan, Schema, Store},
 };
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl FeatureRequest {
     /// the entities that the column identifies have nothing, and the others what they have.
     pub(super) fn read_row(
         &self,
-        store: &Store,
+        keyspace: Keyspace<'_>,
         row: &[Option<&[u8]>],
         now: Timestamp,
         seen: Seen,
@@ -85,7 +85,7 @@ impl FeatureRequest {
     ) -> Result<()> {
         for group in &self.groups {
             let Some(key) = group.key(row)? else { continue };
-            store.read_entity(&key, seen, |features| {
+            keyspace.read_entity(&key, seen, |features| {
                 for (cell, place) in group.plan.cells.iter().zip(&group.places) {
                     if let Some(cell) = cell {
                         visit(*place, cell, cell.read(features, now));
@@ -166,7 +166,7 @@ const NOTHING: Answer = Answer { value: None, status: Status::NotFound, event: N
 
 /// Reads whole rows as of now: for each row an answer per feature, in the order asked.
 pub fn online_rows(
-    store: &Store,
+    keyspace: Keyspace<'_>,
     request: &FeatureRequest,
     rows: &[Vec<Option<&[u8]>>],
     now: Timestamp,
@@ -174,7 +174,7 @@ pub fn online_rows(
 ) -> Result<Vec<Vec<Answer>>> {
     let answer_row = |row: &Vec<Option<&[u8]>>| {
         let mut answers = vec![NOTHING; request.features.len()];
-        request.read_row(store, row, now, seen, |place, _, read| {
+        request.read_row(keyspace, row, now, seen, |place, _, read| {
             if let Some(answer) = answers.get_mut(place) {
                 let value = read.value.and_then(crate::online::ValueRef::to_value);
                 *answer = Answer { value, status: read.status, event: read.event };

@@ -45,7 +45,7 @@ struct Shape {
 /// [WITHSTATUS] [WITHTIME] [AS VALUES]`: an array per row, a cell per feature in the order asked;
 /// with a status or a time a cell is an array `[value, status, event timestamp in µs]`.
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let features = selection(&schema, args)?;
     if !args.take_word("FOR") {
         return Err(Error::refused("expected FOR k join_key ... after the features"));
@@ -60,11 +60,11 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let request = FeatureRequest::new(&schema, features, &join_keys)?;
     request.check_size(rows.len())?;
     let answers = match shape.at {
-        Some(at) => request.rows_at(ctx.store(), &schema, &rows, at)?,
+        Some(at) => request.rows_at(&ctx.app.store, &schema, &rows, at)?,
         None => {
             let rows: Vec<Vec<_>> =
                 rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
-            online_rows(ctx.store(), &request, &rows, ctx.now, ctx.seen())?
+            online_rows(ctx.keyspace, &request, &rows, ctx.now, ctx.seen())?
         }
     };
     reply.array(answers.len());
@@ -155,7 +155,7 @@ fn write_value(value: Option<&Value>, reply: &mut Reply<'_>) {
 /// `FS.SET view EVENT t|NOW ROWS m FEATURES n f ...` and m rows of join keys and values: an array
 /// of how many rows were applied and how many were late.
 pub(super) fn set(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let name = args.text("view")?;
     let view = schema.catalog.view(name).ok_or_else(|| schema.catalog.unknown_view(name))?;
     if !args.take_word("EVENT") {
@@ -163,7 +163,7 @@ pub(super) fn set(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     }
     let event = if args.take_word("NOW") { ctx.now } else { args.time()? };
     let rows = push_rows(&schema, view, event, args)?;
-    let committed = ctx.store().push_rows(&schema, view, rows)?;
+    let committed = ctx.keyspace.push_rows(&schema, view, rows)?;
     let count = ctx.committed(committed);
     reply.array(2);
     reply.integer(count.applied as i64);

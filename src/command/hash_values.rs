@@ -23,12 +23,12 @@ pub(super) fn hstrlen(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let (key, field) = (args.next()?, args.next()?);
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let mut bytes = 0;
     if let Some((entity, key)) = entity_of(&schema, key) {
         let plan = schema.plan(entity, [field]);
         let (seen, now) = (ctx.seen(), ctx.now);
-        ctx.store().get_online_features(&key, &plan, now, seen, |read| {
+        ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| {
             let mut text = Vec::new();
             read.value.into_iter().for_each(|value| value.write_text(&mut text));
             bytes = text.len();
@@ -142,9 +142,9 @@ fn change_field<T>(
     of_feature: impl FnOnce(&PlanCell, Option<ValueRef<'_>>) -> Result<(Option<Value>, T)>,
     of_field: impl FnOnce(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T)>,
 ) -> Result<T> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
-        let committed = ctx.store().change_feature(&schema, entity, key, field, of_feature)?;
+        let committed = ctx.keyspace.change_feature(&schema, entity, key, field, of_feature)?;
         return Ok(ctx.committed(committed));
     }
     write_plain(ctx, key, |row, _| {

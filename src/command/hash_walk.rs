@@ -28,7 +28,7 @@ pub(super) fn hscan(
 ) -> Result<()> {
     let key = args.next()?;
     let cursor = parse_cursor(args.next()?)?;
-    let hasher = ctx.store().table();
+    let hasher = ctx.keyspace;
     let (mut result, mut names, mut bytes) = (Ok(()), 0, Vec::new());
     let mut step = Reply::new(&mut bytes, reply.version());
     let mut next_cursor = 0;

@@ -46,9 +46,9 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
     while let (Some(field), Some(value)) = (args.pop(), args.pop()) {
         fields.push((field, value));
     }
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
-        let committed = ctx.store().set_features(&schema, entity, key, &fields)?;
+        let committed = ctx.keyspace.set_features(&schema, entity, key, &fields)?;
         return Ok(ctx.committed(committed));
     }
     write_plain(ctx, key, |row, _| {
@@ -79,9 +79,9 @@ pub(super) fn hdel(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let key = args.next()?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let gone = if let Some(entity) = schema.catalog.entity_of_key(key) {
-        let committed = ctx.store().delete_features(&schema, entity, key, args.rest())?;
+        let committed = ctx.keyspace.delete_features(&schema, entity, key, args.rest())?;
         ctx.committed(committed)
     } else {
         write_plain(ctx, key, |row, _| {
@@ -106,7 +106,7 @@ pub(super) fn hget(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let key = args.next()?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     read_fields(ctx, &schema, key, args, |_| {}, reply)
 }
 
@@ -118,7 +118,7 @@ pub(super) fn hmget(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let key = args.next()?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let count = args.len();
     read_fields(ctx, &schema, key, args, |reply| reply.array(count), reply)
 }
@@ -150,7 +150,7 @@ fn read_fields(
     ctx.app.stats.unknown_fields_total.add(plan.unknown_names as u64);
     let (seen, now) = (ctx.seen(), ctx.now);
     begin(reply);
-    ctx.store().get_online_features(&key, &plan, now, seen, |read| match read.value {
+    ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| match read.value {
         Some(value) => ctx.value_text(value, reply),
         None => reply.null(),
     });
@@ -164,13 +164,13 @@ pub(super) fn hexists(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let (key, field) = (args.next()?, args.next()?);
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let mut is_there = false;
     if let Some((entity, key)) = entity_of(&schema, key) {
         let plan = schema.plan(entity, [field]);
         let (seen, now) = (ctx.seen(), ctx.now);
         let note = |read: FeatureRead<'_>| is_there = read.value.is_some();
-        ctx.store().get_online_features(&key, &plan, now, seen, note);
+        ctx.keyspace.get_online_features(&key, &plan, now, seen, note);
     } else {
         is_there = ctx.read_plain(key, |row| {
             Ok(hash_of(row)?.is_some_and(|hash| hash.get(field, &mut 0).is_some()))
@@ -256,7 +256,7 @@ pub(super) fn every_field(
     key: &[u8],
     visit: impl FnOnce(&[(&[u8], FieldValue<'_>)]),
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let Some((entity, key)) = entity_of(&schema, key) else {
         return ctx.read_plain(key, |row| {
             let hash = hash_of(row)?;
@@ -269,7 +269,7 @@ pub(super) fn every_field(
     };
     let plan = schema.plan_all(entity);
     let (seen, now) = (ctx.seen(), ctx.now);
-    ctx.store().read_entity(&key, seen, |row| {
+    ctx.keyspace.read_entity(&key, seen, |row| {
         let present = |(name, cell): &'_ (String, crate::store::PlanCell)| {
             cell.read(row, now).value.map(|value| (name.clone(), value))
         };

@@ -71,7 +71,7 @@ fn clients(ctx: &Context<'_>, text: &mut String) {
 }
 
 fn memory(ctx: &Context<'_>, text: &mut String) {
-    let rows_bytes = ctx.store().table().memory_bytes();
+    let rows_bytes = ctx.keyspace.memory_bytes();
     let resident_bytes = resident_bytes().unwrap_or(0);
     line(text, format_args!("used_memory:{rows_bytes}"));
     line(text, format_args!("used_memory_dataset:{rows_bytes}"));
@@ -86,16 +86,16 @@ fn resident_bytes() -> Option<usize> {
 }
 
 fn persistence(ctx: &Context<'_>, text: &mut String) {
-    let status = ctx.store().log_status();
-    let last = ctx.store().last_checkpoint();
+    let status = ctx.app.store.log_status();
+    let last = ctx.app.store.last_checkpoint();
     line(text, format_args!("loading:0"));
-    line(text, format_args!("durability:{}", ctx.store().durability()));
+    line(text, format_args!("durability:{}", ctx.app.store.durability()));
     line(text, format_args!("log_last_lsn:{}", status.last.0));
     line(text, format_args!("log_durable_lsn:{}", status.durable.0));
     line(text, format_args!("log_queued_bytes:{}", status.queued_bytes));
     line(text, format_args!("log_sync_errors:{}", u8::from(status.poisoned.is_some())));
     line(text, format_args!("log_last_sync_usec:{}", status.last_sync_us));
-    let is_saving = u8::from(ctx.store().is_checkpointing());
+    let is_saving = u8::from(ctx.app.store.is_checkpointing());
     line(text, format_args!("rdb_bgsave_in_progress:{is_saving}"));
     line(text, format_args!("rdb_last_save_time:{}", last.time.us() / 1_000_000));
     line(text, format_args!("rdb_last_bgsave_status:{}", if last.is_ok { "ok" } else { "err" }));
@@ -146,9 +146,9 @@ fn commandstats(ctx: &Context<'_>, text: &mut String) {
 }
 
 fn keyspace(ctx: &Context<'_>, text: &mut String) {
-    let keys = ctx.store().table().live_rows(Seen::Published);
+    let keys = ctx.keyspace.live_rows(Seen::Published);
     if keys > 0 {
-        let expiring = ctx.store().table().expiring_rows();
+        let expiring = ctx.keyspace.expiring_rows();
         line(text, format_args!("db0:keys={keys},expires={expiring},avg_ttl=0"));
     }
 }

@@ -110,11 +110,8 @@ fn get_keys(ctx: &Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
     if !command.takes(words.len()) {
         return Err(Error::refused("Invalid number of arguments specified for command"));
     }
-    let (first, last, step) = command.keys;
-    let last = if last < 0 { words.len() as i64 + last } else { last };
-    let places = (first..=last).step_by(step.max(1) as usize).filter(|_| first > 0);
-    let keys: Vec<&[u8]> =
-        places.filter_map(|place| words.get(usize::try_from(place).ok()?).copied()).collect();
+    let places = command.key_places(words.len());
+    let keys: Vec<&[u8]> = places.filter_map(|place| words.get(place).copied()).collect();
     if keys.is_empty() {
         return Err(Error::refused("The command has no key arguments"));
     }

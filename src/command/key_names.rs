@@ -31,11 +31,11 @@ pub(super) fn keys(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let pattern = args.next()?;
-    let (schema, seen, now) = (ctx.store().schema(), ctx.seen(), ctx.now);
+    let (schema, seen, now) = (ctx.keyspace.schema(), ctx.seen(), ctx.now);
     let mut keys = Vec::new();
     let mut cursor = 0;
     loop {
-        let step = ctx.store().table().scan(cursor, 1, seen, |row| {
+        let step = ctx.keyspace.scan(cursor, 1, seen, |row| {
             if matches(pattern, row.key()) && visible_type(&schema, row, now).is_some() {
                 keys.push(row.key().to_vec());
             }
@@ -56,13 +56,13 @@ pub(super) fn randomkey(
     _args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let (schema, seen, now) = (ctx.store().schema(), ctx.seen(), ctx.now);
+    let (schema, seen, now) = (ctx.keyspace.schema(), ctx.seen(), ctx.now);
     let mut found = None;
     // From a random place to the end, and then from the beginning.
     for start in [Random::unforeseen()?.next(), 0] {
         let mut cursor = start;
         loop {
-            let step = ctx.store().table().scan(cursor, 1, seen, |row| {
+            let step = ctx.keyspace.scan(cursor, 1, seen, |row| {
                 if visible_type(&schema, row, now).is_some() {
                     found = Some(row.key().to_vec());
                 }
@@ -142,7 +142,7 @@ fn no_such_key() -> Error {
 }
 
 fn both_must_be_plain(ctx: &Context<'_>, name: &str, from: &[u8], to: &[u8]) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     match [from, to].into_iter().find_map(|key| schema.catalog.entity_of_key(key)) {
         Some(entity) => Err(not_for_entities(&format!("{name} is for plain keys only"), entity)),
         None => Ok(()),
@@ -163,7 +163,7 @@ fn take_over(
     to: &[u8],
     taking: Taking,
 ) -> Result<Option<bool>> {
-    let committed = ctx.store().commit(&[from, to], |locked| {
+    let committed = ctx.keyspace.commit(&[from, to], |locked| {
         let Some(row) = locked.row(from) else { return Ok((Vec::new(), None)) };
         if !taking.replaces && locked.row(to).is_some() {
             return Ok((Vec::new(), Some(false)));

@@ -15,10 +15,11 @@ use crate::{
     store::Schema,
 };
 use nowthen_protocol::{Reply, parse_integer};
+use std::borrow::Cow;
 
 /// `DEL key [key ...]`: how many were there; all at once.
 pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let mut keys: Vec<_> = args
         .rest()
         .map(|key| match entity_of(&schema, key) {
@@ -29,11 +30,11 @@ pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     keys.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     keys.dedup_by(|(a, _), (b, _)| a == b);
     let locked_keys: Vec<&[u8]> = keys.iter().map(|(key, _)| &**key).collect();
-    let committed = ctx.store().commit(&locked_keys, |locked| {
+    let committed = ctx.keyspace.commit(&locked_keys, |locked| {
         let (mut changes, mut count) = (Vec::new(), 0);
         for (key, entity) in &keys {
             let (gone, was_there) = match entity {
-                Some(entity) => ctx.store().entity_tombstones(&schema, entity, key, locked),
+                Some(entity) => ctx.keyspace.entity_tombstones(&schema, entity, key, locked),
                 None if locked.row(key).is_none() => (Vec::new(), false),
                 None => {
                     let change = PlainChange::Delete;
@@ -56,8 +57,16 @@ pub(super) fn exists(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
-    let count = args.rest().filter(|key| type_name(ctx, &schema, key).is_some()).count();
+    let schema = ctx.keyspace.schema();
+    let canonical = |key| entity_of(&schema, key).map_or(Cow::Borrowed(key), |(_, key)| key);
+    let keys: Vec<Cow<'_, [u8]>> = args.rest().map(canonical).collect();
+    let now = ctx.now;
+    let count = ctx.read_together(keys.iter().map(|key| &**key), |rows| {
+        let is_there = |key: &&Cow<'_, [u8]>| {
+            rows.row(key).is_some_and(|row| visible_type(&schema, row, now).is_some())
+        };
+        keys.iter().filter(is_there).count()
+    });
     reply.integer(count as i64);
     Ok(())
 }
@@ -68,7 +77,7 @@ pub(super) fn type_of(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     reply.simple(type_name(ctx, &schema, args.next()?).unwrap_or("none"));
     Ok(())
 }
@@ -81,7 +90,7 @@ pub(super) fn type_name(
 ) -> Option<&'static str> {
     let (seen, now) = (ctx.seen(), ctx.now);
     let key = entity_of(schema, key).map_or(key.into(), |(_, key)| key);
-    ctx.store().read(&key, seen, |row| visible_type(schema, row?, now))
+    ctx.keyspace.read(&key, seen, |row| visible_type(schema, row?, now))
 }
 
 pub(super) fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
@@ -141,7 +150,7 @@ fn reply_end(
     reply: &mut Reply<'_>,
     tell: impl FnOnce(i64) -> i64,
 ) -> Result<()> {
-    let (key, schema) = (args.next()?, ctx.store().schema());
+    let (key, schema) = (args.next()?, ctx.keyspace.schema());
     if type_name(ctx, &schema, key).is_none() {
         reply.integer(-2);
         return Ok(());
@@ -215,7 +224,7 @@ fn expire_at(
     let is_past = ms < 0;
     let us = ms.checked_mul(1_000).or(is_past.then_some(i64::MIN));
     let at = us.map(Timestamp).ok_or_else(|| invalid_end(name))?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
         return Err(not_for_entities("TTL belongs to the feature view, not to the key", entity));
     }
@@ -274,7 +283,7 @@ pub(super) fn persist(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let key = args.next()?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let is_plain = schema.catalog.entity_of_key(key).is_none();
     let is_changed = is_plain
         && write_plain(ctx, key, |row, _| {
@@ -294,9 +303,9 @@ pub(super) fn scan(
 ) -> Result<()> {
     let cursor = parse_cursor(args.next()?)?;
     let options = ScanOptions::parse(args, true)?;
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let (seen, now, mut keys) = (ctx.seen(), ctx.now, Vec::new());
-    let step = ctx.store().table().scan(cursor, options.count, seen, |row| {
+    let step = ctx.keyspace.scan(cursor, options.count, seen, |row| {
         let Some(type_name) = visible_type(&schema, row, now) else { return };
         let is_wanted = options.pattern.is_none_or(|pattern| matches(pattern, row.key()))
             && options.type_name.is_none_or(|wanted| is_word(wanted, type_name));
@@ -318,7 +327,7 @@ pub(super) fn dbsize(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let seen = ctx.seen();
-    reply.integer(ctx.store().table().live_rows(seen) as i64);
+    reply.integer(ctx.keyspace.live_rows(seen) as i64);
     Ok(())
 }
 
@@ -330,7 +339,7 @@ pub(super) fn flushall(
 ) -> Result<()> {
     let _ = args.take_word("ASYNC") || args.take_word("SYNC");
     args.end()?;
-    let committed = ctx.store().flush_all()?;
+    let committed = ctx.keyspace.flush_all()?;
     ctx.committed(committed);
     reply.ok();
     Ok(())

@@ -67,7 +67,7 @@ pub(super) fn runs(
         }
     }
     let count = usize::try_from(count).map_err(|_| syntax())?;
-    let runs = ctx.store().runs(view.as_ref().map(|view| view.name.as_str()), count);
+    let runs = ctx.app.store.runs(view.as_ref().map(|view| view.name.as_str()), count);
     reply.array(runs.len());
     runs.iter().for_each(|run| write_run(run, reply));
     Ok(())

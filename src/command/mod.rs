@@ -12,8 +12,12 @@
 
 #[cfg(test)]
 mod behaviour_tests;
+#[cfg(test)]
+mod transaction_tests;
 
 mod dispatch;
+
+mod execute;
 
 mod table;
 
@@ -32,6 +36,7 @@ mod string_parts;
 mod string_values;
 mod strings;
 mod training;
+mod transactions;
 
 mod connection;
 mod definitions;

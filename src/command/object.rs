@@ -64,7 +64,7 @@ pub(super) fn object(
         HELP.iter().for_each(|line| reply.simple(line));
         return Ok(());
     };
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     if type_name(ctx, &schema, key).is_none() {
         reply.null();
         return Ok(());

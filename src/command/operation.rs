@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// `SAVE`: OK once a snapshot is written, read back and named.
 pub(super) fn save(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    ctx.store().checkpoint()?;
+    ctx.app.store.checkpoint()?;
     reply.ok();
     Ok(())
 }
@@ -20,7 +20,7 @@ pub(super) fn bgsave(
 ) -> Result<()> {
     let _ = args.take_word("SCHEDULE");
     args.end()?;
-    if ctx.store().is_checkpointing() {
+    if ctx.app.store.is_checkpointing() {
         return Err(Error::refused("Background save already in progress"));
     }
     let store = Arc::clone(&ctx.app.store);
@@ -43,7 +43,7 @@ pub(super) fn lastsave(
     _: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    reply.integer(ctx.store().last_checkpoint().time.us() / 1_000_000);
+    reply.integer(ctx.app.store.last_checkpoint().time.us() / 1_000_000);
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub(super) fn write_plain<T>(
     key: &[u8],
     decide: impl FnOnce(Option<&Row>, &Locked<'_>) -> Result<(Option<PlainChange>, T)>,
 ) -> Result<T> {
-    let committed = context.store().commit(&[key], |locked| {
+    let committed = context.keyspace.commit(&[key], |locked| {
         let (change, value) = decide(locked.row(key), locked)?;
         let change = change.map(|change| Change::Plain { key: key.to_vec(), change });
         Ok((change.into_iter().collect(), value))
@@ -51,7 +51,7 @@ pub(super) fn must_be_plain<'k>(
     name: &str,
     keys: impl IntoIterator<Item = &'k [u8]>,
 ) -> Result<()> {
-    let schema = context.store().schema();
+    let schema = context.keyspace.schema();
     match keys.into_iter().find_map(|key| schema.catalog.entity_of_key(key)) {
         Some(entity) => {
             let what = format!("{name} writes plain keys; HSET writes features");

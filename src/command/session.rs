@@ -1,7 +1,11 @@
 //! What a connection is: who, which protocol, what its replies must wait for.
 
-use crate::{log::Lsn, online::Seen};
-use nowthen_protocol::ProtocolVersion;
+use crate::{
+    error::{Error, Result},
+    log::Lsn,
+    online::Seen,
+};
+use nowthen_protocol::{OwnedArguments, ProtocolVersion};
 use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
@@ -26,8 +30,50 @@ pub struct Session {
     pub replies: Replies,
     /// Replies drew on what may not be durable yet.
     pub(super) has_read_latest: bool,
+    /// The commands since MULTI.
+    pub(super) queue: Option<Box<Queue>>,
+    /// The commands that EXEC found in order: they run next.
+    pub(super) due: Option<Box<Queue>>,
+    /// The keys that must be as they are for EXEC to run.
+    pub(super) watched: Vec<Watched>,
     /// Where a value is formatted before its length is known.
     pub(super) scratch: Vec<u8>,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Each with the place of its command in the table.
+    pub(super) requests: Vec<(usize, OwnedArguments)>,
+    /// One of them was refused: EXEC will run none.
+    pub(super) is_refused: bool,
+    /// One of them may take long.
+    pub(super) is_slow: bool,
+    bytes: usize,
+}
+
+/// So much memory the commands of one transaction may take: as much as one request.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+impl Queue {
+    /// Queues a request.
+    pub(super) fn push(&mut self, command: usize, request: OwnedArguments) -> Result<()> {
+        self.bytes += request.memory_bytes() + size_of::<(usize, OwnedArguments)>();
+        if self.bytes > QUEUE_BYTES_MAX {
+            let most = QUEUE_BYTES_MAX >> 20;
+            return Err(Error::refused(format!("a transaction may have at most {most} MiB")));
+        }
+        self.requests.push((command, request));
+        Ok(())
+    }
+}
+
+/// A key that WATCH named.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) key: Vec<u8>,
+    /// The record that wrote what stood there; `None` if nothing did.
+    pub(super) version: Option<u64>,
 }
 
 /// Which replies a client wants: `CLIENT REPLY`.
@@ -87,6 +133,9 @@ impl Session {
             is_closing: false,
             replies: Replies::On,
             has_read_latest: false,
+            queue: None,
+            due: None,
+            watched: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -100,6 +149,11 @@ impl Session {
     /// replies wait for them anyway.
     pub(super) fn seen(&self) -> Seen {
         if self.wait_for.is_some() { Seen::Latest } else { Seen::Published }
+    }
+
+    /// Forgets the commands since MULTI, and the keys that were watched.
+    pub(super) fn end_transaction(&mut self) {
+        (self.queue, self.watched) = (None, Vec::new());
     }
 
     /// Changes the protocol.

@@ -161,7 +161,7 @@ fn set_all(
     }
     let keys: Vec<&[u8]> = values.keys().copied().collect();
     must_be_plain(ctx, &name.to_ascii_uppercase(), keys.iter().copied())?;
-    let committed = ctx.store().commit(&keys, |locked| {
+    let committed = ctx.keyspace.commit(&keys, |locked| {
         if !keys.iter().all(|key| may_be_set(locked, key)) {
             return Ok((Vec::new(), false));
         }

@@ -31,12 +31,14 @@ pub(super) fn mget(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     reply.array(args.len());
-    for key in args.rest() {
-        ctx.read_plain(key, |row| match row.and_then(Row::body) {
-            Some(Body::String(value)) => reply.bulk(value),
-            _ => reply.null(),
-        });
-    }
+    ctx.read_together(args.rest(), |rows| {
+        for key in args.rest() {
+            match rows.row(key).and_then(Row::body) {
+                Some(Body::String(value)) => reply.bulk(value),
+                _ => reply.null(),
+            }
+        }
+    });
     Ok(())
 }
 

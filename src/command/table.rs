@@ -9,7 +9,7 @@ use super::{
     description::{Description, Speed},
     features, hash_values, hash_walk, hashes, information, introspection, key_names, keys,
     materialization, object, operation, string_numbers, string_parts, string_values, strings,
-    training,
+    training, transactions,
 };
 use crate::error::Result;
 use nowthen_protocol::Reply;
@@ -34,6 +34,10 @@ const DELETE: &[&str] = &["write"];
 const CHANGE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["loading", "stale", "fast"];
 const ADMIN: &[&str] = &["admin", "noscript"];
+const ADMIN_ALONE: &[&str] = &["admin", "noscript", "no_multi"];
+const READ_ALONE: &[&str] = &["readonly", "no_multi"];
+const TRANSACTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+const EXEC: &[&str] = &["noscript", "loading", "stale", "skip_slowlog"];
 /// Redis tells these of the subcommands, not of the command above them.
 const PARENT: &[&str] = &[];
 const NONE: (i64, i64, i64) = (0, 0, 0);
@@ -88,8 +92,8 @@ commands! {
         "info" -1 CONNECTION NONE quick information::info, "Tells how the server does.";
         "lastsave" 1 CONNECTION NONE quick operation::lastsave,
             "Tells when the last snapshot was written.";
-        "save" 1 ADMIN NONE slow operation::save, "Writes a snapshot and waits for it.";
-        "shutdown" -1 ADMIN NONE quick operation::shutdown, "Stops the server.";
+        "save" 1 ADMIN_ALONE NONE slow operation::save, "Writes a snapshot and waits for it.";
+        "shutdown" -1 ADMIN_ALONE NONE quick operation::shutdown, "Stops the server.";
         "time" 1 CONNECTION NONE quick operation::time, "Tells the time of the server.";
     }
     "hash" {
@@ -168,20 +172,31 @@ commands! {
         "type" 2 READ ONE quick keys::type_of, "Tells what stands under a key.";
         "unlink" -2 CHANGE ALL quick keys::del, "Deletes keys; counts those that were there.";
     }
+    "transactions" {
+        "discard" 1 TRANSACTION NONE quick transactions::discard,
+            "Forgets the commands since MULTI.";
+        "exec" 1 EXEC NONE quick transactions::exec,
+            "Runs the commands since MULTI, all at once.";
+        "multi" 1 TRANSACTION NONE quick transactions::multi,
+            "Begins a transaction: what follows waits for EXEC.";
+        "unwatch" 1 TRANSACTION NONE quick transactions::unwatch, "Watches no key any more.";
+        "watch" -2 TRANSACTION ALL quick transactions::watch,
+            "Lets EXEC run only if these keys are as they are now.";
+    }
     "features" {
         "fs.get" -8 READ_SLOW NONE slow_at features::get,
             "Returns features of entities, now or at a time.";
         "fs.set" -8 WRITE NONE quick features::set,
             "Writes rows of a view with their event timestamps.";
-        "fs.asof" -4 READ_SLOW NONE slow training::asof,
+        "fs.asof" -4 READ_ALONE NONE slow training::asof,
             "Joins features to a spine, as of the times in it.";
-        "fs.apply" -2 ADMIN NONE slow definitions::apply,
+        "fs.apply" -2 ADMIN_ALONE NONE slow definitions::apply,
             "Makes definitions true, or tells what would change.";
         "fs.entities" 1 READ_SLOW NONE quick definitions::entities, "Lists the entities.";
         "fs.views" 1 READ_SLOW NONE quick definitions::views, "Lists the feature views.";
         "fs.services" 1 READ_SLOW NONE quick definitions::services, "Lists the feature services.";
         "fs.describe" 2 READ_SLOW NONE quick definitions::describe, "Tells what a name means.";
-        "fs.materialize" -2 ADMIN NONE slow materialization::materialize,
+        "fs.materialize" -2 ADMIN_ALONE NONE slow materialization::materialize,
             "Brings the newest rows of sources online.";
         "fs.runs" -1 READ_SLOW NONE quick materialization::runs,
             "Lists runs of materialization, newest first.";

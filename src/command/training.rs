@@ -21,7 +21,7 @@ pub(super) fn asof(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let schema = ctx.store().schema();
+    let schema = ctx.keyspace.schema();
     let features = selection(&schema, args)?;
     if !args.take_word("SPINE") {
         return Err(Error::refused("expected SPINE and an Arrow IPC stream after the features"));
@@ -44,12 +44,12 @@ pub(super) fn asof(
             return Err(syntax());
         }
     }
-    let joined = ctx.store().training_set_from_ipc(&schema, &request, spine)?;
+    let joined = ctx.app.store.training_set_from_ipc(&schema, &request, spine)?;
     let Some(name) = into else {
         reply.bulk(&to_ipc_stream(&joined.batch)?);
         return Ok(());
     };
-    let path = ctx.store().write_training_set(name, &joined)?;
+    let path = ctx.app.store.write_training_set(name, &joined)?;
     reply.map(2);
     reply.bulk_text("rows");
     reply.integer(joined.batch.num_rows() as i64);

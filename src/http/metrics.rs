@@ -37,7 +37,7 @@ type Metric = (&'static str, &'static str, &'static str, u64);
 fn numbers(app: &App) -> Vec<Metric> {
     let stats = &app.stats;
     let log = app.store.log_status();
-    let table = app.store.table();
+    let table = app.store.keyspace();
     vec![
         ("nowthen_keys", "gauge", "Keys with a value.", table.live_rows(Seen::Published) as u64),
         ("nowthen_rows_bytes", "gauge", "Memory of the rows.", table.memory_bytes() as u64),

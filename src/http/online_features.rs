@@ -99,7 +99,7 @@ fn answers(
         let texts = columns.iter().map(|(name, column)| key_text(name, column.get(row)));
         let texts: Vec<Option<String>> = texts.collect::<Result<_>>()?;
         let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes)).collect();
-        let answers = online_rows(&app.store, request, &[bytes], now, Seen::Published)?;
+        let answers = online_rows(app.store.keyspace(), request, &[bytes], now, Seen::Published)?;
         Ok(answers.into_iter().next().unwrap_or_default())
     };
     (0..rows).map(row).collect()

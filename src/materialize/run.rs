@@ -198,7 +198,8 @@ impl Begun {
         while !self.store.has_room() {
             thread::sleep(Duration::from_millis(1));
         }
-        let committed = self.store.materialize_rows(&self.store.schema(), &self.view, rows)?;
+        let committed =
+            self.store.keyspace().materialize_rows(&self.store.schema(), &self.view, rows)?;
         let before = self.run.entities_written + self.run.entities_unchanged;
         self.run.entities_written += committed.value.applied;
         self.run.entities_unchanged += committed.value.late;

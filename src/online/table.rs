@@ -14,6 +14,7 @@ use super::{
 use crate::feature::Timestamp;
 use ahash::RandomState;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::ops::Range;
 
 /// Far more shards than cores, so that two rarely want the same lock.
 const SHARD_BITS: u32 = 10;
@@ -161,34 +162,55 @@ impl Table {
         seen: Seen,
         mut visit: impl FnMut(&Row),
     ) -> ScanStep {
-        let mut step = ScanStep { cursor, rows_seen: 0 };
-        let first = (cursor >> (u64::BITS - SHARD_BITS)) as usize;
-        for index in first..Self::SHARD_COUNT {
+        let mut step = ScanStep::at(cursor);
+        for index in step.shards() {
             let shard = self.shard(index);
-            let order = |hash: u64| hash.rotate_left(ROTATION);
             let rows = shard.iter_seen(seen, |key| self.hash(key));
-            let mut rows: Vec<(u64, &Row)> = rows.map(|(hash, row)| (order(hash), row)).collect();
-            rows.retain(|(place, _)| *place >= step.cursor);
-            rows.sort_unstable_by_key(|(place, _)| *place);
-            let mut last = None;
-            for (place, row) in rows {
-                // Rows of one hash are one step: a cursor could not stand between them.
-                if step.rows_seen >= count && last.is_some_and(|last| last != place) {
-                    step.cursor = place;
-                    return step;
-                }
-                visit(row);
-                step.rows_seen += 1;
-                last = Some(place);
-            }
-            step.cursor = ((index as u64) + 1) << (u64::BITS - SHARD_BITS);
-            if index + 1 == Self::SHARD_COUNT {
-                step.cursor = 0;
-            } else if step.rows_seen >= count {
-                return step;
+            if step.walk_shard(index, count, rows, &mut visit) {
+                break;
             }
         }
         step
+    }
+}
+
+impl ScanStep {
+    /// A step that begins at `cursor`.
+    pub fn at(cursor: u64) -> Self {
+        Self { cursor, rows_seen: 0 }
+    }
+
+    /// The shards from the cursor on.
+    pub fn shards(&self) -> Range<usize> {
+        (self.cursor >> (u64::BITS - SHARD_BITS)) as usize..Table::SHARD_COUNT
+    }
+
+    /// Goes on through `rows`, all those of shard `index`; whether the step is over.
+    pub fn walk_shard<'r>(
+        &mut self,
+        index: usize,
+        count: usize,
+        rows: impl Iterator<Item = (u64, &'r Row)>,
+        mut visit: impl FnMut(&Row),
+    ) -> bool {
+        let place = |hash: u64| hash.rotate_left(ROTATION);
+        let mut rows: Vec<(u64, &Row)> = rows.map(|(hash, row)| (place(hash), row)).collect();
+        rows.retain(|(place, _)| *place >= self.cursor);
+        rows.sort_unstable_by_key(|(place, _)| *place);
+        let mut last = None;
+        for (place, row) in rows {
+            // Rows of one hash are one step: a cursor could not stand between them.
+            if self.rows_seen >= count && last.is_some_and(|last| last != place) {
+                self.cursor = place;
+                return true;
+            }
+            visit(row);
+            self.rows_seen += 1;
+            last = Some(place);
+        }
+        let is_last = index + 1 == Table::SHARD_COUNT;
+        self.cursor = if is_last { 0 } else { ((index as u64) + 1) << (u64::BITS - SHARD_BITS) };
+        is_last || self.rows_seen >= count
     }
 }
 

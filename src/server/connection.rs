@@ -130,7 +130,7 @@ impl Connection {
             };
             let request = self.parser.arguments(rest);
             if parsed.arguments_count > 0 {
-                if is_slow(request) {
+                if self.session.as_ref().is_some_and(|session| is_slow(session, request)) {
                     let bytes = rest.get(..parsed.consumed).unwrap_or_default().to_vec();
                     // Some of these see only what is durable: the writes before them shall be.
                     self.flush().await?;

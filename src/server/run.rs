@@ -130,7 +130,7 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr, clients_
 /// Removes rows past their end of life, a shard at a time.
 #[allow(clippy::needless_pass_by_value, reason = "a thread owns what it works with")]
 fn sweep(app: Arc<App>) {
-    for index in (0..app.store.table().shard_count()).cycle() {
+    for index in (0..app.store.shard_count()).cycle() {
         if *app.shutdown.borrow() != Shutdown::Running {
             return;
         }

@@ -6,16 +6,22 @@
 //!                                                                 durable        (always)
 //! ```
 //! The locks are held from the decision to the append, so for every key the order of the log is
-//! the order in which its writes were decided.
+//! the order in which its writes were decided. A transaction decides several times under the same
+//! locks, and appends once.
 
-use super::engine::{Store, Unpublished};
+use super::{
+    engine::{Store, Unpublished},
+    keyspace::Keyspace,
+    locked::{Held, Locked, Reach, Showing},
+    schema::Schema,
+    transaction::Transaction,
+};
 use crate::{
     error::{Error, Result},
     feature::{Change, Origin, Record, Timestamp, encode_record},
     log::Lsn,
-    online::{Edit, Row, Seen, Shard, Table},
+    online::{Edit, Seen},
 };
-use parking_lot::RwLockWriteGuard;
 use std::sync::Arc;
 
 /// What was decided, and what must be durable before a client may hear of it.
@@ -23,103 +29,100 @@ use std::sync::Arc;
 pub struct Committed<T> {
     /// What the decision returned.
     pub value: T,
-    /// The record to wait for; `None` if everything it drew on is durable.
+    /// The record to wait for; `None` if everything it drew on is durable, or if the transaction
+    /// that this is a part of will know.
     pub wait_for: Option<Lsn>,
 }
 
-/// The rows of some keys while a write about them is decided.
-#[derive(Debug)]
-pub struct Locked<'a> {
-    table: &'a Table,
-    shards: Vec<(usize, RwLockWriteGuard<'a, Shard>)>,
-    /// The time of the write.
-    pub now: Timestamp,
+/// The keys a transaction may touch.
+#[derive(Clone, Debug)]
+pub enum TransactionKeys {
+    /// These, in the one spelling that a registered entity gives them.
+    Some(Vec<Vec<u8>>),
+    /// Any.
+    All,
 }
 
-impl<'a> Locked<'a> {
-    fn new(table: &'a Table, mut indices: Vec<usize>, now: impl FnOnce() -> Timestamp) -> Self {
-        // Always in ascending order, so that two writers never wait for each other.
-        indices.sort_unstable();
-        indices.dedup();
-        let shards = indices.into_iter().map(|index| (index, table.shard_mut(index))).collect();
-        Self { table, shards, now: now() }
-    }
-
-    /// The newest row of `key`, which is one of the keys that were locked; a plain key past its
-    /// end of life is no row. What is written where none is must say all there is: replay does not
-    /// know the time of the write, and may find a row that was over.
-    pub fn row(&self, key: &[u8]) -> Option<&Row> {
-        let hash = self.table.hash(key);
-        let row = self.shard(hash)?.get(hash, key, Seen::Latest);
-        row.filter(|row| !row.is_expired(self.now))
-    }
-
-    fn is_pending(&self, key: &[u8]) -> bool {
-        self.shard(self.table.hash(key)).is_some_and(|shard| shard.is_pending(key))
-    }
-
-    fn shard(&self, hash: u64) -> Option<&Shard> {
-        let index = Table::shard_index(hash);
-        let place = self.shards.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        self.shards.get(place).map(|(_, shard)| &**shard)
-    }
-
-    fn edit(&mut self, lsn: Lsn, edit: Edit<'_>, is_deferred: bool) {
-        let hash = self.table.hash(edit.key());
-        let index = Table::shard_index(hash);
-        let place = self.shards.binary_search_by_key(&index, |(index, _)| *index);
-        let shard = place.ok().and_then(|place| self.shards.get_mut(place));
-        debug_assert!(shard.is_some(), "a decision changes only keys that were locked");
-        match shard {
-            Some((_, shard)) if is_deferred => shard.apply_pending(hash, lsn.0, edit),
-            Some((_, shard)) => shard.apply(hash, lsn.0, edit),
-            None => {}
-        }
-    }
-}
-
-impl Store {
+impl Keyspace<'_> {
     /// Decides about `keys` and makes the decision true: all of its changes or none.
     ///
     /// `decide` sees the newest rows of `keys`, durable or not, and returns the changes, which are
     /// about no other key, and what the caller wants to know.
     pub fn commit<T>(
-        &self,
+        self,
         keys: &[&[u8]],
         decide: impl FnOnce(&Locked<'_>) -> Result<(Vec<Change>, T)>,
     ) -> Result<Committed<T>> {
-        let indices = keys.iter().map(|key| Table::shard_index(self.table.hash(key))).collect();
-        self.now();
-        let mut locked = Locked::new(&self.table, indices, || self.clock.now());
-        let (changes, value) = decide(&locked)?;
-        if changes.is_empty() {
-            let is_pending = keys.iter().any(|key| locked.is_pending(key));
-            return Ok(Committed { value, wait_for: is_pending.then(|| self.log.last()) });
+        if let Some(transaction) = self.transaction {
+            let value = transaction.commit(keys, decide)?;
+            return Ok(Committed { value, wait_for: None });
         }
-        self.check_layouts(&changes)?;
-        let (lsn, record) = self.append(Record { changes }, locked.now)?;
-        self.apply_locked(&mut locked, lsn, &record)?;
+        let store = self.store;
+        store.now();
+        let mut held = store.hold(&Reach::write(&store.table, keys.iter().copied()));
+        let (changes, value) = decide(&held.rows(None))?;
+        if changes.is_empty() {
+            let is_pending = keys.iter().any(|key| held.is_pending(key));
+            return Ok(Committed { value, wait_for: is_pending.then(|| store.log.last()) });
+        }
+        store.schema().check_layouts(&changes)?;
+        let lsn = store.append_and_apply(&mut held, changes)?;
         Ok(Committed { value, wait_for: Some(lsn) })
     }
 
     /// Removes every key.
-    pub fn flush_all(&self) -> Result<Committed<()>> {
-        let _no_checkpoint_between = self.noting.lock();
-        let all = (0..self.table.shard_count()).collect();
-        let mut locked = Locked::new(&self.table, all, || self.clock.now());
-        let (lsn, record) = self.append(Record { changes: vec![Change::FlushAll] }, locked.now)?;
-        self.jobs.lock().flush_begins(lsn.0);
-        let is_deferred = self.is_deferred();
-        for (_, shard) in &mut locked.shards {
-            if is_deferred { shard.flush_pending(lsn.0) } else { shard.flush(lsn.0) }
+    pub fn flush_all(self) -> Result<Committed<()>> {
+        if let Some(transaction) = self.transaction {
+            transaction.commit(&[], |_| Ok((vec![Change::FlushAll], ())))?;
+            return Ok(Committed { value: (), wait_for: None });
         }
-        if !is_deferred {
-            // Again for the rows, which is harmless, and for what is no row.
-            let now = locked.now;
-            drop(locked);
-            self.publish(lsn, &record, now)?;
-        }
+        let store = self.store;
+        let _no_checkpoint_between = store.noting.lock();
+        let mut held = store.hold(&Reach::everything(true));
+        let lsn = store.append_and_apply(&mut held, vec![Change::FlushAll])?;
         Ok(Committed { value: (), wait_for: Some(lsn) })
+    }
+}
+
+impl Store {
+    /// Runs a transaction: nobody else sees `keys` before it or in the middle of it, and all it
+    /// changed is one record of the log. If the record cannot be appended nothing has changed.
+    ///
+    /// `run` decides which commands run, on the keyspace it is given; all else that it does with
+    /// keys would wait for its own locks.
+    pub fn transaction<T>(
+        &self,
+        keys: impl FnOnce(&Schema) -> TransactionKeys,
+        is_write: bool,
+        run: impl FnOnce(Keyspace<'_>, Timestamp) -> T,
+    ) -> Result<Committed<T>> {
+        self.now();
+        let schema = self.schema.load_full();
+        let keys = keys(&schema);
+        let (reach, _no_checkpoint_between) = match &keys {
+            TransactionKeys::All => {
+                (Reach::everything(is_write), is_write.then(|| self.noting.lock()))
+            }
+            TransactionKeys::Some(keys) => {
+                let keys = keys.iter().map(Vec::as_slice);
+                let reach = if is_write { Reach::write } else { Reach::read };
+                (reach(&self.table, keys), None)
+            }
+        };
+        let transaction = Transaction::new(schema, self.hold(&reach));
+        let now = transaction.held.now;
+        let value = run(Keyspace { store: self, transaction: Some(&transaction) }, now);
+        let (mut held, changes) = transaction.into_parts();
+        if changes.is_empty() {
+            // What it read may wait for its sync.
+            return Ok(Committed { value, wait_for: Some(self.log.last()) });
+        }
+        let lsn = self.append_and_apply(&mut held, changes)?;
+        Ok(Committed { value, wait_for: Some(lsn) })
+    }
+
+    fn hold(&self, reach: &Reach) -> Held<'_> {
+        Held::new(&self.table, reach, Seen::Latest, || self.clock.now())
     }
 
     /// Makes a change true that is about no row, and returns once it is.
@@ -134,6 +137,19 @@ impl Store {
         self.publish(lsn, &record, now)?;
         drop(no_checkpoint_between);
         self.log.flush()
+    }
+
+    /// Makes `changes` one record, and true.
+    fn append_and_apply(&self, held: &mut Held<'_>, changes: Vec<Change>) -> Result<Lsn> {
+        let flushes = changes.iter().any(|change| matches!(change, Change::FlushAll));
+        let (lsn, record) = self.append(Record { changes }, held.now)?;
+        if flushes {
+            self.jobs.lock().flush_begins(lsn.0);
+        }
+        let showing = if self.is_deferred() { Showing::Later } else { Showing::AtOnce };
+        let now = held.now;
+        self.apply_held(held, lsn, &record, now, showing)?;
+        Ok(lsn)
     }
 
     /// Appends a record; in mode `always` it is also queued until it is durable, under the same
@@ -155,35 +171,40 @@ impl Store {
         Ok((lsn, record))
     }
 
-    /// A record that cannot be applied must never reach the log: no store would open upon it.
-    fn check_layouts(&self, changes: &[Change]) -> Result<()> {
+    /// Applies the changes of record `lsn`, which are about rows that are held. Cells that lie
+    /// ahead of `now` are kept aside.
+    pub(super) fn apply_held(
+        &self,
+        held: &mut Held<'_>,
+        lsn: Lsn,
+        record: &Record,
+        now: Timestamp,
+        showing: Showing,
+    ) -> Result<()> {
         let schema = self.schema();
-        for change in changes {
-            if let Change::Cells(write) = change {
-                schema.layout_for(write).map_err(Error::refused)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_locked(&self, locked: &mut Locked<'_>, lsn: Lsn, record: &Record) -> Result<()> {
-        let is_deferred = self.is_deferred();
-        let schema = self.schema();
+        let is_shown = showing != Showing::Later;
         for change in &record.changes {
             match change {
-                Change::Cells(write) if write.stamp.event > locked.now => {
-                    if !is_deferred {
+                Change::Cells(write) if write.stamp.event > now => {
+                    if is_shown {
                         self.future.keep(lsn.0, write.clone());
                     }
                 }
                 Change::Cells(write) => {
                     let layout = schema.layout_for(write).map_err(Error::refused)?;
-                    locked.edit(lsn, Edit::Cells(layout, write), is_deferred);
+                    held.edit(lsn, Edit::Cells(layout, write), showing);
                 }
                 Change::Plain { key, change } => {
-                    locked.edit(lsn, Edit::Plain(key, change), is_deferred);
+                    held.edit(lsn, Edit::Plain(key, change), showing);
                 }
-                Change::FlushAll | Change::Apply { .. } | Change::RunEnded(_) => {
+                Change::FlushAll => {
+                    held.flush(lsn, showing);
+                    if is_shown {
+                        self.future.flush(lsn.0);
+                        self.jobs.lock().note(lsn.0, change);
+                    }
+                }
+                Change::Apply { .. } | Change::RunEnded(_) => {
                     debug_assert!(false, "a decision about keys changes rows only");
                 }
             }

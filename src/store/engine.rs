@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     feature::{Record, Run, Timestamp},
     log::{DataDirectory, Durability, Log, LogStatus, Lsn},
-    online::{Seen, Table},
+    online::Table,
 };
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -73,9 +73,9 @@ impl Store {
         self.schema.load()
     }
 
-    /// The online table, to read.
-    pub fn table(&self) -> &Table {
-        &self.table
+    /// How many shards the online table has; their numbers count from 0.
+    pub fn shard_count(&self) -> usize {
+        self.table.shard_count()
     }
 
     /// Whether a write must wait before readers see it.
@@ -140,16 +140,6 @@ impl Store {
     /// The newest runs of materialization first.
     pub fn runs(&self, view: Option<&str>, count: usize) -> Vec<Run> {
         self.jobs.lock().runs(view, count)
-    }
-
-    /// Calls `read` with the row of `key`.
-    pub fn read<R>(
-        &self,
-        key: &[u8],
-        seen: Seen,
-        read: impl FnOnce(Option<&crate::online::Row>) -> R,
-    ) -> R {
-        self.table.read(key, seen, read)
     }
 }
 

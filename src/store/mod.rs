@@ -8,7 +8,7 @@
 //!  apply, now or once durable
 //! ```
 //! Invariants
-//! - [`Store::commit`] is the only way anything changes; replay applies the same changes.
+//! - [`Keyspace::commit`] is the only way anything changes; replay applies the same changes.
 //! - In mode `always` no reader sees what a crash could undo, and none waits for a disk.
 //! - Time never goes back: a clock that was set back stands still until it has caught up.
 
@@ -25,15 +25,21 @@ mod history;
 
 mod write_features;
 
-mod plan_cache;
-
-mod read_features;
-
 mod apply_definitions;
 
 mod commit;
 
+mod keyspace;
+
+mod transaction;
+
+mod plan_cache;
+
+mod read_features;
+
 mod publish;
+
+mod locked;
 
 mod engine;
 
@@ -50,10 +56,12 @@ mod clock;
 pub use apply_definitions::Applied;
 pub use checkpoints::Checkpoint;
 pub use clock::Clock;
-pub use commit::{Committed, Locked};
+pub use commit::{Committed, TransactionKeys};
 pub use engine::Store;
 pub use history::{TrainingRequest, column_names, join_files};
 pub use jobs::RUNS_KEPT;
+pub use keyspace::Keyspace;
+pub use locked::Locked;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
 pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};

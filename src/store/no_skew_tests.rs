@@ -120,22 +120,30 @@ impl Subject {
                 cells.sort_unstable_by_key(|(slot, _)| *slot);
                 let event = store.now().plus_us(*event);
                 let row = FeatureRow { key: key(user), event, created: None, cells };
-                store.push_rows(&schema, view, vec![row]).unwrap().wait_for
+                store.keyspace().push_rows(&schema, view, vec![row]).unwrap().wait_for
             }
             Step::Set { user, spend, age } => {
                 let (spend, age) = (spend.to_string(), age.to_string());
                 let fields: [(&[u8], &[u8]); 2] =
                     [(b"spend", spend.as_bytes()), (b"age", age.as_bytes())];
-                store.set_features(&schema, entity, &key(user), &fields).unwrap().wait_for
+                store
+                    .keyspace()
+                    .set_features(&schema, entity, &key(user), &fields)
+                    .unwrap()
+                    .wait_for
             }
             Step::Delete { user } => {
                 let names = [&b"spend"[..]];
-                store.delete_features(&schema, entity, &key(user), names).unwrap().wait_for
+                store
+                    .keyspace()
+                    .delete_features(&schema, entity, &key(user), names)
+                    .unwrap()
+                    .wait_for
             }
             Step::DeleteEntity { user } => {
                 let key = key(user);
-                let deleted = store.commit(&[&key], |locked| {
-                    Ok((store.entity_tombstones(&schema, entity, &key, locked).0, ()))
+                let deleted = store.keyspace().commit(&[&key], |locked| {
+                    Ok((store.keyspace().entity_tombstones(&schema, entity, &key, locked).0, ()))
                 });
                 deleted.unwrap().wait_for
             }
@@ -169,7 +177,7 @@ impl Subject {
         for (key, then) in keys.iter().zip(then) {
             let mut online = Vec::new();
             let key = entity.key(key);
-            store.get_online_features(&key, &plan, now, Seen::Published, |read| {
+            store.keyspace().get_online_features(&key, &plan, now, Seen::Published, |read| {
                 let value = read.value.and_then(ValueRef::to_value);
                 online.push(Answer { value, status: read.status, event: read.event });
             });

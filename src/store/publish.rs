@@ -1,12 +1,16 @@
 //! What a record does to the store: the same for a live write, for one that became durable, and
 //! for replay.
 
-use super::{engine::Store, schema::Schema};
+use super::{
+    engine::Store,
+    locked::{Held, Reach, Showing},
+    schema::Schema,
+};
 use crate::{
     error::{Error, Result},
-    feature::{CellsWrite, Change, Record, RunState, Timestamp},
+    feature::{CellsWrite, Change, Origin, Record, RunState, Timestamp},
     log::Lsn,
-    online::Edit,
+    online::{Edit, Seen},
     registry::{DefinitionFile, parse_repository},
 };
 use std::sync::Arc;
@@ -35,7 +39,36 @@ impl Store {
     /// live write that is the time it was decided at: cells that stand in no pending row must not
     /// be published as if they did, however long the sync took.
     pub(super) fn publish(&self, lsn: Lsn, record: &Record, now: Timestamp) -> Result<()> {
-        record.changes.iter().try_for_each(|change| self.publish_change(lsn, change, now))
+        let Some(reach) = self.shown_together(record) else {
+            return record
+                .changes
+                .iter()
+                .try_for_each(|change| self.publish_change(lsn, change, now));
+        };
+        let mut held = Held::new(&self.table, &reach, Seen::Published, || now);
+        self.apply_held(&mut held, lsn, record, now, Showing::Durable)
+            .map_err(|error| self.unusable(lsn, &error.to_string()))
+    }
+
+    /// The rows of which readers must see all or none as `record` leaves them: those of a command
+    /// about several keys, and of a transaction. A run of materialization promises no such thing,
+    /// and would make readers wait.
+    fn shown_together(&self, record: &Record) -> Option<Reach> {
+        if record.changes.iter().any(|change| matches!(change, Change::FlushAll)) {
+            return Some(Reach::everything(true));
+        }
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(record.changes.len());
+        for change in &record.changes {
+            match change {
+                Change::Cells(write) if write.origin == Origin::Pushed => keys.push(&write.key),
+                Change::Plain { key, .. } => keys.push(key),
+                Change::Cells(_)
+                | Change::FlushAll
+                | Change::Apply { .. }
+                | Change::RunEnded(_) => return None,
+            }
+        }
+        (keys.len() > 1).then(|| Reach::write(&self.table, keys))
     }
 
     pub(super) fn publish_change(&self, lsn: Lsn, change: &Change, now: Timestamp) -> Result<()> {
@@ -97,6 +130,16 @@ impl Store {
 }
 
 impl Schema {
+    /// A record that cannot be applied must never reach the log: no store would open upon it.
+    pub(super) fn check_layouts(&self, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            if let Change::Cells(write) = change {
+                self.layout_for(write).map_err(Error::refused)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The layout that `write` was made for.
     pub(super) fn layout_for(&self, write: &CellsWrite) -> Result<&crate::online::Layout, String> {
         let layout = self.layout(write.view, write.generation).ok_or_else(|| {

@@ -48,14 +48,14 @@ fn push(store: &Store, key: &str, event: i64, spend: f64) -> Lsn {
     let cells = vec![(slot, CellWrite::Value(Value::Float64(spend)))];
     let event = Timestamp(event);
     let row = FeatureRow { key: key.into(), event, created: None, cells };
-    store.push_rows(&schema, view, vec![row]).unwrap().wait_for.unwrap()
+    store.keyspace().push_rows(&schema, view, vec![row]).unwrap().wait_for.unwrap()
 }
 
 /// `HSET key name text`
 fn set(store: &Store, key: &str, name: &str, text: &str) -> Lsn {
     let schema = store.schema();
     let fields = [(name.as_bytes(), text.as_bytes())];
-    let set = store.set_features(&schema, &user(&schema), key.as_bytes(), &fields);
+    let set = store.keyspace().set_features(&schema, &user(&schema), key.as_bytes(), &fields);
     set.unwrap().wait_for.unwrap()
 }
 
@@ -64,7 +64,7 @@ fn read(store: &Store, key: &str) -> String {
     let (now, schema) = (store.now(), store.schema());
     let plan = schema.plan(&user(&schema), [&b"spend"[..], b"genre"]);
     let mut texts = Vec::new();
-    store.get_online_features(key.as_bytes(), &plan, now, Seen::Published, |read| {
+    store.keyspace().get_online_features(key.as_bytes(), &plan, now, Seen::Published, |read| {
         let value = read.value.and_then(ValueRef::to_value);
         texts.push(value.map_or_else(|| "-".to_owned(), |value| value.to_text()));
     });
@@ -138,7 +138,7 @@ fn a_flush_in_the_middle_of_a_run_leaves_no_cursor() {
             store.end_run(run).unwrap().state
         };
         let begun = store.begin_run(run(1)).unwrap();
-        store.flush_all().unwrap();
+        store.keyspace().flush_all().unwrap();
         assert!(matches!(end(begun), RunState::Failed(_)));
         assert!(!store.cursor_is("spending", 1, 1, &[]));
         let begun = store.begin_run(run(1)).unwrap();
@@ -154,7 +154,7 @@ fn a_flush_during_a_snapshot_removes_the_same_cells_again_at_the_next_start() {
         let store = new_store(&fs, durability);
         let noted = store.noted_up_to_now();
         set(&store, "user:1", "spend", "7.5");
-        store.flush_all().unwrap();
+        store.keyspace().flush_all().unwrap();
         store.acknowledged_blocking(set(&store, "user:1", "genre", "jazz")).unwrap();
         let mut directory = store.directory.lock();
         let written = store.write_snapshot_from(&mut directory, store.now(), noted).unwrap();
@@ -180,8 +180,8 @@ fn an_entity_deleted_while_a_generation_fills_stays_away_when_that_one_serves() 
     set(&store, "user:1", "spend", "5");
     sourced("float64");
     let (schema, key) = (store.schema(), b"user:1");
-    let deleted = store.commit(&[key], |locked| {
-        let (changes, _) = store.entity_tombstones(&schema, &user(&schema), key, locked);
+    let deleted = store.keyspace().commit(&[key], |locked| {
+        let (changes, _) = store.keyspace().entity_tombstones(&schema, &user(&schema), key, locked);
         Ok((changes, ()))
     });
     deleted.unwrap();
@@ -189,7 +189,7 @@ fn an_entity_deleted_while_a_generation_fills_stays_away_when_that_one_serves() 
     let filling = Arc::clone(schema.catalog.filling("spending").unwrap());
     let cells = vec![(0, CellWrite::Value(Value::Float64(9.0)))];
     let row = FeatureRow { key: key.into(), event: Timestamp(900), created: None, cells };
-    store.materialize_rows(&schema, &filling, vec![row]).unwrap();
+    store.keyspace().materialize_rows(&schema, &filling, vec![row]).unwrap();
     let begun = store.begin_run(Run { generation: 2, ..run(2) }).unwrap();
     store.end_run(Run { state: RunState::Done, ..begun }).unwrap();
     assert_eq!(store.schema().catalog.view("spending").unwrap().generation, 2);

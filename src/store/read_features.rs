@@ -1,9 +1,9 @@
 //! Reading features as of now: names to a plan, a plan to values.
 
-use super::{engine::Store, schema::Schema};
+use super::schema::Schema;
 use crate::{
     feature::{Entity, Status, Timestamp, Ttl, Value, View, ViewId, status_at},
-    online::{Body, CellState, EntityRow, Layout, Row, Seen, ValueRef},
+    online::{Body, CellState, EntityRow, Layout, Row, ValueRef},
 };
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub struct Answer {
 }
 
 impl FeatureRead<'_> {
-    const NOT_FOUND: Self = Self { status: Status::NotFound, value: None, event: None };
+    pub(super) const NOT_FOUND: Self = Self { status: Status::NotFound, value: None, event: None };
 }
 
 impl Schema {
@@ -130,37 +130,6 @@ impl PlanCell {
         let status = status_at(Some(event), is_null, now.max(event), self.ttl);
         let value = cell.value.filter(|_| status == Status::Present);
         FeatureRead { status, value, event: Some(event) }
-    }
-}
-
-impl Store {
-    /// Calls `visit` with what each feature of `plan` is for `key`, in the order of the plan.
-    pub fn get_online_features(
-        &self,
-        key: &[u8],
-        plan: &ReadPlan,
-        now: Timestamp,
-        seen: Seen,
-        mut visit: impl FnMut(FeatureRead<'_>),
-    ) {
-        self.read_entity(key, seen, |row| {
-            for cell in &plan.cells {
-                visit(match cell {
-                    Some(cell) => cell.read(row, now),
-                    None => FeatureRead::NOT_FOUND,
-                });
-            }
-        });
-    }
-
-    /// Calls `read` with the features of `key`.
-    pub fn read_entity<R>(
-        &self,
-        key: &[u8],
-        seen: Seen,
-        read: impl FnOnce(EntityRow<'_>) -> R,
-    ) -> R {
-        self.table.read(key, seen, |row| read(entity_row(row)))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Writing features: everything is checked before anything changes.
 
 use super::{
-    commit::{Committed, Locked},
-    engine::Store,
+    commit::Committed,
+    keyspace::Keyspace,
+    locked::Locked,
     read_features::{CellPlace, PlanCell, entity_row},
     schema::Schema,
 };
@@ -37,11 +38,11 @@ pub struct FeatureRow {
     pub cells: Vec<(u32, CellWrite)>,
 }
 
-impl Store {
+impl Keyspace<'_> {
     /// Writes features of one entity as text, at the time of the write: `HSET`. Returns how many
     /// of them had no value before.
     pub fn set_features(
-        &self,
+        self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
@@ -65,7 +66,7 @@ impl Store {
     /// Decides about one feature of one entity, at the time of the write: the value that is seen,
     /// to a new one and an answer. `HINCRBY`, `HSETNX`.
     pub fn change_feature<T>(
-        &self,
+        self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
@@ -86,7 +87,7 @@ impl Store {
 
     /// Deletes features of one entity: `HDEL`. Returns how many of them had a value.
     pub fn delete_features<'n>(
-        &self,
+        self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
@@ -111,7 +112,7 @@ impl Store {
     /// The changes that delete the whole entity, if it has any cell, and whether it had a value
     /// that may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
     pub fn entity_tombstones(
-        &self,
+        self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
@@ -132,18 +133,18 @@ impl Store {
 
     /// Writes rows that a client pushes to one view, all with their own event timestamps.
     pub fn push_rows(
-        &self,
+        self,
         schema: &Schema,
         view: &View,
         rows: Vec<FeatureRow>,
     ) -> Result<Committed<WriteCount>> {
-        let latest = self.clock.now().plus_us(self.max_future_us);
+        let latest = self.store.clock.now().plus_us(self.store.max_future_us);
         if let Some(row) = rows.iter().find(|row| row.event > latest) {
             return Err(Error::refused(format!(
                 "event timestamp {} lies more than {} ahead of the server's clock ({})",
                 row.event.to_iso(),
-                crate::feature::duration_text(self.max_future_us),
-                self.clock.now().to_iso()
+                crate::feature::duration_text(self.store.max_future_us),
+                self.store.clock.now().to_iso()
             )));
         }
         self.write_rows(schema, view, rows, Origin::Pushed)
@@ -151,7 +152,7 @@ impl Store {
 
     /// Writes rows that materialization read; those that change nothing are not written at all.
     pub fn materialize_rows(
-        &self,
+        self,
         schema: &Schema,
         view: &View,
         rows: Vec<FeatureRow>,
@@ -160,7 +161,7 @@ impl Store {
     }
 
     fn write_rows(
-        &self,
+        self,
         schema: &Schema,
         view: &View,
         rows: Vec<FeatureRow>,

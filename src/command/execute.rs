@@ -1,0 +1,137 @@
+//! Running a command of the table: alone, or those of a transaction one after the other.
+
+use super::{
+    app::App,
+    arguments::Args,
+    context::{Context, entity_of},
+    session::{Queue, Session, Watched},
+    table::{COMMANDS, Command},
+};
+use crate::{
+    error::Error,
+    feature::Timestamp,
+    online::Seen,
+    store::{Keyspace, Schema, TransactionKeys},
+};
+use nowthen_protocol::{Arguments, OwnedArguments, Reply};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+/// What a command runs on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) keyspace: Keyspace<'a>,
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Ground<'a> {
+    /// Everything, at this moment.
+    pub(super) fn of(app: &'a Arc<App>) -> Self {
+        Self { app, keyspace: app.store.keyspace(), now: app.store.now() }
+    }
+
+    /// Runs one command, of which the number of arguments is right. Whether it failed; then the
+    /// error is its reply.
+    pub(super) fn call(
+        self,
+        session: &mut Session,
+        command: &Command,
+        request: Arguments<'_>,
+        reply: &mut Reply<'_>,
+    ) -> bool {
+        let reply_at = reply.len();
+        let Self { app, keyspace, now } = self;
+        let mut context = Context { app, keyspace, session, now };
+        let Err(error) = (command.handler)(&mut context, &mut Args::new(request), reply) else {
+            return false;
+        };
+        if !matches!(error, Error::Refused { .. }) {
+            tracing::error!(%error, command = command.about.name, "a command failed");
+        }
+        reply.truncate(reply_at);
+        reply.error(error.code(), &error.to_string());
+        true
+    }
+}
+
+/// Notes how long the command at `index` of the table took.
+pub(super) fn count(
+    app: &App,
+    session: &Session,
+    index: usize,
+    (started, ended): (Instant, Instant),
+    is_failed: bool,
+) {
+    if let Some(stats) = app.stats.commands.get(index) {
+        stats.latency.record_ns((ended - started).as_nanos() as u64);
+        if is_failed {
+            stats.failed.increment();
+        }
+        session.info.last_command.store(index as u64, Ordering::Relaxed);
+    }
+}
+
+/// Runs the commands of a transaction: an array of their replies, or null if a key changed that
+/// was watched.
+pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, reply: &mut Reply<'_>) {
+    let watched = std::mem::take(&mut session.watched);
+    let commands: Vec<(usize, &Command, &OwnedArguments)> = queue
+        .requests
+        .iter()
+        .filter_map(|(index, request)| Some((*index, COMMANDS.get(*index)?, request)))
+        .collect();
+    let is_write = commands.iter().any(|(_, command, _)| command.about.has_flag("write"));
+    let reply_at = reply.len();
+    let run = |keyspace: Keyspace<'_>, now: Timestamp| {
+        let is_changed = |watched: &Watched| {
+            keyspace.version(&watched.key, Seen::Latest, now) != watched.version
+        };
+        if watched.iter().any(is_changed) {
+            return reply.null_array();
+        }
+        reply.array(commands.len());
+        let mut started = Instant::now();
+        for (index, command, request) in &commands {
+            let ground = Ground { app, keyspace, now };
+            let is_failed = ground.call(session, command, request.borrow(), reply);
+            let ended = Instant::now();
+            count(app, session, *index, (started, ended), is_failed);
+            app.stats.commands_total.increment();
+            started = ended;
+        }
+    };
+    let keys = |schema: &Schema| keys_of(schema, &commands, &watched);
+    match app.store.transaction(keys, is_write, run) {
+        Ok(committed) if app.store.is_deferred() => session.must_wait_for(committed.wait_for),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::error!(%error, "a transaction failed");
+            reply.truncate(reply_at);
+            reply.error(error.code(), &error.to_string());
+        }
+    }
+}
+
+/// All keys that the commands name and that were watched, in the one spelling of their entities.
+fn keys_of(
+    schema: &Schema,
+    commands: &[(usize, &Command, &OwnedArguments)],
+    watched: &[Watched],
+) -> TransactionKeys {
+    let mut keys: Vec<Vec<u8>> = watched.iter().map(|watched| watched.key.clone()).collect();
+    for (_, command, request) in commands {
+        if command.about.reaches_any_key() {
+            return TransactionKeys::All;
+        }
+        let request = request.borrow();
+        let named = command.about.key_places(request.len()).filter_map(|at| request.get(at));
+        keys.extend(named.map(|key| match entity_of(schema, key) {
+            Some((_, key)) => key.into_owned(),
+            None => key.to_vec(),
+        }));
+    }
+    TransactionKeys::Some(keys)
+}

@@ -1,0 +1,226 @@
+//! MULTI, EXEC, WATCH: what one client sees of its transaction, and what others see of it.
+
+use super::behaviour_tests::{Subject, USERS};
+use crate::{log::Durability, online::Seen};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+#[test]
+fn the_commands_of_a_transaction_see_what_those_before_them_did() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("SET s 1", "+OK"),
+        ("MULTI", "+OK"),
+        ("INCR s", "+QUEUED"),
+        ("GET s", "+QUEUED"),
+        ("HSET h f 1", "+QUEUED"),
+        ("HINCRBY h f 4", "+QUEUED"),
+        ("HGETALL h", "+QUEUED"),
+        ("RENAME h g", "+QUEUED"),
+        ("EXISTS h g s", "+QUEUED"),
+        ("DEL s", "+QUEUED"),
+        ("GET s", "+QUEUED"),
+        ("EXEC", "*9 :2 $1 2 :1 :5 *2 $1 f $1 5 +OK :2 :1 $-1"),
+        ("HGETALL g", "*2 $1 f $1 5"),
+        ("DBSIZE", ":1"),
+    ]);
+    subject.restart();
+    subject.check(&[("HGETALL g", "*2 $1 f $1 5"), ("EXISTS h s", ":0")]);
+}
+
+#[test]
+fn a_command_that_fails_in_the_middle_stops_nothing() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("MULTI", "+OK"),
+        ("SET s x", "+QUEUED"),
+        ("INCR s", "+QUEUED"),
+        ("HGET s f", "+QUEUED"),
+        ("APPEND s y", "+QUEUED"),
+        (
+            "EXEC",
+            "*4 +OK -ERR value is not an integer or out of range -WRONGTYPE Operation against a \
+             key holding the wrong kind of value :2",
+        ),
+        ("GET s", "$2 xy"),
+    ]);
+}
+
+#[test]
+fn a_refused_command_lets_exec_run_none() {
+    let mut subject = Subject::new();
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.";
+    for (line, why) in [
+        ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with:"),
+        ("GET", "-ERR wrong number of arguments for 'get' command"),
+        ("SAVE", "-ERR Command not allowed inside a transaction"),
+        (
+            "FS.GET FEATURES 1 f FOR 1 user ROWS 1 1 AT 7",
+            "-ERR Command not allowed inside a transaction",
+        ),
+    ] {
+        subject.check(&[("MULTI", "+OK"), ("SET s x", "+QUEUED"), (line, why), ("EXEC", aborted)]);
+    }
+    subject.check(&[
+        ("GET s", "$-1"),
+        ("EXEC", "-ERR EXEC without MULTI"),
+        ("DISCARD", "-ERR DISCARD without MULTI"),
+        ("MULTI", "+OK"),
+        ("MULTI", "-ERR MULTI calls can not be nested"),
+        ("WATCH s", "-ERR WATCH inside MULTI is not allowed"),
+        ("SET s x", "+QUEUED"),
+        ("DISCARD", "+OK"),
+        ("GET s", "$-1"),
+        ("MULTI", "+OK"),
+        ("RESET", "+RESET"),
+        ("EXEC", "-ERR EXEC without MULTI"),
+        ("MULTI", "+OK"),
+        ("EXEC", "*0"),
+    ]);
+}
+
+#[test]
+fn a_watched_key_that_changed_stops_exec() {
+    // What happens between WATCH and EXEC, and whether EXEC runs then.
+    for (before, between, runs) in [
+        ("SET s 1", "SET s 1", false),
+        ("SET s 1", "GET s", true),
+        ("SET s 1", "DEL s", false),
+        ("SET s 1", "EXPIRE s 100", false),
+        ("SET s 1", "FLUSHALL", false),
+        ("SET other 1", "FLUSHALL", true),
+        ("SET other 1", "SET s 1", false),
+        ("SET other 1", "SET other 2", true),
+        ("HSET s f 1", "HINCRBY s f 1", false),
+        ("HSET s f 1", "HDEL s nosuch", true),
+    ] {
+        let mut subject = Subject::new();
+        subject.check(&[("WATCH s unrelated", "+OK")]);
+        subject.ask("UNWATCH");
+        subject.ask(before);
+        subject.check(&[("WATCH s unrelated", "+OK")]);
+        subject.beside(|other| other.ask(between));
+        subject.check(&[("MULTI", "+OK"), ("SET t 1", "+QUEUED")]);
+        let reply = if runs { "*1 +OK" } else { "*-1" };
+        assert_eq!(subject.ask("EXEC"), reply, "{before}, {between}");
+        // Whatever it did, it watches nothing any more.
+        subject.beside(|other| other.ask("SET s 7"));
+        subject.check(&[("MULTI", "+OK"), ("EXEC", "*0")]);
+    }
+}
+
+#[test]
+fn a_watched_key_that_ended_stops_exec_and_one_that_was_over_does_not() {
+    let mut subject = Subject::new();
+    subject.check(&[("SET s 1 PX 30", "+OK"), ("WATCH s", "+OK")]);
+    subject.wait_us(31_000);
+    subject.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "*-1")]);
+    subject.check(&[("WATCH s", "+OK")]);
+    assert_eq!(subject.sweep(), 1);
+    subject.check(&[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "*1 +PONG")]);
+}
+
+#[test]
+fn a_flush_inside_a_transaction_removes_what_was_before_it() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    subject.check(&[
+        ("MSET a 1 b 2", "+OK"),
+        ("HSET user:1 f 7", ":1"),
+        ("MULTI", "+OK"),
+        ("SET c 3", "+QUEUED"),
+        ("DBSIZE", "+QUEUED"),
+        ("FLUSHALL", "+QUEUED"),
+        ("DBSIZE", "+QUEUED"),
+        ("SET d 4", "+QUEUED"),
+        ("KEYS *", "+QUEUED"),
+        ("HGET user:1 f", "+QUEUED"),
+        ("EXEC", "*7 +OK :4 +OK :0 +OK *1 $1 d $-1"),
+        ("MGET a b c d", "*4 $-1 $-1 $-1 $1 4"),
+    ]);
+    subject.restart();
+    subject.check(&[("MGET a b c d", "*4 $-1 $-1 $-1 $1 4"), ("HGET user:1 f", "$-1")]);
+}
+
+#[test]
+fn features_are_written_and_read_in_a_transaction() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    subject.check(&[
+        ("WATCH user:01", "+OK"),
+        ("MULTI", "+OK"),
+        ("HSET user:1 f 7", "+QUEUED"),
+        ("HINCRBY user:01 f 1", "+QUEUED"),
+        ("HGET user:1 f", "+QUEUED"),
+        ("FS.GET FEATURES 1 v:f FOR 1 user ROWS 1 1", "+QUEUED"),
+        ("SCAN 0", "+QUEUED"),
+        ("INFO keyspace", "+QUEUED"),
+        (
+            "EXEC",
+            "*6 :1 :8 $1 8 *1 *1 $1 8 *2 $1 0 *1 $6 user:1 $44 # Keyspace \
+             db0:keys=1,expires=0,avg_ttl=0",
+        ),
+        ("HGET user:1 f", "$1 8"),
+    ]);
+}
+
+/// Two keys are written together again and again; whoever reads both must find them equal.
+#[test]
+fn nobody_sees_half_of_a_transaction() {
+    for durability in [Durability::Always, Durability::Never] {
+        let mut subject = Subject::with(durability);
+        subject.check(&[("MSET a 0 b 0", "+OK")]);
+        let is_done = Arc::new(AtomicBool::new(false));
+        let reader = |ask: fn(&mut Subject) -> String| {
+            let (mut other, is_done) = (subject.another(), Arc::clone(&is_done));
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !is_done.load(Ordering::Relaxed) {
+                    let reply = ask(&mut other);
+                    let words: Vec<&str> = reply.split(' ').collect();
+                    let [.., a, _, b] = words.as_slice() else { panic!("{reply}") };
+                    assert_eq!(a, b, "{reply}");
+                    count += 1;
+                }
+                count
+            })
+        };
+        let readers = [
+            reader(|other| other.ask("MGET a b")),
+            reader(|other| {
+                other.ask("MULTI");
+                other.ask("GET a");
+                other.ask("GET b");
+                other.ask("EXEC")
+            }),
+        ];
+        for i in 1..=150 {
+            let set = |key| format!("SET {key} {i}");
+            subject.check(&[
+                ("MULTI", "+OK"),
+                (&set("b"), "+QUEUED"),
+                (&set("a"), "+QUEUED"),
+                ("EXEC", "*2 +OK +OK"),
+            ]);
+            subject.check(&[(&format!("MSET b {i}5 a {i}5"), "+OK")]);
+        }
+        is_done.store(true, Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0, "a reader read nothing");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_is_one_record_of_the_log() {
+    let mut subject = Subject::new();
+    subject.check(&[("MULTI", "+OK"), ("SET a 1", "+QUEUED"), ("HSET h f 1", "+QUEUED")]);
+    let before = subject.last_lsn();
+    subject.check(&[("EXEC", "*2 +OK :1")]);
+    assert_eq!(subject.last_lsn(), before + 1);
+    subject.check(&[("MULTI", "+OK"), ("GET a", "+QUEUED"), ("EXEC", "*1 $1 1")]);
+    assert_eq!(subject.last_lsn(), before + 1);
+    assert_eq!(subject.live_rows(Seen::Published), 2);
+}

@@ -1,0 +1,252 @@
+//! The rows of some keys, held at one moment: for a decision about them, or to read them together.
+//!
+//! A transaction stages its changes beside the rows, so that its later commands see what its
+//! earlier ones did, and nobody else does before all of it is in the log.
+
+use crate::{
+    feature::Timestamp,
+    log::Lsn,
+    online::{Edit, Row, ScanStep, Seen, Shard, Table},
+};
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
+use std::{collections::HashSet, ops::Deref};
+
+/// Which rows are held, and what for.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    shards: Vec<usize>,
+    is_write: bool,
+}
+
+impl Reach {
+    /// The rows of `keys`, to be changed.
+    pub(super) fn write<'k>(table: &Table, keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
+        Self { is_write: true, ..Self::read(table, keys) }
+    }
+
+    /// The rows of `keys`, to be read.
+    pub(super) fn read<'k>(table: &Table, keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
+        let shard = |key| Table::shard_index(table.hash(key));
+        let mut shards: Vec<usize> = keys.into_iter().map(shard).collect();
+        // Always in ascending order, so that two who hold several never wait for each other.
+        shards.sort_unstable();
+        shards.dedup();
+        Self { shards, is_write: false }
+    }
+
+    /// Every row.
+    pub(super) fn everything(is_write: bool) -> Self {
+        Self { shards: (0..Table::SHARD_COUNT).collect(), is_write }
+    }
+}
+
+/// What a write does with a row that it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// Readers see it at once.
+    AtOnce,
+    /// The next write sees it; readers once it is durable.
+    Later,
+    /// It is durable: what stood aside is shown to readers.
+    Durable,
+}
+
+/// The shards of some keys, held at one moment.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    table: &'a Table,
+    shards: Vec<(usize, HeldShard<'a>)>,
+    seen: Seen,
+    pub(super) now: Timestamp,
+}
+
+#[derive(Debug)]
+enum HeldShard<'a> {
+    Read(RwLockReadGuard<'a, Shard>),
+    Write(RwLockWriteGuard<'a, Shard>),
+}
+
+impl Deref for HeldShard<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        match self {
+            Self::Read(shard) => shard,
+            Self::Write(shard) => shard,
+        }
+    }
+}
+
+/// The rows that are held, as a decision sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Locked<'a> {
+    held: &'a Held<'a>,
+    staged: Option<&'a Staged>,
+    /// The time of the decision.
+    pub now: Timestamp,
+}
+
+/// What a transaction has changed so far.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// The rows it touched, as it left them; of a key that is touched and not here nothing is left.
+    rows: Shard,
+    touched: HashSet<Vec<u8>, ahash::RandomState>,
+    /// It began anew with nothing.
+    is_flushed: bool,
+}
+
+/// Newer than every record: what is staged is staged upon everything that stands.
+const STAGED_LSN: u64 = u64::MAX;
+
+impl<'a> Held<'a> {
+    /// Holds what `reach` says; the time is taken once it is held.
+    pub(super) fn new(
+        table: &'a Table,
+        reach: &Reach,
+        seen: Seen,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Self {
+        let hold = |index: &usize| match reach.is_write {
+            true => (*index, HeldShard::Write(table.shard_mut(*index))),
+            false => (*index, HeldShard::Read(table.shard(*index))),
+        };
+        let shards = reach.shards.iter().map(hold).collect();
+        Self { table, shards, seen, now: now() }
+    }
+
+    /// The rows as they stand, or as a transaction has left them so far.
+    pub(super) fn rows<'l>(&'l self, staged: Option<&'l Staged>) -> Locked<'l> {
+        Locked { held: self, staged, now: self.now }
+    }
+
+    /// Whether the row of `key` is held so that it may be changed.
+    pub(super) fn may_write(&self, key: &[u8]) -> bool {
+        let shard = self.held_shard(Table::shard_index(self.table.hash(key)));
+        shard.is_some_and(|shard| matches!(shard, HeldShard::Write(_)))
+    }
+
+    /// Whether anything of `key` waits for its sync.
+    pub(super) fn is_pending(&self, key: &[u8]) -> bool {
+        let index = Table::shard_index(self.table.hash(key));
+        self.shard(index).is_some_and(|shard| shard.is_pending(key))
+    }
+
+    /// Sums up what `count` says of the shards that are held.
+    pub(super) fn sum(&self, count: impl Fn(&Shard) -> usize) -> usize {
+        self.shards.iter().map(|(_, shard)| count(shard)).sum()
+    }
+
+    /// Applies `edit` as record `lsn`.
+    pub(super) fn edit(&mut self, lsn: Lsn, edit: Edit<'_>, showing: Showing) {
+        let hash = self.table.hash(edit.key());
+        let index = Table::shard_index(hash);
+        let place = self.shards.binary_search_by_key(&index, |(index, _)| *index);
+        match place.ok().and_then(|place| self.shards.get_mut(place)) {
+            Some((_, HeldShard::Write(shard))) => match showing {
+                Showing::AtOnce => shard.apply(hash, lsn.0, edit),
+                Showing::Later => shard.apply_pending(hash, lsn.0, edit),
+                Showing::Durable => shard.publish(hash, lsn.0, edit),
+            },
+            Some((_, HeldShard::Read(_))) | None => {
+                debug_assert!(false, "a decision changes only keys that were locked for it");
+            }
+        }
+    }
+
+    /// Removes every row older than record `lsn`; all of them are held.
+    pub(super) fn flush(&mut self, lsn: Lsn, showing: Showing) {
+        for (_, shard) in &mut self.shards {
+            match (shard, showing) {
+                (HeldShard::Write(shard), Showing::Later) => shard.flush_pending(lsn.0),
+                (HeldShard::Write(shard), Showing::AtOnce | Showing::Durable) => {
+                    shard.flush(lsn.0);
+                }
+                (HeldShard::Read(_), _) => debug_assert!(false, "a flush changes every row"),
+            }
+        }
+    }
+
+    fn held_shard(&self, index: usize) -> Option<&HeldShard<'a>> {
+        let place = self.shards.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        self.shards.get(place).map(|(_, shard)| shard)
+    }
+
+    fn shard(&self, index: usize) -> Option<&Shard> {
+        self.held_shard(index).map(|shard| &**shard)
+    }
+
+    fn row(&self, hash: u64, key: &[u8]) -> Option<&Row> {
+        self.shard(Table::shard_index(hash))?.get(hash, key, self.seen)
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// The row of `key`, which is one of the keys that are held; a plain key past its end of life
+    /// is no row. What is written where none is must say all there is: replay does not know the
+    /// time of the write, and may find a row that was over.
+    pub fn row(&self, key: &[u8]) -> Option<&'a Row> {
+        let hash = self.held.table.hash(key);
+        let row = match self.staged.filter(|staged| staged.covers(key)) {
+            Some(staged) => staged.rows.get(hash, key, Seen::Published),
+            None => self.held.row(hash, key),
+        };
+        row.filter(|row| !row.is_expired(self.now))
+    }
+
+    /// Calls `visit` with at least `count` rows from `cursor` on: see [`Table::scan`].
+    pub(super) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Row)) -> ScanStep {
+        let Held { table, seen, .. } = self.held;
+        let is_staged = |row: &Row| self.staged.is_some_and(|staged| staged.covers(row.key()));
+        let mut step = ScanStep::at(cursor);
+        for index in step.shards() {
+            let standing = self.held.shard(index).into_iter();
+            let standing = standing.flat_map(|shard| shard.iter_seen(*seen, |key| table.hash(key)));
+            let standing = standing.filter(|(_, row)| !is_staged(row));
+            let staged = self.staged.into_iter().flat_map(|staged| staged.rows.iter());
+            let staged = staged.filter(|(hash, _)| Table::shard_index(*hash) == index);
+            if step.walk_shard(index, count, standing.chain(staged), &mut visit) {
+                break;
+            }
+        }
+        step
+    }
+
+    /// How many of the rows that are held have a value.
+    pub(super) fn live_rows(&self) -> usize {
+        let standing = self.held.sum(|shard| shard.live_rows(self.held.seen));
+        let Some(staged) = self.staged else { return standing };
+        let live_rows = staged.rows.live_rows(Seen::Published);
+        if staged.is_flushed {
+            return live_rows;
+        }
+        let had_value = |key: &&Vec<u8>| {
+            self.held.row(self.held.table.hash(key), key).is_some_and(Row::has_value)
+        };
+        standing - staged.touched.iter().filter(had_value).count() + live_rows
+    }
+}
+
+impl Staged {
+    /// Whether what stands under `key` is told here and not in the table.
+    fn covers(&self, key: &[u8]) -> bool {
+        self.is_flushed || self.touched.contains(key)
+    }
+
+    /// Makes `edit` true for the commands behind it.
+    pub(super) fn stage(&mut self, held: &Held<'_>, edit: Edit<'_>) {
+        let (key, hash) = (edit.key(), held.table.hash(edit.key()));
+        if !self.covers(key)
+            && let Some(row) = held.row(hash, key)
+        {
+            self.rows.load(hash, row.clone());
+        }
+        self.touched.insert(key.to_vec());
+        self.rows.apply(hash, STAGED_LSN, edit);
+    }
+
+    /// Makes it true for the commands behind it that nothing stands.
+    pub(super) fn flush(&mut self) {
+        *self = Self { is_flushed: true, ..Self::default() };
+    }
+}
