@@ -2,7 +2,7 @@
 
 use super::options::NetworkOptions;
 use crate::{
-    command::{App, COMMANDS, Identity, Shutdown},
+    command::{App, COMMANDS, Identity, Settings, Shutdown},
     disk::RealFs,
     error::{Error, Result},
     http,
@@ -26,14 +26,13 @@ pub(super) struct Booted {
     pub(super) app: Arc<App>,
     resp: Vec<TcpListener>,
     http: TcpListener,
-    clients_max: u64,
 }
 
 /// How to start.
 pub(super) struct Boot<'a> {
     pub(super) network: &'a NetworkOptions,
     pub(super) threads: usize,
-    pub(super) clients_max: u64,
+    pub(super) settings: Settings,
     pub(super) store: StoreOptions,
     pub(super) clock: Clock,
 }
@@ -58,16 +57,17 @@ impl Boot<'_> {
         let http = http.pop().ok_or_else(|| Error::refused("no listener for HTTP"))?;
         let identity = Identity {
             run_id: run_id()?,
+            bind: address,
+            data: data.to_owned(),
             port: bound_port(&resp),
             http_port: bound_port(std::slice::from_ref(&http)),
             started,
             threads,
         };
-        let settings = settings(&identity, address, data, &self);
         let store = Store::open(Arc::new(RealFs), data, &self.store, self.clock)?;
         let commands = COMMANDS.iter().map(|command| &command.about).collect();
-        let app = Arc::new(App::new(store, commands, identity, settings));
-        Ok(Booted { app, resp, http, clients_max: self.clients_max })
+        let app = Arc::new(App::new(store, commands, identity, self.settings));
+        Ok(Booted { app, resp, http })
     }
 }
 
@@ -81,7 +81,7 @@ impl Booted {
 
     /// Serves until somebody stops it; then everything written is made durable.
     pub(super) fn serve(self) -> Result<()> {
-        let listeners = Listeners { resp: self.resp, clients_max: self.clients_max };
+        let listeners = Listeners { resp: self.resp };
         let (http_app, http_listener) = (Arc::clone(&self.app), self.http);
         let web = thread::Builder::new()
             .name("http".into())
@@ -143,35 +143,4 @@ fn run_id() -> Result<String> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::refused(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What CONFIG GET tells, by Redis' names where one means the same.
-fn settings(
-    identity: &Identity,
-    address: std::net::IpAddr,
-    data: &Path,
-    boot: &Boot<'_>,
-) -> Vec<(String, String)> {
-    let appendfsync = match boot.store.durability {
-        crate::log::Durability::Always => "always",
-        crate::log::Durability::Interval { .. } => "everysec",
-        crate::log::Durability::Never => "no",
-    };
-    [
-        ("appendfsync", appendfsync.to_owned()),
-        ("appendonly", "yes".to_owned()),
-        ("bind", address.to_string()),
-        ("databases", "1".to_owned()),
-        ("dir", data.display().to_string()),
-        ("durability", boot.store.durability.to_string()),
-        ("http-port", identity.http_port.to_string()),
-        ("io-threads", identity.threads.to_string()),
-        ("maxclients", boot.clients_max.to_string()),
-        ("maxmemory", "0".to_owned()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("port", identity.port.to_string()),
-        ("save", String::new()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
 }

@@ -6,6 +6,7 @@
 
 use super::{boot::Boot, options::DemoOptions};
 use crate::{
+    command::Settings,
     error::{Error, Result},
     feature::{Run, Timestamp},
     materialize::{Request, quiet},
@@ -28,7 +29,7 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
     let boot = Boot {
         network: &options.network,
         threads: 0,
-        clients_max: 1000,
+        settings: Settings::default(),
         store,
         clock: Clock::starting_at(start),
     };

@@ -15,6 +15,8 @@ mod connect;
 
 mod options;
 
+mod limit_options;
+
 pub use options::{Cli, Verb};
 
 pub use asof::asof;

@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+use super::limit_options::LimitOptions;
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
 
@@ -57,15 +58,15 @@ pub struct ServeOptions {
     /// How many threads serve connections; 0 for one per core.
     #[arg(long, env = "NOWTHEN_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
-    /// The most connections at a time.
-    #[arg(long, env = "NOWTHEN_MAXCLIENTS", value_name = "N", default_value_t = 10_000)]
-    pub maxclients: u64,
     /// How far an event may lie ahead of the clock.
     #[arg(long, env = "NOWTHEN_MAX_FUTURE", value_name = "SPAN", default_value = "5m")]
     pub max_future: String,
     /// Start the clock at this time instead of now, to serve history as of then.
     #[arg(long, env = "NOWTHEN_CLOCK_START", value_name = "TIME")]
     pub clock_start: Option<String>,
+    #[command(flatten)]
+    /// What clients may do.
+    pub limits: LimitOptions,
 }
 
 /// Where to listen.

@@ -2,6 +2,7 @@
 
 use super::{boot::Boot, options::ServeOptions};
 use crate::{
+    command::settings_from,
     error::Result,
     feature::{Timestamp, parse_duration_us},
     log::Durability,
@@ -25,7 +26,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let boot = Boot {
         network: &options.network,
         threads: options.threads,
-        clients_max: options.maxclients,
+        settings: settings_from(&options.limits.pairs())?,
         store,
         clock,
     };

@@ -1,10 +1,12 @@
 //! What all connections share: the store, the counters, who is connected, how to stop.
 
-use super::{description::Description, session::ClientInfo};
+use super::{description::Description, session::ClientInfo, settings::Settings};
 use crate::{materialize::Materializer, stats::ServerStats, store::Store};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,8 +28,8 @@ pub struct App {
     pub identity: Identity,
     /// The commands it has, in the order that their counters have.
     pub commands: Vec<&'static Description>,
-    /// The settings, by the names of `CONFIG GET`.
-    pub settings: Vec<(String, String)>,
+    /// The settings that may change.
+    pub settings: Settings,
     /// Who is connected.
     pub clients: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
     /// Whether the server is to stop.
@@ -40,6 +42,10 @@ pub struct App {
 pub struct Identity {
     /// 40 hexadecimal digits, new with every start.
     pub run_id: String,
+    /// The address it listens on.
+    pub bind: IpAddr,
+    /// The data directory.
+    pub data: PathBuf,
     /// The port of RESP.
     pub port: u16,
     /// The port of HTTP; 0 for none.
@@ -67,7 +73,7 @@ impl App {
         store: Arc<Store>,
         commands: Vec<&'static Description>,
         identity: Identity,
-        settings: Vec<(String, String)>,
+        settings: Settings,
     ) -> Self {
         Self {
             materializer: Materializer::new(Arc::clone(&store)),

@@ -1,6 +1,8 @@
 //! What a client sees, without a socket: commands in, replies out, restarts in between.
 
-use super::{App, COMMANDS, ClientInfo, FeatureRequest, Identity, Session, dispatch, online_rows};
+use super::{
+    App, COMMANDS, ClientInfo, FeatureRequest, Identity, Session, Settings, dispatch, online_rows,
+};
 use crate::{
     disk::SimulatedFs,
     feature::Timestamp,
@@ -111,13 +113,15 @@ fn app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
     let store = Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
     let identity = Identity {
         run_id: "0".repeat(40),
+        bind: [127, 0, 0, 1].into(),
+        data: "/data".into(),
         port: 0,
         http_port: 0,
         started: Instant::now(),
         threads: 1,
     };
     let commands = COMMANDS.iter().map(|command| &command.about).collect();
-    Arc::new(App::new(store, commands, identity, Vec::new()))
+    Arc::new(App::new(store, commands, identity, Settings::default()))
 }
 
 fn session() -> Session {

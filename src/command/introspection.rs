@@ -1,6 +1,6 @@
-//! COMMAND and CONFIG: what the server can, and how it is set.
+//! COMMAND: what the server can.
 
-use super::{arguments::Args, context::Context, description::Description, pattern::matches};
+use super::{arguments::Args, context::Context, description::Description};
 use crate::error::{Error, Result, echo};
 use nowthen_protocol::Reply;
 
@@ -117,31 +117,5 @@ fn get_keys(ctx: &Context<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Result
     }
     reply.array(keys.len());
     keys.into_iter().for_each(|key| reply.bulk(key));
-    Ok(())
-}
-
-/// `CONFIG GET pattern [pattern ...] | RESETSTAT`
-pub(super) fn config(
-    ctx: &mut Context<'_>,
-    args: &mut Args<'_>,
-    reply: &mut Reply<'_>,
-) -> Result<()> {
-    let subcommand = args.next()?;
-    if !subcommand.eq_ignore_ascii_case(b"GET") {
-        return Err(Error::refused(format!(
-            "unknown subcommand {}. Try CONFIG GET; settings are given at the start.",
-            echo(subcommand)
-        )));
-    }
-    args.subcommand_takes("config", b"get", 1..=usize::MAX)?;
-    let patterns: Vec<Vec<u8>> = args.rest().map(<[u8]>::to_ascii_lowercase).collect();
-    let is_wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name.as_bytes()));
-    let settings: Vec<&(String, String)> =
-        ctx.app.settings.iter().filter(|(name, _)| is_wanted(name)).collect();
-    reply.map(settings.len());
-    for (name, value) in settings {
-        reply.bulk_text(name);
-        reply.bulk_text(value);
-    }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod execute;
 
 mod table;
 
+mod config;
 mod hash_values;
 mod hash_walk;
 mod hashes;
@@ -56,9 +57,15 @@ mod plain;
 
 mod context;
 
+mod setting_table;
+
+mod setting_value;
+
 mod app;
 
 mod session;
+
+mod settings;
 
 mod description;
 
@@ -67,8 +74,10 @@ mod arguments;
 mod pattern;
 
 pub use app::{App, Identity, Shutdown};
+pub use config::settings_from;
 pub use description::{Description, Speed};
 pub use dispatch::{dispatch, is_slow};
 pub use feature_request::{FeatureRequest, online_rows};
 pub use session::{ClientInfo, Session};
+pub use settings::{Number, Settings};
 pub use table::{COMMANDS, Command};

@@ -3,7 +3,7 @@
 
 use super::{
     arguments::Args,
-    connection,
+    config, connection,
     context::Context,
     definitions,
     description::{Description, Speed},
@@ -85,7 +85,7 @@ commands! {
     "server" {
         "bgsave" -1 ADMIN NONE quick operation::bgsave, "Writes a snapshot in the background.";
         "command" -1 CONNECTION NONE quick introspection::command, "Tells of the commands.";
-        "config" -2 ADMIN NONE quick introspection::config, "Tells the settings.";
+        "config" -2 ADMIN NONE quick config::config, "Tells and changes the settings.";
         "dbsize" 1 READ NONE slow keys::dbsize, "Counts the keys.";
         "flushall" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";
         "flushdb" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";

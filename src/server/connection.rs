@@ -4,7 +4,7 @@ use crate::{
     command::{App, Session, dispatch, is_slow},
     error::{Error, Result},
 };
-use nowthen_protocol::{Arguments, Reply, RequestLimits, RequestParser};
+use nowthen_protocol::{Arguments, Reply, RequestParser};
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
@@ -49,17 +49,22 @@ pub(super) struct Connection {
     /// Not there only while a slow command has it.
     session: Option<Session>,
     parser: RequestParser,
+    /// The settings that its parser has.
+    settings_version: u64,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl Connection {
     pub(super) fn new(app: Arc<App>, stream: TcpStream, session: Session) -> Self {
+        let settings_version = app.settings.version();
+        let parser = RequestParser::new(app.settings.request_limits());
         Self {
             app,
             stream,
             session: Some(session),
-            parser: RequestParser::new(RequestLimits::DEFAULT),
+            parser,
+            settings_version,
             input: Vec::new(),
             output: Vec::new(),
         }
@@ -116,6 +121,11 @@ impl Connection {
         while !self.app.store.has_room() {
             tokio::time::sleep(ROOM_POLL).await;
         }
+        let version = self.app.settings.version();
+        if self.settings_version != version {
+            self.settings_version = version;
+            self.parser.set_limits(self.app.settings.request_limits());
+        }
         let mut start = 0;
         let mut started = Instant::now();
         loop {
@@ -159,7 +169,7 @@ impl Connection {
         let app = Arc::clone(&self.app);
         let mut output = std::mem::take(&mut self.output);
         let work = move || {
-            let mut parser = RequestParser::new(RequestLimits::DEFAULT);
+            let mut parser = RequestParser::new(app.settings.request_limits());
             if let Ok(Some(_)) = parser.parse(&bytes) {
                 let request: Arguments<'_> = parser.arguments(&bytes);
                 dispatch(&app, &mut session, request, Instant::now(), &mut output);

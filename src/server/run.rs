@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
 };
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     net::TcpListener,
     sync::{
@@ -31,16 +32,13 @@ const DRAIN: Duration = Duration::from_millis(200);
 pub struct Listeners {
     /// One per thread, all on the port of RESP.
     pub resp: Vec<TcpListener>,
-    /// The most connections at a time.
-    pub clients_max: u64,
 }
 
 /// Serves until [`App::shutdown`] says otherwise.
 pub fn serve(app: &Arc<App>, listeners: Listeners) -> Result<()> {
-    let clients_max = listeners.clients_max;
     let mut threads = vec![spawn("sweep", app, sweep)?];
     for (index, listener) in listeners.resp.into_iter().enumerate() {
-        let serve = move |app: Arc<App>| serve_core(&app, listener, clients_max);
+        let serve = move |app: Arc<App>| serve_core(&app, listener);
         threads.push(spawn(&format!("core-{index}"), app, serve)?);
     }
     for thread in threads {
@@ -61,7 +59,7 @@ fn spawn(
 }
 
 /// Everything that one core does.
-fn serve_core(app: &Arc<App>, listener: TcpListener, clients_max: u64) {
+fn serve_core(app: &Arc<App>, listener: TcpListener) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -69,14 +67,14 @@ fn serve_core(app: &Arc<App>, listener: TcpListener, clients_max: u64) {
     };
     runtime.block_on(async {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => accept(app, &listener, clients_max).await,
+            Ok(listener) => accept(app, &listener).await,
             Err(error) => tracing::error!(%error, "a core cannot listen"),
         }
     });
     runtime.shutdown_timeout(DRAIN);
 }
 
-async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener, clients_max: u64) {
+async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener) {
     let mut shutdown = app.shutdown.subscribe();
     while *shutdown.borrow() == Shutdown::Running {
         let accepted = tokio::select! {
@@ -84,7 +82,7 @@ async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener, clients_max:
             _ = shutdown.changed() => break,
         };
         match accepted {
-            Ok((stream, peer)) => begin(app, stream, peer, clients_max),
+            Ok((stream, peer)) => begin(app, stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
@@ -95,15 +93,16 @@ async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener, clients_max:
     tokio::time::sleep(DRAIN / 4).await;
 }
 
-fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr, clients_max: u64) {
+fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     app.stats.connections_total.increment();
-    if app.stats.connections.get() >= clients_max {
+    if app.stats.connections.get() >= app.settings.clients_max.count() {
         app.stats.connections_refused.increment();
         // Nobody reads replies before it has sent something, so the text is best effort.
         let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
         return;
     }
     let _ = stream.set_nodelay(true);
+    keep_alive(&stream, app.settings.tcp_keepalive_s.count());
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_micros() as i64);
     let info = Arc::new(ClientInfo {
         id: app.next_client(),
@@ -125,6 +124,17 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr, clients_
         app.clients.lock().remove(&id);
         app.stats.connections.decrement();
     });
+}
+
+/// Has the kernel ask after so many seconds of silence whether the client is still there, three
+/// times, a third of that apart: as Redis does. Without it the connection is only not watched.
+fn keep_alive(stream: &TcpStream, after_s: u64) {
+    if after_s > 0 {
+        let after = Duration::from_secs(after_s);
+        let pause = Duration::from_secs((after_s / 3).max(1));
+        let keepalive = TcpKeepalive::new().with_time(after).with_interval(pause).with_retries(3);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
 }
 
 /// Removes rows past their end of life, a shard at a time.

@@ -42,4 +42,23 @@ impl ServerStats {
         let commands = (0..command_count).map(|_| CommandStats::default()).collect();
         Self { commands, ..Self::default() }
     }
+
+    /// Counts anew, all but the connections there are.
+    pub fn reset(&self) {
+        let counters = [
+            &self.connections_total,
+            &self.connections_refused,
+            &self.commands_total,
+            &self.input_bytes_total,
+            &self.output_bytes_total,
+            &self.unknown_fields_total,
+            &self.http_failed,
+        ];
+        counters.into_iter().for_each(Counter::reset);
+        self.http_online_features.reset();
+        for command in &self.commands {
+            command.latency.reset();
+            command.failed.reset();
+        }
+    }
 }

@@ -1,0 +1,43 @@
+//! The limits of a server, as the command line and the environment give them. Names, bounds and
+//! defaults stand in the table of settings (`command/setting_table.rs`).
+
+use clap::Args;
+
+/// What clients may do; each is also a setting of the same name that `CONFIG SET` changes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitOptions {
+    /// The most connections at a time [default: 10000]
+    #[arg(long, env = "NOWTHEN_MAXCLIENTS", value_name = "N")]
+    pub maxclients: Option<String>,
+    /// Seconds of silence after which the kernel asks whether a client is there [default: 300]
+    #[arg(long, env = "NOWTHEN_TCP_KEEPALIVE", value_name = "SECONDS")]
+    pub tcp_keepalive: Option<String>,
+    /// The longest argument [default: 64mb]
+    #[arg(long, env = "NOWTHEN_PROTO_MAX_BULK_LEN", value_name = "SIZE")]
+    pub proto_max_bulk_len: Option<String>,
+    /// The longest request [default: 256mb]
+    #[arg(long, env = "NOWTHEN_CLIENT_QUERY_BUFFER_LIMIT", value_name = "SIZE")]
+    pub client_query_buffer_limit: Option<String>,
+    /// The most arguments of a request [default: 1048576]
+    #[arg(long, env = "NOWTHEN_ARGUMENTS_MAX", value_name = "N")]
+    pub arguments_max: Option<String>,
+    /// The longest inline command [default: 64kb]
+    #[arg(long, env = "NOWTHEN_INLINE_MAX_LEN", value_name = "SIZE")]
+    pub inline_max_len: Option<String>,
+}
+
+impl LimitOptions {
+    /// Those that were given, by the names of settings.
+    pub(super) fn pairs(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("maxclients", &self.maxclients),
+            ("tcp-keepalive", &self.tcp_keepalive),
+            ("proto-max-bulk-len", &self.proto_max_bulk_len),
+            ("client-query-buffer-limit", &self.client_query_buffer_limit),
+            ("arguments-max", &self.arguments_max),
+            ("inline-max-len", &self.inline_max_len),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! CONFIG: the settings, read and changed while the server runs.
+
+use super::{
+    app::App,
+    arguments::{Args, syntax},
+    context::Context,
+    pattern::matches,
+    setting_table::{Change, SETTINGS, Setting},
+    settings::Settings,
+};
+use crate::error::{Error, Result, echo};
+use nowthen_protocol::Reply;
+
+const HELP: [&str; 11] = [
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+    "HELP",
+    "    Prints this help.",
+];
+
+/// `CONFIG GET pattern [pattern ...] | SET name value [name value ...] | REWRITE | RESETSTAT |
+/// HELP`
+pub(super) fn config(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let subcommand = args.next()?;
+    let lower = subcommand.to_ascii_lowercase();
+    let wanted = match lower.as_slice() {
+        b"get" => 1..=usize::MAX,
+        b"set" => 2..=usize::MAX,
+        b"rewrite" | b"resetstat" | b"help" => 0..=0,
+        _ => {
+            let name = echo(subcommand);
+            return Err(Error::refused(format!("unknown subcommand {name}. Try CONFIG HELP.")));
+        }
+    };
+    args.subcommand_takes("config", &lower, wanted)?;
+    match lower.as_slice() {
+        b"get" => get(ctx.app, args, reply),
+        b"set" => {
+            let pairs: Vec<&[u8]> = args.rest().collect();
+            set(ctx.app, &pairs)?;
+            reply.ok();
+        }
+        b"rewrite" => {
+            return Err(Error::refused("The server is running without a config file"));
+        }
+        b"resetstat" => {
+            ctx.app.stats.reset();
+            reply.ok();
+        }
+        _ => {
+            reply.array(HELP.len());
+            HELP.iter().for_each(|line| reply.simple(line));
+        }
+    }
+    Ok(())
+}
+
+/// A name without wildcards is told as it was asked for, as Redis does.
+fn get(app: &App, args: &Args<'_>, reply: &mut Reply<'_>) {
+    let mut found: Vec<(String, &Setting)> = Vec::new();
+    for pattern in args.rest() {
+        if let Some(setting) = Setting::find(pattern) {
+            found.push((String::from_utf8_lossy(pattern).into_owned(), setting));
+            continue;
+        }
+        let pattern = pattern.to_ascii_lowercase();
+        let matching = SETTINGS.iter().filter(|one| matches(&pattern, one.name.as_bytes()));
+        found.extend(matching.map(|setting| (setting.name.to_owned(), setting)));
+    }
+    let mut told: Vec<&str> = Vec::new();
+    found.retain(|(_, setting)| {
+        let is_new = !told.contains(&setting.name);
+        told.push(setting.name);
+        is_new
+    });
+    reply.map(found.len());
+    for (name, setting) in found {
+        reply.bulk_text(&name);
+        reply.bulk_text(&setting.text(app));
+    }
+}
+
+/// All or nothing.
+fn set(app: &App, pairs: &[&[u8]]) -> Result<()> {
+    let (pairs, rest) = pairs.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(syntax());
+    }
+    let mut settings: Vec<(&Setting, &[u8])> = Vec::with_capacity(pairs.len());
+    // The last of these wins over an unknown name behind it, as in Redis.
+    let mut refused = None;
+    for [name, value] in pairs {
+        let Some(setting) = Setting::find(name) else {
+            let name = echo(name);
+            let unknown = format!("Unknown option or number of arguments for CONFIG SET - {name}");
+            return Err(refused.unwrap_or_else(|| Error::refused(unknown)));
+        };
+        let named = String::from_utf8_lossy(name);
+        if setting.is_fixed() {
+            refused = refused.or(Some(failed(&named, "can't set immutable config")));
+        } else if settings.iter().any(|(other, _)| other.name == setting.name) {
+            refused = refused.or(Some(failed(&named, "duplicate parameter")));
+        }
+        settings.push((setting, value));
+    }
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    let mut changes = Vec::with_capacity(settings.len());
+    for (setting, value) in settings {
+        changes.push(setting.judge(value).map_err(|why| failed(setting.name, &why))?);
+    }
+    make_so(&app.settings, changes);
+    Ok(())
+}
+
+fn failed(name: &str, why: &str) -> Error {
+    let what = "CONFIG SET failed (possibly related to argument";
+    Error::refused(format!("{what} '{name}') - {why}"))
+}
+
+fn make_so(settings: &Settings, changes: Vec<Change>) {
+    for change in changes {
+        change.store(settings);
+    }
+    settings.changed();
+}
+
+/// The settings with which a server starts: the defaults, but for these.
+pub fn settings_from(pairs: &[(&'static str, &str)]) -> Result<Settings> {
+    let settings = Settings::default();
+    let mut changes = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let refuse = |why: String| Error::refused(format!("--{name} {value}: {why}"));
+        let setting = Setting::find(name.as_bytes());
+        let setting = setting.ok_or_else(|| refuse("no such setting".into()))?;
+        changes.push(setting.judge(value.as_bytes()).map_err(refuse)?);
+    }
+    make_so(&settings, changes);
+    Ok(settings)
+}

@@ -1,0 +1,173 @@
+//! THE table of settings: name, how it reads, and, if it may change while the server runs, what it
+//! may become. CONFIG, the command line and the environment all set through it.
+//!
+//! Invariants
+//! - A name is Redis' where one means the same, and so are the texts of what is refused.
+//! - Several values are set all or none: each is judged before the first is stored.
+
+use super::{
+    app::App,
+    setting_value::{memory_bytes, number},
+    settings::{Number, Settings},
+};
+use crate::{error::Result, log::Durability};
+
+/// One setting.
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    kind: Kind,
+}
+
+/// What a setting is.
+enum Kind {
+    /// As it was at the start.
+    Fixed(fn(&App) -> String),
+    /// This and nothing else: the text, and why another is refused.
+    Only(&'static str, &'static str),
+    /// A number within bounds.
+    Number(fn(&Settings) -> &Number, i64, i64),
+    /// A number of bytes, within bounds, that may have a unit.
+    Memory(fn(&Settings) -> &Number, i64, i64),
+}
+
+const MIB: i64 = 1 << 20;
+const U32_MAX: i64 = u32::MAX as i64;
+const I32_MAX: i64 = i32::MAX as i64;
+
+/// Every setting, by name.
+pub(super) static SETTINGS: &[Setting] = &[
+    fixed("appendfsync", |app| appendfsync(app.store.durability()).into()),
+    only("appendonly", "yes", "the log cannot be switched off"),
+    count("arguments-max", |all| &all.arguments_max, 16, 16 * MIB),
+    fixed("bind", |app| app.identity.bind.to_string()),
+    memory("client-query-buffer-limit", |all| &all.request_bytes_max, MIB, 1024 * MIB),
+    fixed("databases", |_| "1".into()),
+    fixed("dir", |app| app.identity.data.display().to_string()),
+    fixed("durability", |app| app.store.durability().to_string()),
+    fixed("http-port", |app| app.identity.http_port.to_string()),
+    memory("inline-max-len", |all| &all.inline_bytes_max, 1024, MIB),
+    fixed("io-threads", |app| app.identity.threads.to_string()),
+    count("maxclients", |all| &all.clients_max, 1, U32_MAX),
+    only("maxmemory-policy", "noeviction", "argument(s) must be one of the following: noeviction"),
+    fixed("port", |app| app.identity.port.to_string()),
+    memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
+    only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
+    count("tcp-keepalive", |all| &all.tcp_keepalive_s, 0, I32_MAX),
+];
+
+const fn fixed(name: &'static str, read: fn(&App) -> String) -> Setting {
+    Setting { name, kind: Kind::Fixed(read) }
+}
+
+const fn only(name: &'static str, value: &'static str, why: &'static str) -> Setting {
+    Setting { name, kind: Kind::Only(value, why) }
+}
+
+const fn count(
+    name: &'static str,
+    place: fn(&Settings) -> &Number,
+    least: i64,
+    most: i64,
+) -> Setting {
+    Setting { name, kind: Kind::Number(place, least, most) }
+}
+
+const fn memory(
+    name: &'static str,
+    place: fn(&Settings) -> &Number,
+    least: i64,
+    most: i64,
+) -> Setting {
+    Setting { name, kind: Kind::Memory(place, least, most) }
+}
+
+/// The nearest that Redis has.
+fn appendfsync(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Always => "always",
+        Durability::Interval { .. } => "everysec",
+        Durability::Never => "no",
+    }
+}
+
+/// What a setting is to become: judged, and not stored yet.
+pub(super) enum Change {
+    /// It stays as it is.
+    Nothing,
+    /// A number.
+    Number(fn(&Settings) -> &Number, i64),
+}
+
+impl Setting {
+    /// The setting of that name, in any case.
+    pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Its value as text.
+    pub(super) fn text(&self, app: &App) -> String {
+        match self.kind {
+            Kind::Fixed(read) => read(app),
+            Kind::Only(value, _) => value.into(),
+            Kind::Number(place, ..) | Kind::Memory(place, ..) => {
+                place(&app.settings).get().to_string()
+            }
+        }
+    }
+
+    /// Whether it stays as it was at the start.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self.kind, Kind::Fixed(_))
+    }
+
+    /// What it becomes with this text, or why it cannot.
+    pub(super) fn judge(&self, text: &[u8]) -> Result<Change, String> {
+        match self.kind {
+            Kind::Fixed(_) => Err("can't set immutable config".into()),
+            Kind::Only(value, why) => match text.eq_ignore_ascii_case(value.as_bytes()) {
+                true => Ok(Change::Nothing),
+                false => Err(why.into()),
+            },
+            Kind::Number(place, least, most) => {
+                Ok(Change::Number(place, within(number(text)?, least, most)?))
+            }
+            Kind::Memory(place, least, most) => {
+                Ok(Change::Number(place, within(memory_bytes(text)?, least, most)?))
+            }
+        }
+    }
+}
+
+fn within(value: i64, least: i64, most: i64) -> Result<i64, String> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("argument must be between {least} and {most} inclusive"))
+}
+
+impl Change {
+    /// Makes it so.
+    pub(super) fn store(self, settings: &Settings) {
+        match self {
+            Self::Nothing => {}
+            Self::Number(place, value) => place(settings).set(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_order_and_defaults_within_their_bounds() {
+        assert!(SETTINGS.is_sorted_by(|a, b| a.name < b.name));
+        let defaults = Settings::default();
+        for setting in SETTINGS {
+            if let Kind::Number(place, ..) | Kind::Memory(place, ..) = setting.kind {
+                let value = place(&defaults).get().to_string();
+                assert!(setting.judge(value.as_bytes()).is_ok(), "{}", setting.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The settings that may change while the server runs: the numbers, and who has to look again.
+//!
+//! Invariants
+//! - Reading one is one load; only those that every request would have to look at are copied by
+//!   connections, which compare [`Settings::version`] instead.
+//! - Every number is within the bounds that the table of settings gives it.
+//!
+//! Not here: names, bounds, how they are written as text (`setting_table.rs`).
+
+use nowthen_protocol::RequestLimits;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A number that few change and many read. Nothing else is ordered by it.
+#[derive(Debug, Default)]
+pub struct Number(AtomicI64);
+
+impl Number {
+    fn new(value: i64) -> Self {
+        Self(AtomicI64::new(value))
+    }
+
+    /// The number now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The number now, as a count of things, bytes or seconds.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.get()).unwrap_or(0)
+    }
+
+    /// As [`Number::count`], for lengths in memory.
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.get()).unwrap_or(0)
+    }
+
+    pub(super) fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The settings that may change while the server runs.
+#[derive(Debug)]
+pub struct Settings {
+    /// The most connections at a time; the operator has a place beside them.
+    pub clients_max: Number,
+    /// After how many seconds of silence the kernel asks whether a client is still there; 0: never.
+    pub tcp_keepalive_s: Number,
+    /// The longest argument.
+    pub bulk_bytes_max: Number,
+    /// The longest request.
+    pub request_bytes_max: Number,
+    /// The most arguments of a request.
+    pub arguments_max: Number,
+    /// The longest inline command.
+    pub inline_bytes_max: Number,
+    version: AtomicU64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let limits = RequestLimits::DEFAULT;
+        let bytes = |bytes: usize| Number::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Self {
+            clients_max: Number::new(10_000),
+            tcp_keepalive_s: Number::new(300),
+            bulk_bytes_max: bytes(limits.bulk_bytes_max),
+            request_bytes_max: bytes(limits.request_bytes_max),
+            arguments_max: bytes(limits.arguments_max),
+            inline_bytes_max: bytes(limits.inline_bytes_max),
+            version: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Settings {
+    /// Changes with every change of a setting.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Something was set: who holds a copy shall look again.
+    pub(super) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// What a client may send.
+    pub fn request_limits(&self) -> RequestLimits {
+        RequestLimits {
+            bulk_bytes_max: self.bulk_bytes_max.bytes(),
+            arguments_max: self.arguments_max.bytes(),
+            inline_bytes_max: self.inline_bytes_max.bytes(),
+            request_bytes_max: self.request_bytes_max.bytes(),
+            authenticated: true,
+        }
+    }
+}
