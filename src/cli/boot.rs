@@ -2,7 +2,7 @@
 
 use super::options::NetworkOptions;
 use crate::{
-    command::{App, COMMANDS, Identity, Settings, Shutdown},
+    command::{App, Identity, Settings, Shutdown, every_command},
     disk::RealFs,
     error::{Error, Result},
     http,
@@ -65,7 +65,7 @@ impl Boot<'_> {
             threads,
         };
         let store = Store::open(Arc::new(RealFs), data, &self.store, self.clock)?;
-        let commands = COMMANDS.iter().map(|command| &command.about).collect();
+        let commands = every_command();
         let app = Arc::new(App::new(store, commands, identity, self.settings));
         Ok(Booted { app, resp, http })
     }

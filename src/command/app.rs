@@ -26,7 +26,9 @@ pub struct App {
     pub stats: ServerStats,
     /// What the server is.
     pub identity: Identity,
-    /// The commands it has, in the order that their counters have.
+    /// Its number in a cluster: 40 hexadecimal digits, the same as long as the data stays.
+    pub node_id: String,
+    /// The commands it has and then their subcommands, in the order that their counters have.
     pub commands: Vec<&'static Description>,
     /// The settings that may change.
     pub settings: Settings,
@@ -77,6 +79,7 @@ impl App {
     ) -> Self {
         Self {
             materializer: Materializer::new(Arc::clone(&store)),
+            node_id: node_id(store.id()),
             store,
             stats: ServerStats::new(commands.len()),
             commands,
@@ -94,8 +97,19 @@ impl App {
         self.commands.iter().find(same).copied()
     }
 
+    /// The commands without their subcommands.
+    pub(super) fn commands_alone(&self) -> impl Iterator<Item = &'static Description> {
+        self.commands.iter().copied().filter(|about| !about.name.contains('|'))
+    }
+
     /// The number of the next connection.
     pub fn next_client(&self) -> u64 {
         self.last_client.fetch_add(1, Ordering::Relaxed) + 1
     }
+}
+
+/// A node of Redis has 160 bits; these are made from the 128 of the store.
+fn node_id(store_id: u128) -> String {
+    let hash = blake3::derive_key("nowthen 2026 node of a cluster", &store_id.to_le_bytes());
+    hash.iter().take(20).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,8 @@
 //! What a client sees, without a socket: commands in, replies out, restarts in between.
 
 use super::{
-    App, COMMANDS, ClientInfo, FeatureRequest, Identity, Session, Settings, dispatch, online_rows,
+    App, ClientInfo, FeatureRequest, Identity, Session, Settings, dispatch, every_command,
+    online_rows,
 };
 use crate::{
     disk::SimulatedFs,
@@ -120,16 +121,20 @@ fn app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
         started: Instant::now(),
         threads: 1,
     };
-    let commands = COMMANDS.iter().map(|command| &command.about).collect();
+    let commands = every_command();
     Arc::new(App::new(store, commands, identity, Settings::default()))
 }
 
 fn session() -> Session {
+    session_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn session_at(local: SocketAddr) -> Session {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
     Session::new(Arc::new(ClientInfo {
         id: 1,
         peer: nobody,
-        local: nobody,
+        local,
         connected_us: 0,
         active_us: AtomicI64::new(0),
         names: Mutex::default(),
@@ -253,4 +258,31 @@ fn a_null_key_hides_the_features_of_its_own_entity_only() {
     };
     let texts: Vec<Vec<Option<String>>> = read.iter().map(texts).collect();
     assert_eq!(texts, [[Some("7".to_owned()), None], [None, Some("8".to_owned())]]);
+}
+
+#[test]
+fn a_cluster_client_is_told_the_address_that_it_found() {
+    let mut subject = Subject::new();
+    let id = subject.app.node_id.clone();
+    for (local, host) in [("[::1]:7000", "$3 ::1"), ("[::ffff:10.0.0.7]:7000", "$8 10.0.0.7")] {
+        subject.session = session_at(local.parse().unwrap());
+        let slots = format!("*1 *3 :0 :16383 *4 {host} :7000 $40 {id} *0");
+        subject.check(&[("CLUSTER SLOTS", &slots)]);
+    }
+    subject.restart();
+    subject.check(&[("CLUSTER MYID", &format!("$40 {id}"))]);
+}
+
+#[test]
+fn a_subcommand_is_checked_and_counted_by_itself() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("CLUSTER KEYSLOT", "-ERR wrong number of arguments for 'cluster|keyslot' command"),
+        ("cluster KeySlot foo", ":12182"),
+        ("CLUSTER", "-ERR wrong number of arguments for 'cluster' command"),
+        ("CLUSTER x\0y", "-ERR unknown subcommand 'x'. Try CLUSTER HELP."),
+    ]);
+    let stats = subject.ask("INFO commandstats");
+    assert!(stats.contains("cmdstat_cluster|keyslot:calls=2"), "{stats}");
+    assert!(stats.contains("cmdstat_cluster:calls=1"), "{stats}");
 }

@@ -3,21 +3,26 @@
 /// What is told of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// Its name, in lower case.
+    /// Its name, in lower case; that of a subcommand is `client|kill`.
     pub name: &'static str,
     /// How many arguments with the name: exactly so many, or at least that many if negative.
     pub arity: i64,
     /// Redis' flags, by name.
     pub flags: &'static [&'static str],
     /// Where its keys stand: first, last (negative: from the end), step; all 0 for none.
-    pub keys: (i64, i64, i64),
+    pub keys: Keys,
     /// The group it is documented in.
     pub group: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
     /// How long it may take.
     pub speed: Speed,
+    /// What its second word may be; nothing if it has no subcommands.
+    pub subcommands: &'static [Description],
 }
+
+/// Where keys stand: first, last (negative: from the end), step.
+pub type Keys = (i64, i64, i64);
 
 /// How long a command may take. What may take long runs beside the threads that serve connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,17 @@ impl Description {
     /// Whether it has this flag.
     pub(super) fn has_flag(&self, flag: &str) -> bool {
         self.flags.contains(&flag)
+    }
+
+    /// The name alone: `kill` of `client|kill`.
+    pub(super) fn own_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, own)| own)
+    }
+
+    /// The place of the subcommand of that name, in any case.
+    pub(super) fn subcommand(&self, name: &[u8]) -> Option<usize> {
+        let is_it = |about: &Description| about.own_name().as_bytes().eq_ignore_ascii_case(name);
+        self.subcommands.iter().position(is_it)
     }
 
     /// Whether it may be called with that many arguments, its name included.

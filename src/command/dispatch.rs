@@ -6,7 +6,7 @@ use super::{
     description::Speed,
     execute::{Ground, count, execute},
     session::{Replies, Session},
-    table::{Command, find},
+    table::{Asked, Command, Unknown, find, resolve},
 };
 use crate::error::{ECHO_BYTES_MAX, Error};
 use nowthen_protocol::{Arguments, Reply};
@@ -77,24 +77,26 @@ fn run(
     request: Arguments<'_>,
     reply: &mut Reply<'_>,
 ) -> Option<(usize, bool)> {
-    let name = request.get(0).unwrap_or_default();
-    let Some((index, command)) = find(name) else {
-        refuse(session, &Error::refused(unknown_command(name, request)), reply);
-        return None;
+    let asked = match resolve(request) {
+        Ok(asked) => asked,
+        Err(unknown) => {
+            refuse(session, &unknown_name(unknown, request), reply);
+            return None;
+        }
     };
-    if !command.about.takes(request.len()) {
-        refuse(session, &wrong_arity(command.about.name), reply);
-        return Some((index, true));
+    if !asked.about.takes(request.len()) {
+        refuse(session, &wrong_arity(asked.about.name), reply);
+        return Some((asked.counter, true));
     }
-    if session.queue.is_some() && !AT_ONCE.contains(&command.about.name) {
-        queue(session, (index, command), request, reply);
+    if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
+        queue(session, asked, request, reply);
         return None;
     }
-    let is_failed = Ground::of(app).call(session, command, request, reply);
+    let is_failed = Ground::of(app).call(session, asked.command, request, reply);
     if let Some(queue) = session.due.take() {
         execute(app, session, &queue, reply);
     }
-    Some((index, is_failed))
+    Some((asked.counter, is_failed))
 }
 
 /// What does not wait for EXEC.
@@ -111,7 +113,7 @@ fn refuse(session: &mut Session, error: &Error, reply: &mut Reply<'_>) {
 /// Keeps a request for EXEC.
 fn queue(
     session: &mut Session,
-    (index, command): (usize, &Command),
+    Asked { command, about, .. }: Asked,
     request: Arguments<'_>,
     reply: &mut Reply<'_>,
 ) {
@@ -119,11 +121,11 @@ fn queue(
     let takes_long = takes_long(command, request);
     // What reads files would keep every other client from the keys of the transaction.
     let is_alone = matches!(command.about.speed, Speed::SlowWith(_)) && takes_long;
-    let queued = if command.about.has_flag("no_multi") || is_alone {
+    let queued = if about.has_flag("no_multi") || is_alone {
         Err(Error::refused("Command not allowed inside a transaction"))
     } else {
         queue.is_slow |= takes_long || queue.requests.len() >= ARGUMENTS_QUICK_MAX;
-        queue.push(index, request.into())
+        queue.push(request.into())
     };
     match queued {
         Ok(()) => reply.simple("QUEUED"),
@@ -131,13 +133,27 @@ fn queue(
     }
 }
 
-/// Redis' text: the name and the first arguments, each up to its first zero byte, cut.
+/// Redis' text for a name that is none.
+fn unknown_name(unknown: Unknown, request: Arguments<'_>) -> Error {
+    let word = |index| request.get(index).unwrap_or_default();
+    Error::refused(match unknown {
+        Unknown::Command => unknown_command(word(0), request),
+        Unknown::SubcommandOf(command) => {
+            let name = cut(word(1), ECHO_BYTES_MAX);
+            format!("unknown subcommand '{name}'. Try {} HELP.", command.to_ascii_uppercase())
+        }
+    })
+}
+
+/// The bytes up to the first zero byte, cut, on one line.
+fn cut(bytes: &[u8], most: usize) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
+    text.replace(['\r', '\n'], " ")
+}
+
+/// Redis' text: the name and the first arguments, cut.
 fn unknown_command(name: &[u8], request: Arguments<'_>) -> String {
-    let cut = |bytes: &[u8], most: usize| {
-        let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-        let text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
-        text.replace(['\r', '\n'], " ")
-    };
     let mut arguments = String::new();
     for argument in request.iter().skip(1) {
         if arguments.len() >= ECHO_BYTES_MAX {

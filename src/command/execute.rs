@@ -5,7 +5,7 @@ use super::{
     arguments::Args,
     context::{Context, entity_of},
     session::{Queue, Session, Watched},
-    table::{COMMANDS, Command},
+    table::{Asked, Command, resolve},
 };
 use crate::{
     error::Error,
@@ -13,7 +13,7 @@ use crate::{
     online::Seen,
     store::{Keyspace, Schema, TransactionKeys},
 };
-use nowthen_protocol::{Arguments, OwnedArguments, Reply};
+use nowthen_protocol::{Arguments, Reply};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -78,12 +78,12 @@ pub(super) fn count(
 /// was watched.
 pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, reply: &mut Reply<'_>) {
     let watched = std::mem::take(&mut session.watched);
-    let commands: Vec<(usize, &Command, &OwnedArguments)> = queue
+    let commands: Vec<(Asked, Arguments<'_>)> = queue
         .requests
         .iter()
-        .filter_map(|(index, request)| Some((*index, COMMANDS.get(*index)?, request)))
+        .filter_map(|request| Some((resolve(request.borrow()).ok()?, request.borrow())))
         .collect();
-    let is_write = commands.iter().any(|(_, command, _)| command.about.has_flag("write"));
+    let is_write = commands.iter().any(|(asked, _)| asked.about.has_flag("write"));
     let reply_at = reply.len();
     let run = |keyspace: Keyspace<'_>, now: Timestamp| {
         let is_changed = |watched: &Watched| {
@@ -94,11 +94,11 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
         }
         reply.array(commands.len());
         let mut started = Instant::now();
-        for (index, command, request) in &commands {
+        for (asked, request) in &commands {
             let ground = Ground { app, keyspace, now };
-            let is_failed = ground.call(session, command, request.borrow(), reply);
+            let is_failed = ground.call(session, asked.command, *request, reply);
             let ended = Instant::now();
-            count(app, session, *index, (started, ended), is_failed);
+            count(app, session, asked.counter, (started, ended), is_failed);
             app.stats.commands_total.increment();
             started = ended;
         }
@@ -118,16 +118,15 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
 /// All keys that the commands name and that were watched, in the one spelling of their entities.
 fn keys_of(
     schema: &Schema,
-    commands: &[(usize, &Command, &OwnedArguments)],
+    commands: &[(Asked, Arguments<'_>)],
     watched: &[Watched],
 ) -> TransactionKeys {
     let mut keys: Vec<Vec<u8>> = watched.iter().map(|watched| watched.key.clone()).collect();
-    for (_, command, request) in commands {
-        if command.about.reaches_any_key() {
+    for (asked, request) in commands {
+        if asked.about.reaches_any_key() {
             return TransactionKeys::All;
         }
-        let request = request.borrow();
-        let named = command.about.key_places(request.len()).filter_map(|at| request.get(at));
+        let named = asked.about.key_places(request.len()).filter_map(|at| request.get(at));
         keys.extend(named.map(|key| match entity_of(schema, key) {
             Some((_, key)) => key.into_owned(),
             None => key.to_vec(),

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 type Section = (&'static str, fn(&Context<'_>, &mut String));
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),
@@ -15,6 +15,7 @@ const SECTIONS: [Section; 8] = [
     ("stats", stats),
     ("replication", replication),
     ("commandstats", commandstats),
+    ("cluster", cluster),
     ("keyspace", keyspace),
 ];
 
@@ -143,6 +144,11 @@ fn commandstats(ctx: &Context<'_>, text: &mut String) {
             );
         }
     }
+}
+
+/// See `cluster.rs`.
+fn cluster(_: &Context<'_>, text: &mut String) {
+    line(text, format_args!("cluster_enabled:1"));
 }
 
 fn keyspace(ctx: &Context<'_>, text: &mut String) {

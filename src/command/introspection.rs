@@ -10,7 +10,7 @@ pub(super) fn command(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let all = &ctx.app.commands;
+    let all: Vec<&'static Description> = ctx.app.commands_alone().collect();
     let find = |name: &[u8]| ctx.app.description(name);
     let Some(subcommand) = args.pop() else {
         reply.array(all.len());

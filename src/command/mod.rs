@@ -21,6 +21,9 @@ mod execute;
 
 mod table;
 
+mod subcommands;
+
+mod cluster;
 mod config;
 mod hash_values;
 mod hash_walk;
@@ -44,6 +47,10 @@ mod definitions;
 mod features;
 
 mod feature_request;
+
+mod help;
+
+mod hash_slot;
 
 mod long_double;
 
@@ -75,9 +82,9 @@ mod pattern;
 
 pub use app::{App, Identity, Shutdown};
 pub use config::settings_from;
-pub use description::{Description, Speed};
+pub use description::{Description, Keys, Speed};
 pub use dispatch::{dispatch, is_slow};
 pub use feature_request::{FeatureRequest, online_rows};
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, Settings};
-pub use table::{COMMANDS, Command};
+pub use table::{COMMANDS, Command, every_command};

@@ -43,8 +43,7 @@ pub struct Session {
 /// Commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Each with the place of its command in the table.
-    pub(super) requests: Vec<(usize, OwnedArguments)>,
+    pub(super) requests: Vec<OwnedArguments>,
     /// One of them was refused: EXEC will run none.
     pub(super) is_refused: bool,
     /// One of them may take long.
@@ -57,13 +56,13 @@ const QUEUE_BYTES_MAX: usize = 256 << 20;
 
 impl Queue {
     /// Queues a request.
-    pub(super) fn push(&mut self, command: usize, request: OwnedArguments) -> Result<()> {
-        self.bytes += request.memory_bytes() + size_of::<(usize, OwnedArguments)>();
+    pub(super) fn push(&mut self, request: OwnedArguments) -> Result<()> {
+        self.bytes += request.memory_bytes() + size_of::<OwnedArguments>();
         if self.bytes > QUEUE_BYTES_MAX {
             let most = QUEUE_BYTES_MAX >> 20;
             return Err(Error::refused(format!("a transaction may have at most {most} MiB")));
         }
-        self.requests.push((command, request));
+        self.requests.push(request);
         Ok(())
     }
 }

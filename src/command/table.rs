@@ -3,20 +3,20 @@
 
 use super::{
     arguments::Args,
-    config, connection,
+    cluster, config, connection,
     context::Context,
     definitions,
-    description::{Description, Speed},
+    description::{Description, Keys, Speed},
     features, hash_values, hash_walk, hashes, information, introspection, key_names, keys,
     materialization, object, operation, string_numbers, string_parts, string_values, strings,
-    training, transactions,
+    subcommands, training, transactions,
 };
-use crate::error::Result;
-use nowthen_protocol::Reply;
+use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
 
 /// A command: parse, resolve, reply.
-pub(super) type Handler = fn(&mut Context<'_>, &mut Args<'_>, &mut Reply<'_>) -> Result<()>;
+pub(super) type Handler =
+    fn(&mut Context<'_>, &mut Args<'_>, &mut Reply<'_>) -> crate::error::Result<()>;
 
 /// One command.
 #[derive(Debug)]
@@ -40,15 +40,15 @@ const TRANSACTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const EXEC: &[&str] = &["noscript", "loading", "stale", "skip_slowlog"];
 /// Redis tells these of the subcommands, not of the command above them.
 const PARENT: &[&str] = &[];
-const NONE: (i64, i64, i64) = (0, 0, 0);
-const ONE: (i64, i64, i64) = (1, 1, 1);
-const TWO: (i64, i64, i64) = (1, 2, 1);
-const ALL: (i64, i64, i64) = (1, -1, 1);
-const PAIRS: (i64, i64, i64) = (1, -1, 2);
+const NONE: Keys = (0, 0, 0);
+const ONE: Keys = (1, 1, 1);
+const TWO: Keys = (1, 2, 1);
+const ALL: Keys = (1, -1, 1);
+const PAIRS: Keys = (1, -1, 2);
 
 macro_rules! commands {
     ($($group:literal { $($name:literal $arity:literal $flags:ident $keys:ident $speed:ident
-        $handler:path, $summary:literal;)* })*) => {
+        $handler:path $([$subcommands:path])?, $summary:literal;)* })*) => {
         /// Every command.
         pub static COMMANDS: &[Command] = &[$($(Command {
             about: Description {
@@ -59,10 +59,13 @@ macro_rules! commands {
                 group: $group,
                 summary: $summary,
                 speed: commands!(@ $speed),
+                subcommands: commands!(@ of $($subcommands)?),
             },
             handler: $handler,
         },)*)*];
     };
+    (@ of) => { &[] };
+    (@ of $subcommands:path) => { $subcommands };
     (@ quick) => { Speed::Quick };
     (@ slow) => { Speed::Slow };
     (@ slow_at) => { Speed::SlowWith("AT") };
@@ -81,6 +84,13 @@ commands! {
         "reset" 1 CONNECTION NONE quick connection::reset,
             "Puts the connection back to its beginning.";
         "select" 2 CONNECTION NONE quick connection::select, "Chooses database 0, the only one.";
+    }
+    "cluster" {
+        "asking" 1 CONNECTION NONE quick cluster::agree, "Says OK: no slot is on its way.";
+        "cluster" -2 PARENT NONE slow cluster::cluster [subcommands::CLUSTER],
+            "Tells of the cluster: one node with all slots.";
+        "readonly" 1 CONNECTION NONE quick cluster::agree, "Says OK: there are no replicas.";
+        "readwrite" 1 CONNECTION NONE quick cluster::agree, "Says OK: there are no replicas.";
     }
     "server" {
         "bgsave" -1 ADMIN NONE quick operation::bgsave, "Writes a snapshot in the background.";
@@ -208,6 +218,23 @@ static BY_NAME: LazyLock<HashMap<&'static [u8], usize, ahash::RandomState>> = La
     COMMANDS.iter().enumerate().map(entry).collect()
 });
 
+/// All commands in the order of the table and then all subcommands: each one's place is that of
+/// its counters.
+static EVERY: LazyLock<Vec<&'static Description>> = LazyLock::new(|| {
+    let subcommands = COMMANDS.iter().flat_map(|command| command.about.subcommands);
+    COMMANDS.iter().map(|command| &command.about).chain(subcommands).collect()
+});
+
+/// All commands and then all subcommands.
+pub fn every_command() -> Vec<&'static Description> {
+    EVERY.clone()
+}
+
+/// The place among all commands and subcommands.
+pub(super) fn place_of(about: &'static Description) -> Option<usize> {
+    EVERY.iter().position(|each| std::ptr::eq(*each, about))
+}
+
 /// Longer than any name of a command.
 const NAME_BYTES_MAX: usize = 24;
 
@@ -221,9 +248,55 @@ pub(super) fn find(name: &[u8]) -> Option<(usize, &'static Command)> {
     COMMANDS.get(index).map(|command| (index, command))
 }
 
+/// What a request asks for: a command, or one of its subcommands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The place of its counters.
+    pub(super) counter: usize,
+    pub(super) command: &'static Command,
+    /// What is told of it, or of the subcommand.
+    pub(super) about: &'static Description,
+}
+
+/// Which word of a request is no name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unknown {
+    Command,
+    /// The second, which should be a subcommand of this one.
+    SubcommandOf(&'static str),
+}
+
+/// What `request` asks for.
+pub(super) fn resolve(request: Arguments<'_>) -> Result<Asked, Unknown> {
+    let name = request.get(0).unwrap_or_default();
+    let (index, command) = find(name).ok_or(Unknown::Command)?;
+    let about = &command.about;
+    let Some(word) = request.get(1).filter(|_| !about.subcommands.is_empty()) else {
+        return Ok(Asked { counter: index, command, about });
+    };
+    let subcommand = about.subcommand(word).and_then(|place| about.subcommands.get(place));
+    let found = subcommand.and_then(|about| Some((about, place_of(about)?)));
+    let (about, counter) = found.ok_or(Unknown::SubcommandOf(about.name))?;
+    Ok(Asked { counter, command, about })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_subcommand_has_its_place_and_another_name() {
+        let names: std::collections::BTreeSet<&str> = EVERY.iter().map(|each| each.name).collect();
+        assert_eq!(names.len(), EVERY.len());
+        for (place, about) in EVERY.iter().enumerate() {
+            assert_eq!(place_of(about), Some(place));
+        }
+        for parent in COMMANDS.iter().filter(|command| !command.about.subcommands.is_empty()) {
+            let (parent, subcommands) = (parent.about.name, parent.about.subcommands);
+            assert!(subcommands.iter().all(|each| each.name.starts_with(&format!("{parent}|"))));
+            assert!(subcommands.is_sorted_by_key(|each| each.name), "{parent}");
+        }
+    }
 
     #[test]
     fn every_command_is_found_by_its_name_in_any_case() {

@@ -83,6 +83,11 @@ impl Store {
         self.durability == Durability::Always
     }
 
+    /// Which store it is: random, given when its directory was made.
+    pub fn id(&self) -> u128 {
+        self.directory.lock().store_id()
+    }
+
     /// The durability mode.
     pub fn durability(&self) -> Durability {
         self.durability
