@@ -60,9 +60,14 @@ impl<'a> Args<'a> {
 
     /// The next one if it is this word, in any case.
     pub(super) fn take_word(&mut self, word: &str) -> bool {
-        let is_it = self.all.get(self.next).is_some_and(|next| is_word(next, word));
+        let is_it = self.is_next(word);
         self.next += usize::from(is_it);
         is_it
+    }
+
+    /// Whether the next one is this word, in any case.
+    pub(super) fn is_next(&self, word: &str) -> bool {
+        self.all.get(self.next).is_some_and(|next| is_word(next, word))
     }
 
     /// A count and as many arguments as it says: `FEATURES n f ...`.

@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{PlainChange, Value},
+    feature::{EndingField, PlainChange, Value},
     online::ValueRef,
     store::PlanCell,
 };
 use nowthen_protocol::{Reply, parse_integer};
+use serde_bytes::ByteBuf;
 
 /// `HSTRLEN key field`: how many bytes the value has; 0 without it.
 pub(super) fn hstrlen(
@@ -34,8 +35,9 @@ pub(super) fn hstrlen(
             bytes = text.len();
         });
     } else {
+        let now = ctx.now;
         bytes = ctx.read_plain(key, |row| {
-            let value = hash_of(row)?.and_then(|hash| hash.get(field, &mut 0));
+            let value = hash_of(row, now)?.and_then(|hash| hash.get(field, &mut 0));
             Ok(value.map_or(0, <[u8]>::len))
         })?;
     }
@@ -134,7 +136,8 @@ pub(super) fn hincrbyfloat(
     Ok(())
 }
 
-/// Decides about one field of either tier: the value it has, to a new one and an answer.
+/// Decides about one field of either tier: the value it has, to a new one and an answer. The end of
+/// life that a field has stays.
 fn change_field<T>(
     ctx: &mut Context<'_>,
     key: &[u8],
@@ -147,13 +150,17 @@ fn change_field<T>(
         let committed = ctx.keyspace.change_feature(&schema, entity, key, field, of_feature)?;
         return Ok(ctx.committed(committed));
     }
-    write_plain(ctx, key, |row, _| {
-        let hash = hash_of(row)?;
-        let (new, answer) = of_field(hash.and_then(|hash| hash.get(field, &mut 0)))?;
-        let fields = new.map(|new| vec![(field.to_vec().into(), new.into())]);
-        let change = fields.map(|fields| match hash {
-            Some(_) => PlainChange::SetFields(fields),
-            None => PlainChange::SetHash(fields),
+    write_plain(ctx, key, |row, locked| {
+        let hash = hash_of(row, locked.now)?;
+        let old = hash.and_then(|hash| hash.field(field, &mut 0));
+        let (new, answer) = of_field(old.map(|old| old.value))?;
+        let change = new.map(|new| match (hash, old.and_then(|old| old.end)) {
+            (None, _) => PlainChange::SetHash(vec![(ByteBuf::from(field), new.into())]),
+            (Some(_), None) => PlainChange::SetFields(vec![(ByteBuf::from(field), new.into())]),
+            (Some(_), end) => {
+                let field = EndingField { name: ByteBuf::from(field), value: new.into(), end };
+                PlainChange::SetEndingFields { is_whole: false, fields: vec![field] }
+            }
         });
         Ok((change, answer))
     })

@@ -51,8 +51,8 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
         let committed = ctx.keyspace.set_features(&schema, entity, key, &fields)?;
         return Ok(ctx.committed(committed));
     }
-    write_plain(ctx, key, |row, _| {
-        let hash = hash_of(row)?;
+    write_plain(ctx, key, |row, locked| {
+        let hash = hash_of(row, locked.now)?;
         let (mut hint, mut new) = (0, Vec::new());
         for (field, _) in &fields {
             if hash.is_none_or(|hash| hash.get(field, &mut hint).is_none()) {
@@ -84,8 +84,8 @@ pub(super) fn hdel(
         let committed = ctx.keyspace.delete_features(&schema, entity, key, args.rest())?;
         ctx.committed(committed)
     } else {
-        write_plain(ctx, key, |row, _| {
-            let Some(hash) = hash_of(row)? else { return Ok((None, 0)) };
+        write_plain(ctx, key, |row, locked| {
+            let Some(hash) = hash_of(row, locked.now)? else { return Ok((None, 0)) };
             let mut gone: Vec<&[u8]> =
                 args.rest().filter(|field| hash.get(field, &mut 0).is_some()).collect();
             gone.sort_unstable();
@@ -133,8 +133,9 @@ fn read_fields(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let Some((entity, key)) = entity_of(schema, key) else {
+        let now = ctx.now;
         return ctx.read_plain(key, |row| {
-            let hash = hash_of(row)?;
+            let hash = hash_of(row, now)?;
             begin(reply);
             let mut hint = 0;
             for field in args.rest() {
@@ -172,8 +173,9 @@ pub(super) fn hexists(
         let note = |read: FeatureRead<'_>| is_there = read.value.is_some();
         ctx.keyspace.get_online_features(&key, &plan, now, seen, note);
     } else {
+        let now = ctx.now;
         is_there = ctx.read_plain(key, |row| {
-            Ok(hash_of(row)?.is_some_and(|hash| hash.get(field, &mut 0).is_some()))
+            Ok(hash_of(row, now)?.is_some_and(|hash| hash.get(field, &mut 0).is_some()))
         })?;
     }
     reply.integer(i64::from(is_there));
@@ -258,11 +260,12 @@ pub(super) fn every_field(
 ) -> Result<()> {
     let schema = ctx.keyspace.schema();
     let Some((entity, key)) = entity_of(&schema, key) else {
+        let now = ctx.now;
         return ctx.read_plain(key, |row| {
-            let hash = hash_of(row)?;
-            let fields = hash.into_iter().flat_map(|hash| hash.iter());
+            let hash = hash_of(row, now)?;
+            let fields = hash.into_iter().flat_map(|hash| hash.fields());
             let fields: Vec<_> =
-                fields.map(|(name, value)| (name, FieldValue::Plain(value))).collect();
+                fields.map(|field| (field.name, FieldValue::Plain(field.value))).collect();
             visit(&fields);
             Ok(())
         });

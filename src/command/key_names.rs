@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, PlainChange},
-    online::{Body, Row},
+    feature::{Change, EndingField, PlainChange, Timestamp},
+    online::{Body, Field, Row},
 };
 use nowthen_protocol::Reply;
+use serde_bytes::ByteBuf;
 
 /// `TOUCH key [key ...]`: how many are there; nothing notes when a key was read last.
 pub(super) fn touch(
@@ -171,13 +172,19 @@ fn take_over(
         if from == to {
             return Ok((Vec::new(), Some(true)));
         }
-        Ok((take_over_changes(row, from, to, taking), Some(true)))
+        Ok((take_over_changes(row, from, to, taking, locked.now), Some(true)))
     })?;
     Ok(ctx.committed(committed))
 }
 
 /// The whole of what `to` is then: nothing of what it was stays.
-fn take_over_changes(row: &Row, from: &[u8], to: &[u8], taking: Taking) -> Vec<Change> {
+fn take_over_changes(
+    row: &Row,
+    from: &[u8],
+    to: &[u8],
+    taking: Taking,
+    now: Timestamp,
+) -> Vec<Change> {
     let expires_at = row.expires_at();
     let mut at_target = Vec::new();
     match row.body() {
@@ -185,9 +192,18 @@ fn take_over_changes(row: &Row, from: &[u8], to: &[u8], taking: Taking) -> Vec<C
             at_target.push(PlainChange::SetString { value: value.to_vec(), expires_at });
         }
         Some(Body::Hash(hash)) => {
-            let fields =
-                hash.iter().map(|(name, value)| (name.to_vec().into(), value.to_vec().into()));
-            at_target.push(PlainChange::SetHash(fields.collect()));
+            let fields = hash.at(now).fields();
+            at_target.push(match row.has_field_ends() {
+                true => {
+                    let fields = fields.map(ending_field).collect();
+                    PlainChange::SetEndingFields { is_whole: true, fields }
+                }
+                false => {
+                    let fields =
+                        fields.map(|field| (ByteBuf::from(field.name), ByteBuf::from(field.value)));
+                    PlainChange::SetHash(fields.collect())
+                }
+            });
             if expires_at.is_some() {
                 at_target.push(PlainChange::ExpireAt(expires_at));
             }
@@ -197,6 +213,14 @@ fn take_over_changes(row: &Row, from: &[u8], to: &[u8], taking: Taking) -> Vec<C
     let gone = taking.moves.then(|| plain(from, PlainChange::Delete));
     let written = at_target.into_iter().map(|change| plain(to, change));
     gone.into_iter().chain(written).collect()
+}
+
+fn ending_field(field: Field<'_>) -> EndingField {
+    EndingField {
+        name: ByteBuf::from(field.name),
+        value: ByteBuf::from(field.value),
+        end: field.end,
+    }
 }
 
 fn plain(key: &[u8], change: PlainChange) -> Change {

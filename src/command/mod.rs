@@ -14,6 +14,10 @@
 mod behaviour_tests;
 #[cfg(test)]
 mod transaction_tests;
+#[cfg(test)]
+mod field_expiry_tests;
+#[cfg(test)]
+mod field_refusal_tests;
 
 mod dispatch;
 
@@ -25,6 +29,8 @@ mod subcommands;
 
 mod cluster;
 mod config;
+mod field_values;
+mod field_expiry;
 mod hash_values;
 mod hash_walk;
 mod hashes;
@@ -57,6 +63,8 @@ mod long_double;
 mod random;
 
 mod scan_options;
+
+mod field_arguments;
 
 mod string_options;
 

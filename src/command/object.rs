@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, echo},
+    feature::Timestamp,
     online::{Body, PlainHash, Row},
 };
 use nowthen_protocol::{Reply, parse_integer};
@@ -71,10 +72,13 @@ pub(super) fn object(
     }
     match subcommand.as_slice() {
         b"encoding" if entity_of(&schema, key).is_some() => reply.bulk_text("packed"),
-        b"encoding" => ctx.read_plain(key, |row| match encoding(row) {
-            Some(name) => reply.bulk_text(name),
-            None => reply.null(),
-        }),
+        b"encoding" => {
+            let now = ctx.now;
+            ctx.read_plain(key, |row| match encoding(row, now) {
+                Some(name) => reply.bulk_text(name),
+                None => reply.null(),
+            });
+        }
         b"freq" => return Err(Error::refused(NO_FREQUENCY)),
         b"refcount" => reply.integer(1),
         _ => reply.integer(0),
@@ -83,18 +87,20 @@ pub(super) fn object(
 }
 
 /// What Redis would choose for this value as it is, whatever it was before.
-fn encoding(row: Option<&Row>) -> Option<&'static str> {
+fn encoding(row: Option<&Row>, now: Timestamp) -> Option<&'static str> {
     let is_short = |bytes: &[u8]| bytes.len() <= LISTPACK_BYTES_MAX;
     let is_packed = |hash: PlainHash<'_>| {
         hash.len() <= LISTPACK_FIELDS_MAX
-            && hash.iter().all(|(name, value)| is_short(name) && is_short(value))
+            && hash.fields().all(|field| is_short(field.name) && is_short(field.value))
     };
-    match row?.body()? {
+    let row = row?;
+    match row.body()? {
         Body::String(value) if parse_integer(value).is_some() => Some("int"),
         Body::String(value) if value.len() <= EMBEDDED_BYTES_MAX => Some("embstr"),
         Body::String(_) => Some("raw"),
-        Body::Hash(hash) if is_packed(hash) => Some("listpack"),
-        Body::Hash(_) => Some("hashtable"),
+        Body::Hash(hash) if !is_packed(hash.at(now)) => Some("hashtable"),
+        Body::Hash(_) if row.has_field_ends() => Some("listpackex"),
+        Body::Hash(_) => Some("listpack"),
         Body::Entity(_) => None,
     }
 }

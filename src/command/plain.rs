@@ -3,16 +3,16 @@
 use super::{arguments::wrong_type, context::Context};
 use crate::{
     error::{Error, Result},
-    feature::{Change, Entity, PlainChange},
+    feature::{Change, Entity, PlainChange, Timestamp},
     online::{Body, PlainHash, Row},
     store::Locked,
 };
 
-/// The hash that stands under a plain key; `None` if nothing does.
-pub(super) fn hash_of(row: Option<&Row>) -> Result<Option<PlainHash<'_>>> {
+/// The hash that stands under a plain key, as it is at `now`; `None` if nothing does.
+pub(super) fn hash_of(row: Option<&Row>, now: Timestamp) -> Result<Option<PlainHash<'_>>> {
     match row.and_then(Row::body) {
         None => Ok(None),
-        Some(Body::Hash(hash)) => Ok(Some(hash)),
+        Some(Body::Hash(hash)) => Ok(Some(hash.at(now))),
         Some(Body::String(_) | Body::Entity(_)) => Err(wrong_type()),
     }
 }

@@ -7,9 +7,9 @@ use super::{
     context::Context,
     definitions,
     description::{Description, Keys, Speed},
-    features, hash_values, hash_walk, hashes, information, introspection, key_names, keys,
-    materialization, object, operation, string_numbers, string_parts, string_values, strings,
-    subcommands, training, transactions,
+    features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
+    introspection, key_names, keys, materialization, object, operation, string_numbers,
+    string_parts, string_values, strings, subcommands, training, transactions,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -109,8 +109,17 @@ commands! {
     "hash" {
         "hdel" -3 CHANGE ONE quick hashes::hdel, "Deletes fields.";
         "hexists" 3 READ ONE quick hashes::hexists, "Tells whether a field is there.";
+        "hexpire" -6 WRITE ONE quick field_expiry::hexpire, "Ends fields after seconds.";
+        "hexpireat" -6 WRITE ONE quick field_expiry::hexpireat,
+            "Ends fields at a second since 1970.";
+        "hexpiretime" -5 READ ONE quick field_expiry::hexpiretime,
+            "Tells the second since 1970 of the end of fields.";
         "hget" 3 READ ONE quick hashes::hget, "Returns the value of a field.";
         "hgetall" 2 READ_SLOW ONE quick hashes::hgetall, "Returns all fields and their values.";
+        "hgetdel" -5 CHANGE ONE quick field_values::hgetdel,
+            "Returns the values of fields and deletes them.";
+        "hgetex" -5 CHANGE ONE quick field_values::hgetex,
+            "Returns the values of fields and changes their ends.";
         "hincrby" 4 WRITE ONE quick hash_values::hincrby, "Makes a number in a field higher.";
         "hincrbyfloat" 4 WRITE ONE quick hash_values::hincrbyfloat,
             "Makes a number with a fraction in a field higher.";
@@ -119,12 +128,22 @@ commands! {
         "hmget" -3 READ ONE quick hashes::hmget,
             "Returns the values of fields, in the order asked.";
         "hmset" -4 WRITE ONE quick hashes::hmset, "Sets fields.";
+        "hpersist" -5 CHANGE ONE quick field_expiry::hpersist, "Takes the ends of fields away.";
+        "hpexpire" -6 WRITE ONE quick field_expiry::hpexpire, "Ends fields after milliseconds.";
+        "hpexpireat" -6 WRITE ONE quick field_expiry::hpexpireat,
+            "Ends fields at a millisecond since 1970.";
+        "hpexpiretime" -5 READ ONE quick field_expiry::hpexpiretime,
+            "Tells the millisecond since 1970 of the end of fields.";
+        "hpttl" -5 READ ONE quick field_expiry::hpttl,
+            "Tells the milliseconds until the end of fields.";
         "hrandfield" -2 READ_SLOW ONE quick hash_walk::hrandfield, "Returns fields at random.";
         "hscan" -3 READ_SLOW ONE quick hash_walk::hscan,
             "Walks over the fields, step by step.";
         "hset" -4 WRITE ONE quick hashes::hset, "Sets fields; counts the new ones.";
+        "hsetex" -6 WRITE ONE quick field_values::hsetex, "Sets fields together with their ends.";
         "hsetnx" 4 WRITE ONE quick hash_values::hsetnx, "Sets a field if it has no value.";
         "hstrlen" 3 READ ONE quick hash_values::hstrlen, "Counts the bytes of a value.";
+        "httl" -5 READ ONE quick field_expiry::httl, "Tells the seconds until the end of fields.";
         "hvals" 2 READ_SLOW ONE quick hashes::hvals, "Returns all values.";
     }
     "string" {

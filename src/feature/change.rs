@@ -106,6 +106,32 @@ pub enum PlainChange {
     /// It is a hash of these fields and no others, without an end of life: what stood here before
     /// was gone. Replay knows no time, and would add to what was over.
     SetHash(Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>),
+    /// These fields of a hash, which are there, are gone at that time; `None` for never. The other
+    /// changes of fields take away the end that a field had.
+    EndFields {
+        /// The fields.
+        names: Vec<serde_bytes::ByteBuf>,
+        /// When they are gone.
+        at: Option<Timestamp>,
+    },
+    /// It is a hash, and these fields of it have these values and these ends of life.
+    SetEndingFields {
+        /// Whether it has no others and no end of life of its own: what stood here before was gone.
+        is_whole: bool,
+        /// The fields.
+        fields: Vec<EndingField>,
+    },
+}
+
+/// A field of a plain hash that has an end of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndingField {
+    /// Its name.
+    pub name: serde_bytes::ByteBuf,
+    /// Its value.
+    pub value: serde_bytes::ByteBuf,
+    /// When it is gone; `None` for never.
+    pub end: Option<Timestamp>,
 }
 
 /// The bytes of a record.
@@ -155,6 +181,26 @@ mod tests {
         assert_eq!(decode_record(&bytes).unwrap(), record());
         bytes.push(0);
         assert_eq!(decode_record(&bytes).unwrap_err(), "1 bytes too many");
+    }
+
+    #[test]
+    fn the_bytes_of_ends_of_fields_never_change() {
+        let bytes = |text: &str| serde_bytes::ByteBuf::from(text);
+        let key = || b"k".to_vec();
+        let ending = PlainChange::EndFields { names: vec![bytes("f")], at: Some(Timestamp(-5)) };
+        let end = Some(Timestamp(4));
+        let fields = vec![EndingField { name: bytes("f"), value: bytes("v"), end }];
+        let set = PlainChange::SetEndingFields { is_whole: true, fields };
+        let record = Record {
+            changes: vec![
+                Change::Plain { key: key(), change: ending },
+                Change::Plain { key: key(), change: set },
+            ],
+        };
+        let bytes = encode_record(&record);
+        assert_eq!(decode_record(&bytes).unwrap(), record);
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "02 01016b 06 010166 0109 01016b 07 01 01 0166 0176 0108".replace(' ', ""));
     }
 
     #[test]

@@ -21,7 +21,8 @@ mod visible;
 mod time;
 
 pub use change::{
-    CellWrite, CellsWrite, Change, Origin, PlainChange, Record, decode_record, encode_record,
+    CellWrite, CellsWrite, Change, EndingField, Origin, PlainChange, Record, decode_record,
+    encode_record,
 };
 pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
 pub use run::{FileStamp, Run, RunState};

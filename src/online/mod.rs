@@ -3,7 +3,8 @@
 //! ```text
 //! key --hash--> shard --> Row { key, lsn, end of life, body }
 //!                              body of an entity: a section per view: stamp, states, values, text
-//!                              body of a plain key: a string, or a hash as names and values
+//!                              body of a plain key: a string, or a hash as names and values,
+//!                                                   with ends of life where a field has one
 //! ```
 //! Invariants
 //! - A cell never moves back in (event, created) time; an older write is an outcome, not an error.
@@ -12,9 +13,14 @@
 //!
 //! Not here: which names stand for which slots (`registry/`), what survives a crash (`log/`).
 
+#[cfg(test)]
+mod ending_tests;
+
 mod table;
 
 mod shard;
+
+mod edit;
 
 mod row;
 
@@ -22,16 +28,22 @@ mod entity_row;
 
 mod plain_hash;
 
+mod large_fields;
+
+mod field;
+
 mod layout;
 
 mod value_ref;
 
 mod bytes;
 
+pub use edit::Edit;
 pub use entity_row::{CellRef, CellState, EntityRow, Merge};
+pub use field::Field;
 pub use layout::Layout;
-pub use plain_hash::PlainHash;
+pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
-pub use shard::{Edit, Seen, Shard};
+pub use shard::{Seen, Shard};
 pub use table::{ScanStep, Table};
 pub use value_ref::ValueRef;

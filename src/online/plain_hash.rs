@@ -2,33 +2,69 @@
 //!
 //! ```text
 //! u32 count, then per field: u32 name length, u32 value length, name, value
+//! u32 count, then per field: u32 name length, u32 value length, i64 end in µs, name, value
 //! ```
-//! Packed, a field is found by walking; clients mostly ask for fields in the order they stand, so
-//! [`PlainHash::get`] of a packed hash takes a hint where to begin.
+//! The second form is that of a hash of which any field has an end of life; `i64::MAX` is no end.
+//! So a hash without ends pays nothing for those that have them. Packed, a field is found by
+//! walking; clients mostly ask for fields in the order they stand, so [`PlainHash::get`] of a
+//! packed hash takes a hint where to begin.
 
-use super::bytes::{bytes_at, push_len, u32_at};
-use std::collections::HashMap;
+use super::{
+    bytes::{bytes_at, i64_at, push_len, u32_at},
+    field::{Field, end_of, end_us},
+    large_fields::{Fields, LargeFields},
+};
+use crate::feature::Timestamp;
 
 /// Above this many fields a hash is a map: walking would cost more than hashing.
 pub(super) const PACKED_FIELDS_MAX: usize = 64;
 /// Above this many bytes too: every write copies a packed hash.
 pub(super) const PACKED_BYTES_MAX: usize = 8 * 1024;
+/// A hash as it is stored, with the fields that are over and not yet swept away.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredHash<'a>(pub(super) PlainHash<'a>);
 
-/// The fields of a large hash.
-pub(super) type Fields = HashMap<Box<[u8]>, Box<[u8]>, ahash::RandomState>;
-
-/// A hash as a reader sees it.
+/// A hash as a reader sees it at an instant: a field past its end of life is none.
 #[derive(Clone, Copy, Debug)]
 pub enum PlainHash<'a> {
     /// One piece of bytes.
-    Packed(PackedFields<'a>),
+    Packed(PackedFields<'a, false>),
     /// A map.
     Large(&'a Fields),
+    /// One piece of bytes with ends of life, and the instant.
+    PackedEnding(PackedFields<'a, true>, Timestamp),
+    /// A map with ends of life beside it, and the instant.
+    LargeEnding(&'a LargeFields, Timestamp),
 }
 
-/// The fields of a small hash in one piece.
+/// The fields of a small hash in one piece; `ENDS` tells whether each has an end of life.
 #[derive(Clone, Copy, Debug)]
-pub struct PackedFields<'a>(pub(super) &'a [u8]);
+pub struct PackedFields<'a, const ENDS: bool>(pub(super) &'a [u8]);
+
+impl<'a> StoredHash<'a> {
+    /// The hash of these fields.
+    pub(super) fn of_large(fields: &'a LargeFields) -> Self {
+        Self(match fields.has_ends() {
+            true => PlainHash::LargeEnding(fields, Timestamp::MIN),
+            false => PlainHash::Large(fields.values()),
+        })
+    }
+
+    /// What a reader sees at `now`.
+    #[inline]
+    pub fn at(self, now: Timestamp) -> PlainHash<'a> {
+        match self.0 {
+            PlainHash::PackedEnding(packed, _) => PlainHash::PackedEnding(packed, now),
+            PlainHash::LargeEnding(large, _) => PlainHash::LargeEnding(large, now),
+            without_ends => without_ends,
+        }
+    }
+
+    /// Every field, whether its end has come or not.
+    pub(super) fn every(self) -> Box<dyn Iterator<Item = Field<'a>> + 'a> {
+        self.at(Timestamp::MIN).fields()
+    }
+}
 
 impl<'a> PlainHash<'a> {
     /// How many fields.
@@ -36,6 +72,8 @@ impl<'a> PlainHash<'a> {
         match self {
             Self::Packed(packed) => packed.count(),
             Self::Large(fields) => fields.len(),
+            Self::PackedEnding(..) => self.fields().count(),
+            Self::LargeEnding(large, now) => large.count(now),
         }
     }
 
@@ -48,76 +86,116 @@ impl<'a> PlainHash<'a> {
     /// behind the one found stands: keep one over several calls.
     pub fn get(self, field: &[u8], hint: &mut usize) -> Option<&'a [u8]> {
         match self {
-            Self::Packed(packed) => packed.get(field, hint),
+            Self::Packed(packed) => packed.get(field, hint).map(|field| field.value),
             Self::Large(fields) => fields.get(field).map(|value| &**value),
+            Self::PackedEnding(..) | Self::LargeEnding(..) => {
+                self.field(field, hint).map(|field| field.value)
+            }
         }
     }
 
-    /// Every field with its value.
-    pub fn iter(self) -> Box<dyn Iterator<Item = (&'a [u8], &'a [u8])> + 'a> {
+    /// [`PlainHash::get`] with the end of life.
+    pub fn field(self, name: &[u8], hint: &mut usize) -> Option<Field<'a>> {
+        match self {
+            Self::Packed(packed) => packed.get(name, hint),
+            Self::Large(fields) => {
+                let (name, value) = fields.get_key_value(name)?;
+                Some(Field { name, value, end: None })
+            }
+            Self::PackedEnding(packed, now) => {
+                packed.get(name, hint).filter(|field| !field.is_over(now))
+            }
+            Self::LargeEnding(large, now) => large.field(name).filter(|field| !field.is_over(now)),
+        }
+    }
+
+    /// Every field with its value and its end of life.
+    pub fn fields(self) -> Box<dyn Iterator<Item = Field<'a>> + 'a> {
         match self {
             Self::Packed(packed) => Box::new(packed.iter()),
-            Self::Large(fields) => Box::new(fields.iter().map(|(name, value)| (&**name, &**value))),
+            Self::Large(fields) => {
+                Box::new(fields.iter().map(|(name, value)| Field { name, value, end: None }))
+            }
+            Self::PackedEnding(packed, now) => {
+                Box::new(packed.iter().filter(move |field| !field.is_over(now)))
+            }
+            Self::LargeEnding(large, now) => {
+                Box::new(large.iter().filter(move |field| !field.is_over(now)))
+            }
         }
     }
 }
 
-impl<'a> PackedFields<'a> {
+impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
+    const LENGTHS_BYTES: usize = 8;
+    const HEAD_BYTES: usize = Self::LENGTHS_BYTES + if ENDS { 8 } else { 0 };
+
     fn count(self) -> usize {
         u32_at(self.0, 0).unwrap_or(0)
     }
 
-    /// The field at `at` and where the next one stands.
-    fn field(self, at: usize) -> Option<(&'a [u8], &'a [u8], usize)> {
-        let (name_bytes, value_bytes) = (u32_at(self.0, at)?, u32_at(self.0, at + 4)?);
-        let name = bytes_at(self.0, at + 8, name_bytes)?;
-        let value = bytes_at(self.0, at + 8 + name_bytes, value_bytes)?;
-        Some((name, value, at + 8 + name_bytes + value_bytes))
+    /// Whether there are fields, and as many as the count says.
+    pub(super) fn is_whole(self) -> bool {
+        self.count() > 0 && self.iter().count() == self.count()
     }
 
-    fn get(self, wanted: &[u8], hint: &mut usize) -> Option<&'a [u8]> {
+    /// The field at `at` and where the next one stands.
+    #[inline]
+    fn field(self, at: usize) -> Option<(Field<'a>, usize)> {
+        let (name_bytes, value_bytes) = (u32_at(self.0, at)?, u32_at(self.0, at + 4)?);
+        let name = bytes_at(self.0, at + Self::HEAD_BYTES, name_bytes)?;
+        let value = bytes_at(self.0, at + Self::HEAD_BYTES + name_bytes, value_bytes)?;
+        let end = if ENDS { end_of(i64_at(self.0, at + Self::LENGTHS_BYTES)?) } else { None };
+        Some((Field { name, value, end }, at + Self::HEAD_BYTES + name_bytes + value_bytes))
+    }
+
+    fn get(self, wanted: &[u8], hint: &mut usize) -> Option<Field<'a>> {
         let start = (*hint).max(4);
         let from_hint = self.search(wanted, start, usize::MAX);
-        let (value, next) = from_hint.or_else(|| self.search(wanted, 4, start))?;
+        let (field, next) = from_hint.or_else(|| self.search(wanted, 4, start))?;
         *hint = next;
-        Some(value)
+        Some(field)
     }
 
-    fn search(self, wanted: &[u8], from: usize, to: usize) -> Option<(&'a [u8], usize)> {
+    fn search(self, wanted: &[u8], from: usize, to: usize) -> Option<(Field<'a>, usize)> {
         let mut at = from;
         while at < to {
-            let (name, value, next) = self.field(at)?;
-            if name == wanted {
-                return Some((value, next));
+            let (field, next) = self.field(at)?;
+            if field.name == wanted {
+                return Some((field, next));
             }
             at = next;
         }
         None
     }
 
-    fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let mut at = 4;
         std::iter::from_fn(move || {
-            let (name, value, next) = self.field(at)?;
+            let (field, next) = self.field(at)?;
             at = next;
-            Some((name, value))
+            Some(field)
         })
     }
 }
 
-/// Packs fields in one piece.
+/// Packs fields in one piece; with `has_ends` each has its end of life.
 pub(super) fn pack_fields<'a>(
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    fields: impl Iterator<Item = Field<'a>>,
+    has_ends: bool,
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
     push_len(out, 0);
     let mut count = 0_u32;
-    for (name, value) in fields {
-        push_len(out, name.len());
-        push_len(out, value.len());
-        out.extend_from_slice(name);
-        out.extend_from_slice(value);
+    for field in fields {
+        push_len(out, field.name.len());
+        push_len(out, field.value.len());
+        if has_ends {
+            out.extend_from_slice(&end_us(field.end).to_le_bytes());
+        }
+        out.extend_from_slice(field.name);
+        out.extend_from_slice(field.value);
         count += 1;
     }
     if let Some(place) = out.get_mut(start..start + 4) {

@@ -8,15 +8,12 @@
 //! `rows`. So no reader ever waits for a disk, and no write for another's sync.
 
 use super::{
-    entity_row::{EntityRow, Merge},
-    layout::Layout,
-    plain_hash::{Fields, PACKED_FIELDS_MAX, PlainHash},
-    row::{Body, Row},
+    edit::{Edit, Edited, edit_in_place, edited},
+    row::Row,
 };
-use crate::feature::{CellsWrite, PlainChange};
+use crate::feature::Timestamp;
 use hashbrown::{HashTable, hash_table::Entry};
-use serde_bytes::ByteBuf;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Which state a look-up means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,25 +22,6 @@ pub enum Seen {
     Published,
     /// What was acknowledged or will be.
     Latest,
-}
-
-/// What a write does to a row.
-#[derive(Clone, Copy, Debug)]
-pub enum Edit<'a> {
-    /// It writes cells of an entity.
-    Cells(&'a Layout, &'a CellsWrite),
-    /// It changes a plain key.
-    Plain(&'a [u8], &'a PlainChange),
-}
-
-impl Edit<'_> {
-    /// The key it is about.
-    pub fn key(&self) -> &[u8] {
-        match self {
-            Self::Cells(_, write) => &write.key,
-            Self::Plain(key, _) => key,
-        }
-    }
 }
 
 /// The rows of one shard.
@@ -57,6 +35,8 @@ pub struct Shard {
     flushed: u64,
     live_rows: usize,
     expiring_rows: usize,
+    /// Rows of which fields have ends of life.
+    ending_rows: usize,
     bytes: usize,
 }
 
@@ -91,9 +71,14 @@ impl Shard {
         if let Edit::Plain(key, change) = edit
             && let Some(row) = self.find_mut(hash, key).filter(|row| row.lsn() <= lsn)
             && let Some(fields) = row.large_fields_mut(lsn)
-            && edit_in_place(fields, change)
         {
-            return;
+            let before = (fields.has_ends(), fields.memory_bytes());
+            let is_edited = edit_in_place(fields, change);
+            let after = (fields.has_ends(), fields.memory_bytes());
+            self.recount(before, after);
+            if is_edited {
+                return;
+            }
         }
         match edited(self.get(hash, edit.key(), Seen::Published), lsn, edit) {
             Edited::Keep => {}
@@ -158,7 +143,7 @@ impl Shard {
         }
         if self.rows.iter().all(|(_, row)| row.lsn() < lsn) {
             self.rows = HashTable::new();
-            (self.live_rows, self.expiring_rows, self.bytes) = (0, 0, 0);
+            (self.live_rows, self.expiring_rows, self.ending_rows, self.bytes) = (0, 0, 0, 0);
             return;
         }
         self.retain(|row| row.lsn() > lsn);
@@ -173,18 +158,58 @@ impl Shard {
     }
 
     /// Keeps the rows for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Row) -> bool) {
-        let (mut live_rows, mut expiring_rows, mut bytes) = (0, 0, 0);
-        self.rows.retain(|(_, row)| {
-            let is_kept = keep(row);
-            if is_kept {
-                live_rows += usize::from(row.has_value());
-                expiring_rows += usize::from(row.expires_at().is_some());
-                bytes += row.memory_bytes();
-            }
-            is_kept
-        });
-        (self.live_rows, self.expiring_rows, self.bytes) = (live_rows, expiring_rows, bytes);
+    fn retain(&mut self, mut keep: impl FnMut(&Row) -> bool) {
+        let gone: Vec<_> = self.rows.extract_if(|(_, row)| !keep(row)).collect();
+        gone.iter().for_each(|(_, row)| self.discount(row));
+    }
+
+    /// Takes out the rows past their end of life. What waits for its sync is left: it may know of a
+    /// later end.
+    pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<(u64, Row)> {
+        if self.flushed_at.is_some() {
+            return Vec::new();
+        }
+        let (rows, pending) = (&mut self.rows, &self.pending);
+        let is_gone = |row: &Row| row.is_expired(now) && !pending.contains_key(row.key());
+        let gone: Vec<_> = rows.extract_if(|(_, row)| is_gone(row)).collect();
+        gone.iter().for_each(|(_, row)| self.discount(row));
+        gone
+    }
+
+    /// The keys of rows of which a field is past its end of life, with their hashes.
+    pub(super) fn keys_with_fields_over(&self, now: Timestamp) -> Vec<(u64, Box<[u8]>)> {
+        if self.ending_rows == 0 {
+            return Vec::new();
+        }
+        let is_due = |row: &Row| row.first_field_end().is_some_and(|end| end <= now);
+        let due = self.iter().filter(|(_, row)| is_due(row));
+        due.map(|(hash, row)| (hash, row.key().into())).collect()
+    }
+
+    /// Removes fields past their end of life from the row of `key`, at most `count` of a large
+    /// hash, unless something of it waits for its sync; how many.
+    pub(super) fn remove_fields_over(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        now: Timestamp,
+        count: usize,
+    ) -> usize {
+        if self.is_pending(key) {
+            return 0;
+        }
+        let Some(row) = self.find_mut(hash, key) else { return 0 };
+        if row.first_field_end().is_none_or(|end| end > now) {
+            return 0;
+        }
+        let before = (row.has_field_ends(), row.memory_bytes());
+        let (removed, is_empty) = row.remove_over(now, count);
+        let after = (row.has_field_ends(), row.memory_bytes());
+        self.recount(before, after);
+        if is_empty {
+            self.remove(hash, key);
+        }
+        removed
     }
 
     /// Every row that readers see, with its hash, in no order.
@@ -218,9 +243,14 @@ impl Shard {
         }
     }
 
-    /// How many rows have an end of life.
+    /// How many rows have an end of life of their own.
     pub fn expiring_rows(&self) -> usize {
         self.expiring_rows
+    }
+
+    /// How many rows have fields with an end of life.
+    pub fn ending_rows(&self) -> usize {
+        self.ending_rows
     }
 
     /// The bytes of the rows and of the table that holds them.
@@ -256,111 +286,20 @@ impl Shard {
     fn count(&mut self, row: &Row) {
         self.live_rows += usize::from(row.has_value());
         self.expiring_rows += usize::from(row.expires_at().is_some());
+        self.ending_rows += usize::from(row.has_field_ends());
         self.bytes += row.memory_bytes();
     }
 
     fn discount(&mut self, row: &Row) {
         self.live_rows -= usize::from(row.has_value());
         self.expiring_rows -= usize::from(row.expires_at().is_some());
-        // The size of a large hash is an estimate that changed since it was counted.
-        self.bytes = self.bytes.saturating_sub(row.memory_bytes());
+        self.ending_rows -= usize::from(row.has_field_ends());
+        self.bytes -= row.memory_bytes();
     }
-}
 
-/// Changes a large hash without copying it; false if this change cannot be made so.
-fn edit_in_place(fields: &mut Fields, change: &PlainChange) -> bool {
-    match change {
-        PlainChange::SetFields(written) => {
-            let written = written.iter();
-            fields.extend(written.map(|(name, value)| (name[..].into(), value[..].into())));
-            true
-        }
-        PlainChange::DeleteFields(gone) if gone.len() < fields.len() => {
-            gone.iter().for_each(|name| drop(fields.remove(name.as_slice())));
-            true
-        }
-        _ => false,
+    /// A row was changed in place: whether fields of it have ends of life, and its bytes.
+    fn recount(&mut self, before: (bool, usize), after: (bool, usize)) {
+        self.ending_rows = self.ending_rows - usize::from(before.0) + usize::from(after.0);
+        self.bytes = self.bytes - before.1 + after.1;
     }
-}
-
-enum Edited {
-    Keep,
-    Replace(Row),
-    Remove,
-}
-
-/// What `edit`, as record `lsn`, makes of `row`. A plain key that a later record already wrote is
-/// kept: log replay over a snapshot meets such rows.
-fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
-    match edit {
-        Edit::Cells(layout, write) => {
-            let body = match row.and_then(Row::body) {
-                Some(Body::Entity(body)) => body,
-                _ => EntityRow(&[]),
-            };
-            match body.merge(layout, write) {
-                Merge::Changed(body) => {
-                    let lsn = lsn.max(row.map_or(0, Row::lsn));
-                    Edited::Replace(Row::entity(&write.key, lsn, &body))
-                }
-                Merge::Late | Merge::Unchanged => Edited::Keep,
-            }
-        }
-        Edit::Plain(..) if row.is_some_and(|row| row.lsn() > lsn) => Edited::Keep,
-        Edit::Plain(key, change) => edited_plain(row, lsn, key, change),
-    }
-}
-
-fn edited_plain(row: Option<&Row>, lsn: u64, key: &[u8], change: &PlainChange) -> Edited {
-    let hash = row.and_then(Row::plain_hash);
-    let expires_at = row.and_then(Row::expires_at);
-    match change {
-        PlainChange::SetString { value, expires_at } => {
-            Edited::Replace(Row::string(key, lsn, *expires_at, value))
-        }
-        PlainChange::Delete => Edited::Remove,
-        PlainChange::ExpireAt(at) => {
-            row.and_then(|row| row.with_expiry(lsn, *at)).map_or(Edited::Keep, Edited::Replace)
-        }
-        PlainChange::SetFields(written) => {
-            let fields = with_fields(hash, written);
-            Edited::Replace(Row::hash(key, lsn, expires_at, fields.into_iter()))
-        }
-        PlainChange::SetHash(written) => {
-            let fields = with_fields(None, written);
-            Edited::Replace(Row::hash(key, lsn, None, fields.into_iter()))
-        }
-        PlainChange::DeleteFields(gone) => {
-            let Some(hash) = hash else { return Edited::Keep };
-            let gone: HashSet<&[u8], ahash::RandomState> =
-                gone.iter().map(|name| name.as_slice()).collect();
-            let fields: Vec<_> = hash.iter().filter(|(name, _)| !gone.contains(name)).collect();
-            if fields.is_empty() {
-                return Edited::Remove;
-            }
-            Edited::Replace(Row::hash(key, lsn, expires_at, fields.into_iter()))
-        }
-    }
-}
-
-/// The fields of a hash, where there is one, with those `written` in their places or behind.
-fn with_fields<'a>(
-    hash: Option<PlainHash<'a>>,
-    written: &'a [(ByteBuf, ByteBuf)],
-) -> Vec<(&'a [u8], &'a [u8])> {
-    let mut fields: Vec<(&[u8], &[u8])> =
-        hash.map(|hash| hash.iter().collect()).unwrap_or_default();
-    if fields.len() + written.len() <= PACKED_FIELDS_MAX {
-        for (name, value) in written {
-            match fields.iter_mut().find(|(standing, _)| *standing == name.as_slice()) {
-                Some((_, standing)) => *standing = value,
-                None => fields.push((name, value)),
-            }
-        }
-        return fields;
-    }
-    // Comparing each with each would take minutes for a request of a million arguments.
-    let mut all: HashMap<&[u8], &[u8], ahash::RandomState> = fields.into_iter().collect();
-    all.extend(written.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
-    all.into_iter().collect()
 }

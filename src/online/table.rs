@@ -8,8 +8,9 @@
 //! table grows: a row that stands from the first step to the last is returned.
 
 use super::{
+    edit::Edit,
     row::Row,
-    shard::{Edit, Seen, Shard},
+    shard::{Seen, Shard},
 };
 use crate::feature::Timestamp;
 use ahash::RandomState;
@@ -21,6 +22,8 @@ const SHARD_BITS: u32 = 10;
 /// Shard and bucket are chosen by different bits of the hash: hashbrown takes the lowest for the
 /// bucket and the highest seven for its tags.
 const ROTATION: u32 = 20;
+/// So many fields at most are swept out of a large hash under one lock.
+const SWEPT_FIELDS_MAX: usize = 1024;
 
 /// All shards.
 #[derive(Debug)]
@@ -126,7 +129,12 @@ impl Table {
         self.shards.iter().map(|shard| shard.read().live_rows(seen)).sum()
     }
 
-    /// How many rows have an end of life.
+    /// How many rows have fields with an end of life.
+    pub fn ending_rows(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().ending_rows()).sum()
+    }
+
+    /// How many rows have an end of life of their own.
     pub fn expiring_rows(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().expiring_rows()).sum()
     }
@@ -136,21 +144,27 @@ impl Table {
         self.shards.iter().map(|shard| shard.read().memory_bytes()).sum()
     }
 
-    /// Removes plain rows past their end of life from the shard of that number; how many.
+    /// Removes plain rows past their end of life from the shard of that number, and fields past
+    /// theirs; how many rows. However many fields of a row are over, the lock is free in between.
     pub fn sweep(&self, index: usize, now: Timestamp) -> usize {
-        let mut removed = 0;
         let shard = self.shard(index);
-        let has_expired =
-            shard.expiring_rows() > 0 && shard.iter().any(|(_, row)| row.is_expired(now));
+        let may_expire = shard.expiring_rows() > 0 || shard.ending_rows() > 0;
+        let has_expired = may_expire && shard.iter().any(|(_, row)| row.is_expired(now));
+        let due = shard.keys_with_fields_over(now);
         drop(shard);
-        if has_expired {
-            self.shard_mut(index).retain(|row| {
-                let is_expired = row.is_expired(now);
-                removed += usize::from(is_expired);
-                !is_expired
-            });
+        // What was taken out is dropped without the lock: a large hash takes a while.
+        let gone = match has_expired {
+            true => self.shard_mut(index).take_expired(now),
+            false => Vec::new(),
+        };
+        for (hash, key) in due {
+            let mut removed = SWEPT_FIELDS_MAX;
+            while removed == SWEPT_FIELDS_MAX {
+                let mut shard = self.shard_mut(index);
+                removed = shard.remove_fields_over(hash, &key, now, SWEPT_FIELDS_MAX);
+            }
         }
-        removed
+        gone.len()
     }
 
     /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the
