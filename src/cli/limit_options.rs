@@ -13,6 +13,18 @@ pub struct LimitOptions {
     /// Seconds of silence after which the kernel asks whether a client is there [default: 300]
     #[arg(long, env = "NOWTHEN_TCP_KEEPALIVE", value_name = "SECONDS")]
     pub tcp_keepalive: Option<String>,
+    /// Seconds without a request after which a client is closed; 0 for never [default: 0]
+    #[arg(long, env = "NOWTHEN_TIMEOUT", value_name = "SECONDS")]
+    pub timeout: Option<String>,
+    /// Seconds in which a request must be whole, and again for each MiB of it [default: 30]
+    #[arg(long, env = "NOWTHEN_PARTIAL_COMMAND_TIMEOUT", value_name = "SECONDS")]
+    pub partial_command_timeout: Option<String>,
+    /// Seconds after which a client must have taken some of its replies [default: 60]
+    #[arg(long, env = "NOWTHEN_WRITE_TIMEOUT", value_name = "SECONDS")]
+    pub write_timeout: Option<String>,
+    /// What a client may leave unread: `normal HARD SOFT SECONDS` [default: normal 64mb 16mb 30]
+    #[arg(long, env = "NOWTHEN_CLIENT_OUTPUT_BUFFER_LIMIT", value_name = "LIMIT")]
+    pub client_output_buffer_limit: Option<String>,
     /// The longest argument [default: 64mb]
     #[arg(long, env = "NOWTHEN_PROTO_MAX_BULK_LEN", value_name = "SIZE")]
     pub proto_max_bulk_len: Option<String>,
@@ -33,6 +45,10 @@ impl LimitOptions {
         let all = [
             ("maxclients", &self.maxclients),
             ("tcp-keepalive", &self.tcp_keepalive),
+            ("timeout", &self.timeout),
+            ("partial-command-timeout", &self.partial_command_timeout),
+            ("write-timeout", &self.write_timeout),
+            ("client-output-buffer-limit", &self.client_output_buffer_limit),
             ("proto-max-bulk-len", &self.proto_max_bulk_len),
             ("client-query-buffer-limit", &self.client_query_buffer_limit),
             ("arguments-max", &self.arguments_max),

@@ -34,6 +34,9 @@ pub struct App {
     pub settings: Settings,
     /// Who is connected.
     pub clients: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
+    /// The client that has the operator's place beside `maxclients`; 0 for none. Written under the
+    /// lock of `clients`.
+    pub operator: AtomicU64,
     /// Whether the server is to stop.
     pub shutdown: watch::Sender<Shutdown>,
     last_client: AtomicU64,
@@ -86,6 +89,7 @@ impl App {
             identity,
             settings,
             clients: Mutex::default(),
+            operator: AtomicU64::new(0),
             shutdown: watch::Sender::new(Shutdown::Running),
             last_client: AtomicU64::new(0),
         }

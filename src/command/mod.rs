@@ -93,6 +93,7 @@ pub use config::settings_from;
 pub use description::{Description, Keys, Speed};
 pub use dispatch::{dispatch, is_slow};
 pub use feature_request::{FeatureRequest, online_rows};
+pub use operation::is_for_operator;
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, Settings};
 pub use table::{COMMANDS, Command, every_command};

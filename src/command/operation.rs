@@ -1,9 +1,26 @@
 //! What an operator does: snapshots, shutdown.
 
-use super::{app::Shutdown, arguments::Args, arguments::syntax, context::Context};
+use super::{
+    app::Shutdown,
+    arguments::{Args, is_word, syntax},
+    context::Context,
+};
 use crate::error::{Error, Result};
-use nowthen_protocol::Reply;
+use nowthen_protocol::{Arguments, Reply};
 use std::sync::Arc;
+
+/// What an operator needs when no ordinary client finds a place any more.
+const FOR_OPERATOR: [&str; 17] = [
+    "acl", "auth", "bgsave", "client", "command", "config", "hello", "info", "lastsave", "latency",
+    "memory", "quit", "reset", "role", "save", "shutdown", "slowlog",
+];
+
+/// Whether a request is one for the operator's place beside `maxclients`. To other requests that
+/// place is none: they are answered as a client too many.
+pub fn is_for_operator(request: Arguments<'_>) -> bool {
+    let name = request.get(0).unwrap_or_default();
+    FOR_OPERATOR.iter().any(|allowed| is_word(name, allowed))
+}
 
 /// `SAVE`: OK once a snapshot is written, read back and named.
 pub(super) fn save(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {

@@ -7,7 +7,7 @@
 
 use super::{
     app::App,
-    setting_value::{memory_bytes, number},
+    setting_value::{memory_bytes, number, output_limits},
     settings::{Number, Settings},
 };
 use crate::{error::Result, log::Durability};
@@ -28,6 +28,8 @@ enum Kind {
     Number(fn(&Settings) -> &Number, i64, i64),
     /// A number of bytes, within bounds, that may have a unit.
     Memory(fn(&Settings) -> &Number, i64, i64),
+    /// What clients may leave unread: a class of clients, hard and soft limit, seconds.
+    OutputLimits,
 }
 
 const MIB: i64 = 1 << 20;
@@ -40,6 +42,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     only("appendonly", "yes", "the log cannot be switched off"),
     count("arguments-max", |all| &all.arguments_max, 16, 16 * MIB),
     fixed("bind", |app| app.identity.bind.to_string()),
+    Setting { name: "client-output-buffer-limit", kind: Kind::OutputLimits },
     memory("client-query-buffer-limit", |all| &all.request_bytes_max, MIB, 1024 * MIB),
     fixed("databases", |_| "1".into()),
     fixed("dir", |app| app.identity.data.display().to_string()),
@@ -49,10 +52,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     fixed("io-threads", |app| app.identity.threads.to_string()),
     count("maxclients", |all| &all.clients_max, 1, U32_MAX),
     only("maxmemory-policy", "noeviction", "argument(s) must be one of the following: noeviction"),
+    count("partial-command-timeout", |all| &all.partial_timeout_s, 0, I32_MAX),
     fixed("port", |app| app.identity.port.to_string()),
     memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
     only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
     count("tcp-keepalive", |all| &all.tcp_keepalive_s, 0, I32_MAX),
+    count("timeout", |all| &all.idle_timeout_s, 0, I32_MAX),
+    count("write-timeout", |all| &all.write_timeout_s, 0, I32_MAX),
 ];
 
 const fn fixed(name: &'static str, read: fn(&App) -> String) -> Setting {
@@ -96,6 +102,8 @@ pub(super) enum Change {
     Nothing,
     /// A number.
     Number(fn(&Settings) -> &Number, i64),
+    /// Hard and soft limit of output, and seconds.
+    OutputLimits([i64; 3]),
 }
 
 impl Setting {
@@ -111,6 +119,10 @@ impl Setting {
             Kind::Only(value, _) => value.into(),
             Kind::Number(place, ..) | Kind::Memory(place, ..) => {
                 place(&app.settings).get().to_string()
+            }
+            Kind::OutputLimits => {
+                let [hard, soft, seconds] = output_places(&app.settings).map(Number::get);
+                format!("normal {hard} {soft} {seconds}")
             }
         }
     }
@@ -131,11 +143,18 @@ impl Setting {
             Kind::Number(place, least, most) => {
                 Ok(Change::Number(place, within(number(text)?, least, most)?))
             }
+            Kind::OutputLimits => {
+                Ok(output_limits(text)?.map_or(Change::Nothing, Change::OutputLimits))
+            }
             Kind::Memory(place, least, most) => {
                 Ok(Change::Number(place, within(memory_bytes(text)?, least, most)?))
             }
         }
     }
+}
+
+fn output_places(settings: &Settings) -> [&Number; 3] {
+    [&settings.output_hard_bytes, &settings.output_soft_bytes, &settings.output_soft_s]
 }
 
 fn within(value: i64, least: i64, most: i64) -> Result<i64, String> {
@@ -151,6 +170,9 @@ impl Change {
         match self {
             Self::Nothing => {}
             Self::Number(place, value) => place(settings).set(value),
+            Self::OutputLimits(values) => {
+                output_places(settings).into_iter().zip(values).for_each(|(at, v)| at.set(v));
+            }
         }
     }
 }

@@ -30,6 +30,31 @@ fn parse_memory(text: &[u8]) -> Option<i64> {
     number.checked_mul(factor)
 }
 
+/// Limits of output, for the one class of clients there is: `normal hard soft seconds`. The last
+/// wins if there are several; nothing changes nothing.
+pub(super) fn output_limits(text: &[u8]) -> Result<Option<[i64; 3]>, String> {
+    let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let words: Vec<&[u8]> = words.collect();
+    let (groups, rest) = words.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err("Wrong number of arguments in buffer limit configuration.".into());
+    }
+    let mut limits = None;
+    for [class, hard, soft, seconds] in groups {
+        if !class.eq_ignore_ascii_case(b"normal") {
+            return Err("Invalid client class specified in buffer limit configuration.".into());
+        }
+        let seconds = parse_integer(seconds).filter(|seconds| *seconds >= 0);
+        let all = (parse_memory(hard), parse_memory(soft), seconds);
+        let (Some(hard), Some(soft), Some(seconds)) = all else {
+            let why = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+            return Err(why.into());
+        };
+        limits = Some([hard, soft, seconds]);
+    }
+    Ok(limits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

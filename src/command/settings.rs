@@ -46,6 +46,18 @@ pub struct Settings {
     pub clients_max: Number,
     /// After how many seconds of silence the kernel asks whether a client is still there; 0: never.
     pub tcp_keepalive_s: Number,
+    /// After how many seconds without a request a client is closed; 0: never.
+    pub idle_timeout_s: Number,
+    /// After how many seconds a request must be whole, and again for each MiB of it; 0: never.
+    pub partial_timeout_s: Number,
+    /// After how many seconds a client must have taken some of its replies; 0: never.
+    pub write_timeout_s: Number,
+    /// With more than this unsent, a client must take some every second; 0: no limit.
+    pub output_hard_bytes: Number,
+    /// With more than this unsent, a client must take as much every `output_soft_s`; 0: no limit.
+    pub output_soft_bytes: Number,
+    /// See [`Self::output_soft_bytes`].
+    pub output_soft_s: Number,
     /// The longest argument.
     pub bulk_bytes_max: Number,
     /// The longest request.
@@ -64,6 +76,12 @@ impl Default for Settings {
         Self {
             clients_max: Number::new(10_000),
             tcp_keepalive_s: Number::new(300),
+            idle_timeout_s: Number::new(0),
+            partial_timeout_s: Number::new(30),
+            write_timeout_s: Number::new(60),
+            output_hard_bytes: Number::new(64 << 20),
+            output_soft_bytes: Number::new(16 << 20),
+            output_soft_s: Number::new(30),
             bulk_bytes_max: bytes(limits.bulk_bytes_max),
             request_bytes_max: bytes(limits.request_bytes_max),
             arguments_max: bytes(limits.arguments_max),

@@ -1,33 +1,38 @@
 //! One connection: read, run every whole request, wait until it may be told, write once.
+//!
+//! Invariants
+//! - Between requests it holds no buffer, and in the middle of one what it was sent, no more.
+//! - It takes no further request while replies wait to be sent: what it holds is what it was to
+//!   send at once and one reply.
 
+use super::{buffers, pulse::Pulse};
 use crate::{
-    command::{App, Session, dispatch, is_slow},
+    command::{App, Session, dispatch, is_for_operator, is_slow},
     error::{Error, Result},
 };
-use nowthen_protocol::{Arguments, Reply, RequestParser};
+use nowthen_protocol::{Arguments, ProtocolVersion, Reply, RequestLimits, RequestParser};
 use std::{
+    future::poll_fn,
     io,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// So much is read at once; a pipeline longer than this is answered in parts.
-const READ_BYTES: usize = 64 * 1024;
+/// A buffer has room for so much when it is read into.
+const ROOM_BYTES: usize = 16 * 1024;
 /// Replies leave when there are so many bytes of them, even if there is more to answer.
 const FLUSH_BYTES: usize = 1024 * 1024;
-/// Buffers larger than this are given back when they are empty.
-const KEPT_BYTES: usize = 16 * 1024;
+/// The part of a request that counts as getting on with it.
+const STEP_BYTES_LOG2: u32 = 20;
 /// How often a connection looks whether the log has room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
 
 /// Why a connection ends.
 enum End {
-    /// The client is gone, or asked for it, or the server stops.
+    /// The client is gone, or asked for it.
     Closed,
     /// The socket failed.
     Socket,
@@ -42,39 +47,66 @@ impl From<io::Error> for End {
     }
 }
 
-/// A connection and what it holds.
-pub(super) struct Connection {
+/// A connection and what it holds. `S` is a socket, or in tests anything like one.
+pub(super) struct Connection<S> {
     app: Arc<App>,
-    stream: TcpStream,
+    stream: S,
     /// Not there only while a slow command has it.
     session: Option<Session>,
     parser: RequestParser,
-    /// The settings that its parser has.
+    limits: RequestLimits,
+    /// The settings that `limits` are of.
     settings_version: u64,
+    pulse: Arc<Pulse>,
+    /// It has the operator's place: not every command is for it.
+    is_operator: bool,
+    /// How often it was answered.
+    step: u64,
+    /// How many bytes its client took.
+    sent_bytes: u64,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
-impl Connection {
-    pub(super) fn new(app: Arc<App>, stream: TcpStream, session: Session) -> Self {
+/// Serves one client over anything like a socket, until it goes. No deadline is kept here.
+pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
+    app: Arc<App>,
+    stream: S,
+    session: Session,
+) {
+    Connection::new(app, stream, session, Arc::default(), false).serve().await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(
+        app: Arc<App>,
+        stream: S,
+        session: Session,
+        pulse: Arc<Pulse>,
+        is_operator: bool,
+    ) -> Self {
         let settings_version = app.settings.version();
-        let parser = RequestParser::new(app.settings.request_limits());
+        let limits = app.settings.request_limits();
         Self {
             app,
             stream,
             session: Some(session),
-            parser,
+            parser: RequestParser::new(limits),
+            limits,
             settings_version,
+            pulse,
+            is_operator,
+            step: 0,
+            sent_bytes: 0,
             input: Vec::new(),
             output: Vec::new(),
         }
     }
 
-    /// Serves until the client goes, or the server stops.
+    /// Serves until the client goes, or somebody ends the task.
     pub(super) async fn serve(mut self) {
-        let mut shutdown = self.app.shutdown.subscribe();
         loop {
-            let end = match self.receive(&mut shutdown).await {
+            let end = match self.receive().await {
                 Ok(()) => self.answer().await,
                 Err(end) => Err(end),
             };
@@ -83,7 +115,7 @@ impl Connection {
                 Err(End::Told(error)) => {
                     let version = self.version();
                     Reply::new(&mut self.output, version).error(error.code(), &error.to_string());
-                    let _ = self.stream.write_all(&self.output).await;
+                    let _ = self.send().await;
                     let _ = self.stream.shutdown().await;
                     return;
                 }
@@ -92,23 +124,20 @@ impl Connection {
         }
     }
 
-    fn version(&self) -> nowthen_protocol::ProtocolVersion {
+    fn version(&self) -> ProtocolVersion {
         self.session.as_ref().map(|session| session.version).unwrap_or_default()
     }
 
     /// Reads what there is.
-    async fn receive(
-        &mut self,
-        shutdown: &mut watch::Receiver<crate::command::Shutdown>,
-    ) -> Result<(), End> {
-        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
-            self.input = Vec::new();
+    async fn receive(&mut self) -> Result<(), End> {
+        if self.input.is_empty() {
+            self.pulse.waits_for_request(self.step);
+        } else {
+            let steps = (self.input.len() >> STEP_BYTES_LOG2) as u64;
+            self.pulse.waits_for_rest(self.step.wrapping_add(steps));
         }
-        self.input.reserve(KEPT_BYTES.min(READ_BYTES));
-        let count = tokio::select! {
-            count = self.stream.read_buf(&mut self.input) => count?,
-            _ = shutdown.changed() => return Err(End::Closed),
-        };
+        let count = poll_fn(|context| self.poll_receive(context)).await?;
+        self.pulse.works();
         if count == 0 {
             return Err(End::Closed);
         }
@@ -116,15 +145,27 @@ impl Connection {
         Ok(())
     }
 
+    /// Borrows a buffer for no longer than there is something to read.
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = buffers::take();
+        }
+        self.input.reserve(ROOM_BYTES);
+        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        if polled.is_pending() && self.input.is_empty() {
+            buffers::give(std::mem::take(&mut self.input));
+        }
+        polled
+    }
+
     /// Answers every whole request that was read.
     async fn answer(&mut self) -> Result<(), End> {
         while !self.app.store.has_room() {
             tokio::time::sleep(ROOM_POLL).await;
         }
-        let version = self.app.settings.version();
-        if self.settings_version != version {
-            self.settings_version = version;
-            self.parser.set_limits(self.app.settings.request_limits());
+        self.look_at_settings();
+        if self.output.capacity() == 0 {
+            self.output = buffers::take();
         }
         let mut start = 0;
         let mut started = Instant::now();
@@ -140,6 +181,10 @@ impl Connection {
             };
             let request = self.parser.arguments(rest);
             if parsed.arguments_count > 0 {
+                if self.is_operator && !is_for_operator(request) {
+                    self.flush().await?;
+                    return Err(End::Told(Error::refused(CLIENTS_MAX_REACHED)));
+                }
                 if self.session.as_ref().is_some_and(|session| is_slow(session, request)) {
                     let bytes = rest.get(..parsed.consumed).unwrap_or_default().to_vec();
                     // Some of these see only what is durable: the writes before them shall be.
@@ -159,8 +204,30 @@ impl Connection {
                 self.flush().await?;
             }
         }
-        self.input.drain(..start);
-        self.flush().await
+        if start > 0 {
+            self.step = self.step.wrapping_add(1);
+            self.drop_input(start);
+        }
+        self.flush().await?;
+        buffers::give(std::mem::take(&mut self.output));
+        Ok(())
+    }
+
+    fn look_at_settings(&mut self) {
+        let version = self.app.settings.version();
+        if self.settings_version != version {
+            self.settings_version = version;
+            self.limits = self.app.settings.request_limits();
+            self.parser.set_limits(self.limits);
+        }
+    }
+
+    /// Drops what was answered, and the memory of a large request before a small rest.
+    fn drop_input(&mut self, bytes: usize) {
+        self.input.drain(..bytes);
+        if self.input.capacity() > FLUSH_BYTES && self.input.len() < ROOM_BYTES {
+            self.input.shrink_to(ROOM_BYTES);
+        }
     }
 
     /// Runs one request beside the threads that serve connections.
@@ -168,8 +235,9 @@ impl Connection {
         let Some(mut session) = self.session.take() else { return Err(End::Closed) };
         let app = Arc::clone(&self.app);
         let mut output = std::mem::take(&mut self.output);
+        let limits = self.limits;
         let work = move || {
-            let mut parser = RequestParser::new(app.settings.request_limits());
+            let mut parser = RequestParser::new(limits);
             if let Ok(Some(_)) = parser.parse(&bytes) {
                 let request: Arguments<'_> = parser.arguments(&bytes);
                 dispatch(&app, &mut session, request, Instant::now(), &mut output);
@@ -196,7 +264,7 @@ impl Connection {
             }
         }
         if !self.output.is_empty() {
-            self.stream.write_all(&self.output).await?;
+            self.send().await?;
             self.app.stats.output_bytes_total.add(self.output.len() as u64);
             self.output.clear();
             if self.output.capacity() > FLUSH_BYTES {
@@ -205,4 +273,33 @@ impl Connection {
         }
         Ok(())
     }
+
+    /// Writes all of the output. If the client does not take it at once, the core counts seconds.
+    async fn send(&mut self) -> io::Result<()> {
+        let (mut sent, mut has_waited) = (0, false);
+        while let Some(rest) = self.output.get(sent..).filter(|rest| !rest.is_empty()) {
+            let (stream, pulse, sent_bytes) = (&mut self.stream, &self.pulse, self.sent_bytes);
+            let count = poll_fn(|context| {
+                let polled = Pin::new(&mut *stream).poll_write(context, rest);
+                if polled.is_pending() {
+                    pulse.waits_to_send(rest.len(), sent_bytes);
+                    has_waited = true;
+                }
+                polled
+            })
+            .await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            sent += count;
+            self.sent_bytes = self.sent_bytes.wrapping_add(count as u64);
+        }
+        if has_waited {
+            self.pulse.works();
+        }
+        Ok(())
+    }
 }
+
+/// Redis' text for a client too many.
+pub(super) const CLIENTS_MAX_REACHED: &str = "max number of clients reached";

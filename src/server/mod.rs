@@ -6,14 +6,21 @@
 //! Invariants
 //! - One write per pipeline: replies leave when there is nothing left to read.
 //! - A reply never leaves before what it tells is durable, as the mode demands.
+//! - Whoever keeps us waiting, for a request or with a reply, is ended in time (`pulse.rs`).
 //!
 //! Not here: what a command does (`command/`).
 
 mod run;
 
+mod reaper;
+
 mod connection;
+
+mod buffers;
+mod pulse;
 
 mod listener;
 
+pub use connection::serve_stream;
 pub use listener::{bind, bound_port};
 pub use run::{Listeners, serve};

@@ -1,6 +1,10 @@
 //! The threads of a server: one per core, each with its own runtime, listener and connections.
 
-use super::connection::Connection;
+use super::{
+    connection::{CLIENTS_MAX_REACHED, Connection},
+    pulse::{Pulse, Silence},
+    reaper::{self, Watched},
+};
 use crate::{
     command::{App, ClientInfo, Session, Shutdown},
     error::{Error, Result},
@@ -11,12 +15,12 @@ use std::{
     net::TcpListener,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::MissedTickBehavior};
 
 /// After an error of `accept` (no descriptor left, most likely) it is tried again so much later.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -76,9 +80,15 @@ fn serve_core(app: &Arc<App>, listener: TcpListener) {
 
 async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener) {
     let mut shutdown = app.shutdown.subscribe();
+    let mut second = tokio::time::interval(reaper::PERIOD);
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while *shutdown.borrow() == Shutdown::Running {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            _ = second.tick() => {
+                reaper::reap(&app.settings);
+                continue;
+            }
             _ = shutdown.changed() => break,
         };
         match accepted {
@@ -91,18 +101,11 @@ async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener) {
     }
     // Replies that are on their way may still leave.
     tokio::time::sleep(DRAIN / 4).await;
+    reaper::end_all();
 }
 
 fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     app.stats.connections_total.increment();
-    if app.stats.connections.get() >= app.settings.clients_max.count() {
-        app.stats.connections_refused.increment();
-        // Nobody reads replies before it has sent something, so the text is best effort.
-        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
-        return;
-    }
-    let _ = stream.set_nodelay(true);
-    keep_alive(&stream, app.settings.tcp_keepalive_s.count());
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_micros() as i64);
     let info = Arc::new(ClientInfo {
         id: app.next_client(),
@@ -115,15 +118,63 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
         is_killed: AtomicBool::new(false),
         protocol: AtomicU64::new(2),
     });
-    let (app, id) = (Arc::clone(app), info.id);
-    app.stats.connections.increment();
-    app.clients.lock().insert(id, Arc::clone(&info));
-    tokio::spawn(async move {
-        let session = Session::new(info);
-        Connection::new(Arc::clone(&app), stream, session).serve().await;
-        app.clients.lock().remove(&id);
-        app.stats.connections.decrement();
+    let Some(place) = Place::take(app, &info) else {
+        app.stats.connections_refused.increment();
+        // Nobody reads replies before it has sent something, so the text is best effort.
+        let _ = stream.try_write(format!("-ERR {CLIENTS_MAX_REACHED}\r\n").as_bytes());
+        return;
+    };
+    let _ = stream.set_nodelay(true);
+    keep_alive(&stream, app.settings.tcp_keepalive_s.count());
+    let (pulse, is_operator) = (Arc::<Pulse>::default(), place.is_operator);
+    let session = Session::new(Arc::clone(&info));
+    let connection =
+        Connection::new(Arc::clone(app), stream, session, Arc::clone(&pulse), is_operator);
+    let task = tokio::spawn(async move {
+        let _place = place;
+        connection.serve().await;
     });
+    let task = task.abort_handle();
+    reaper::watch(Watched { info, pulse, task, is_operator, silence: Silence::default() });
+}
+
+/// A place among the clients, free again when it is dropped.
+struct Place {
+    app: Arc<App>,
+    id: u64,
+    /// The one beside `maxclients`, for an operator on this machine.
+    is_operator: bool,
+}
+
+impl Place {
+    fn take(app: &Arc<App>, info: &Arc<ClientInfo>) -> Option<Self> {
+        let mut clients = app.clients.lock();
+        let operator = app.operator.load(Ordering::Relaxed);
+        let ordinary = clients.len() as u64 - u64::from(operator != 0);
+        let is_operator = ordinary >= app.settings.clients_max.count();
+        if is_operator {
+            if operator != 0 || !info.peer.ip().to_canonical().is_loopback() {
+                return None;
+            }
+            app.operator.store(info.id, Ordering::Relaxed);
+        }
+        clients.insert(info.id, Arc::clone(info));
+        app.stats.connections.increment();
+        Some(Self { app: Arc::clone(app), id: info.id, is_operator })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.app.clients.lock();
+        clients.remove(&self.id);
+        if self.is_operator {
+            self.app.operator.store(0, Ordering::Relaxed);
+        }
+        drop(clients);
+        self.app.stats.connections.decrement();
+        reaper::forget(self.id);
+    }
 }
 
 /// Has the kernel ask after so many seconds of silence whether the client is still there, three

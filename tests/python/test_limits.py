@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 import redis
-from resp import Wire
+from resp import Wire, encode
 
 # Redis' texts for what both servers have, compared word for word.
 REFUSED = [
@@ -41,6 +44,10 @@ REFUSED = [
     "CONFIG SET maxmemory-policy noeviction",
     "CONFIG GET databases",
     "CONFIG GET save",
+    "CONFIG SET client-output-buffer-limit normal",
+    "CONFIG SET timeout 99999999999",
+    "CONFIG SET timeout 0",
+    "CONFIG GET timeout",
 ]
 
 
@@ -49,6 +56,19 @@ def test_config_has_the_texts_of_redis(nowthen, redis_server, protocol):
     with Wire(nowthen.port, protocol) as ours, Wire(redis_server.port, protocol) as theirs:
         for line in REFUSED:
             assert ours.ask(*line.split()) == theirs.ask(*line.split()), line
+
+
+OUTPUT_LIMITS = ["normal 1 2", "normal x 2 3", "foo 1 2 3", "NORMAL 1mb 2mb 3", "normal -1 2 3", ""]
+
+
+def test_output_limits_have_the_texts_of_redis(nowthen, redis_server):
+    name = "client-output-buffer-limit"
+    with Wire(nowthen.port) as ours, Wire(redis_server.port) as theirs:
+        for value in OUTPUT_LIMITS:
+            set_it = ("CONFIG", "SET", name, value)
+            assert ours.ask(*set_it) == theirs.ask(*set_it), value
+        assert ours.ask("CONFIG", "GET", name)[1][1] == ("$", b"normal 1048576 2097152 3")
+        theirs.ask("CONFIG", "SET", name, "normal 0 0 0")
 
 
 def test_settings_change_all_or_none(nowthen):
@@ -83,3 +103,97 @@ def test_a_limit_holds_for_connections_that_are_there(nowthen):
         assert early.ask("SET", "k", b"x" * (1 << 20)) == ("+", b"OK")
         early.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048577\r\n")
         assert early.read() == ("-", b"ERR Protocol error: invalid bulk length")
+
+
+def test_an_idle_client_is_closed_after_timeout_and_a_busy_one_is_not(nowthen):
+    with Wire(nowthen.port) as idle, Wire(nowthen.port) as busy:
+        idle.ask("PING")
+        busy.ask("CONFIG", "SET", "timeout", 2)
+        for _ in range(8):
+            time.sleep(0.5)
+            assert busy.ask("PING") == ("+", b"PONG")
+        with pytest.raises((ConnectionError, OSError)):
+            idle.ask("PING")
+        busy.ask("CONFIG", "SET", "timeout", 0)
+        time.sleep(3)
+        assert busy.ask("PING") == ("+", b"PONG")
+
+
+def test_a_request_that_does_not_end_is_closed_however_it_drips(nowthen):
+    nowthen.client().config_set("partial-command-timeout", 2)
+    with Wire(nowthen.port) as slow, Wire(nowthen.port) as quiet:
+        slow.ask("PING")
+        slow.send(b"*2\r\n$3\r\nGET\r\n$1000\r\n")
+        started = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() < started + 10:
+                slow.send(b"x")
+                time.sleep(0.1)
+        assert 1.9 < time.monotonic() - started < 5
+        assert quiet.ask("PING") == ("+", b"PONG")
+
+
+def test_a_client_that_reads_nothing_is_closed_and_held_no_memory(nowthen):
+    client = nowthen.client()
+    client.set("k", b"x" * (1 << 20))
+    client.config_set("write-timeout", 2)
+    before = resident_bytes(nowthen)
+    with Wire(nowthen.port) as wire:
+        wire.send(encode("GET", "k") * 5000)
+        time.sleep(1)
+        assert resident_bytes(nowthen) - before < 16 << 20
+        deadline = time.monotonic() + 8
+        while len(client.client_list()) > 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(client.client_list()) == 1
+        assert client.get("k")
+
+
+def test_a_large_reply_waits_for_who_reads_and_not_for_who_stops(nowthen):
+    client = nowthen.client()
+    value = b"x" * (32 << 20)
+    for field in range(4):
+        client.hset("h", str(field), value)
+    # 128 MiB, twice the hard limit, read with a pause now and then.
+    with Wire(nowthen.port) as reads:
+        reads.send(encode("HGETALL", "h"))
+        time.sleep(0.5)
+        _, items = reads.read()
+        assert len(items) == 8 and all(item[1] == value for item in items[1::2])
+    with Wire(nowthen.port) as stops:
+        stops.send(encode("HGETALL", "h"))
+        started = time.monotonic()
+        while len(client.client_list()) > 1:
+            assert time.monotonic() < started + 8, "it is still there"
+            time.sleep(0.1)
+    assert b"overcoming of output buffer limits" in nowthen.output.read_bytes()
+
+
+def test_a_client_too_many_is_refused_and_the_operator_is_not(nowthen):
+    client = nowthen.client(single_connection_client=True)
+    client.config_set("maxclients", 3)
+    with Wire(nowthen.port) as first, Wire(nowthen.port) as second:
+        for wire in (first, second):
+            assert wire.ask("PING") == ("+", b"PONG")
+        with Wire(nowthen.port) as ordinary:
+            assert ordinary.ask("PING") == ("-", b"ERR max number of clients reached")
+            with pytest.raises(ConnectionError):
+                ordinary.read()
+        with Wire(nowthen.port) as operator:
+            number = operator.ask("CLIENT", "ID")
+            assert number[0] == ":"
+            assert operator.ask("CONFIG", "GET", "maxclients")[1][1] == ("$", b"3")
+            assert b"rejected_connections:0" in operator.ask("INFO", "stats")[1]
+            with Wire(nowthen.port) as too_many:
+                assert too_many.read() == ("-", b"ERR max number of clients reached")
+            operator.ask("CONFIG", "SET", "maxclients", 4)
+            with Wire(nowthen.port) as fourth:
+                assert fourth.ask("PING") == ("+", b"PONG")
+    assert client.info("stats")["rejected_connections"] == 1
+
+
+def resident_bytes(server) -> int:
+    """What the kernel says a server holds in memory."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) * 1024
