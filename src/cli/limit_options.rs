@@ -10,6 +10,9 @@ pub struct LimitOptions {
     /// The most connections at a time [default: 10000]
     #[arg(long, env = "NOWTHEN_MAXCLIENTS", value_name = "N")]
     pub maxclients: Option<String>,
+    /// The most memory for rows; above it, writes that may need more are refused [default: 0, none]
+    #[arg(long, env = "NOWTHEN_MAXMEMORY", value_name = "SIZE")]
+    pub maxmemory: Option<String>,
     /// Seconds of silence after which the kernel asks whether a client is there [default: 300]
     #[arg(long, env = "NOWTHEN_TCP_KEEPALIVE", value_name = "SECONDS")]
     pub tcp_keepalive: Option<String>,
@@ -44,6 +47,7 @@ impl LimitOptions {
     pub(super) fn pairs(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("maxclients", &self.maxclients),
+            ("maxmemory", &self.maxmemory),
             ("tcp-keepalive", &self.tcp_keepalive),
             ("timeout", &self.timeout),
             ("partial-command-timeout", &self.partial_command_timeout),

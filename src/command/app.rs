@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -39,6 +39,8 @@ pub struct App {
     pub operator: AtomicU64,
     /// Whether the server is to stop.
     pub shutdown: watch::Sender<Shutdown>,
+    /// More memory was used than `maxmemory` when somebody last looked.
+    is_memory_full: AtomicBool,
     last_client: AtomicU64,
 }
 
@@ -91,6 +93,7 @@ impl App {
             clients: Mutex::default(),
             operator: AtomicU64::new(0),
             shutdown: watch::Sender::new(Shutdown::Running),
+            is_memory_full: AtomicBool::new(false),
             last_client: AtomicU64::new(0),
         }
     }
@@ -104,6 +107,20 @@ impl App {
     /// The commands without their subcommands.
     pub(super) fn commands_alone(&self) -> impl Iterator<Item = &'static Description> {
         self.commands.iter().copied().filter(|about| !about.name.contains('|'))
+    }
+
+    /// Whether more memory is used than `maxmemory`, as far as known: one load.
+    pub(super) fn may_be_full(&self) -> bool {
+        self.is_memory_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether more memory is used than `maxmemory`. Looks into every shard; to be called now and
+    /// then, and before anything is refused.
+    pub fn look_at_memory(&self) -> bool {
+        let most = self.settings.memory_bytes_max.count();
+        let is_full = most > 0 && self.store.keyspace().memory_bytes() as u64 > most;
+        self.is_memory_full.store(is_full, Ordering::Relaxed);
+        is_full
     }
 
     /// The number of the next connection.

@@ -122,6 +122,7 @@ fn set(app: &App, pairs: &[&[u8]]) -> Result<()> {
         changes.push(setting.judge(value).map_err(|why| failed(setting.name, &why))?);
     }
     make_so(&app.settings, changes);
+    app.look_at_memory();
     Ok(())
 }
 

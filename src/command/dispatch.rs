@@ -3,7 +3,7 @@
 use super::{
     app::App,
     arguments::{is_word, wrong_arity},
-    description::Speed,
+    description::{Description, Speed},
     execute::{Ground, count, execute},
     session::{Replies, Session},
     table::{Asked, Command, Unknown, find, resolve},
@@ -88,6 +88,10 @@ fn run(
         refuse(session, &wrong_arity(asked.about.name), reply);
         return Some((asked.counter, true));
     }
+    if app.may_be_full() && may_take_memory(session, asked.about) && app.look_at_memory() {
+        refuse_memory(session, asked.about, reply);
+        return Some((asked.counter, true));
+    }
     if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
         queue(session, asked, request, reply);
         return None;
@@ -97,6 +101,30 @@ fn run(
         execute(app, session, &queue, reply);
     }
     Some((asked.counter, is_failed))
+}
+
+/// Whether a command may need more memory: by its flags; EXEC by those of its commands; and what is
+/// queued takes memory itself.
+fn may_take_memory(session: &Session, about: &Description) -> bool {
+    match (&session.queue, about.name) {
+        (Some(queue), "exec") => {
+            let mut queued = queue.requests.iter().filter_map(|each| resolve(each.borrow()).ok());
+            queued.any(|asked| asked.about.has_flag("denyoom"))
+        }
+        (Some(_), "discard" | "quit" | "reset") => false,
+        (Some(_), _) => true,
+        (None, _) => about.has_flag("denyoom"),
+    }
+}
+
+fn refuse_memory(session: &mut Session, about: &Description, reply: &mut Reply<'_>) {
+    let why = "command not allowed when used memory > 'maxmemory'.";
+    if about.name == "exec" {
+        session.end_transaction();
+        reply.error("EXECABORT", &format!("Transaction discarded because of: OOM {why}"));
+    } else {
+        refuse(session, &Error::refused_as("OOM", why), reply);
+    }
 }
 
 /// What does not wait for EXEC.

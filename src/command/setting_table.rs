@@ -51,6 +51,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     memory("inline-max-len", |all| &all.inline_bytes_max, 1024, MIB),
     fixed("io-threads", |app| app.identity.threads.to_string()),
     count("maxclients", |all| &all.clients_max, 1, U32_MAX),
+    memory("maxmemory", |all| &all.memory_bytes_max, 0, i64::MAX),
     only("maxmemory-policy", "noeviction", "argument(s) must be one of the following: noeviction"),
     count("partial-command-timeout", |all| &all.partial_timeout_s, 0, I32_MAX),
     fixed("port", |app| app.identity.port.to_string()),

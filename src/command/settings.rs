@@ -46,6 +46,8 @@ pub struct Settings {
     pub clients_max: Number,
     /// After how many seconds of silence the kernel asks whether a client is still there; 0: never.
     pub tcp_keepalive_s: Number,
+    /// With more than this in memory, commands that may need more are refused; 0: no limit.
+    pub memory_bytes_max: Number,
     /// After how many seconds without a request a client is closed; 0: never.
     pub idle_timeout_s: Number,
     /// After how many seconds a request must be whole, and again for each MiB of it; 0: never.
@@ -76,6 +78,7 @@ impl Default for Settings {
         Self {
             clients_max: Number::new(10_000),
             tcp_keepalive_s: Number::new(300),
+            memory_bytes_max: Number::new(0),
             idle_timeout_s: Number::new(0),
             partial_timeout_s: Number::new(30),
             write_timeout_s: Number::new(60),

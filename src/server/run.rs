@@ -188,7 +188,7 @@ fn keep_alive(stream: &TcpStream, after_s: u64) {
     }
 }
 
-/// Removes rows past their end of life, a shard at a time.
+/// Removes rows past their end of life, a shard at a time, and looks how much memory is used.
 #[allow(clippy::needless_pass_by_value, reason = "a thread owns what it works with")]
 fn sweep(app: Arc<App>) {
     for index in (0..app.store.shard_count()).cycle() {
@@ -197,6 +197,7 @@ fn sweep(app: Arc<App>) {
         }
         app.store.sweep(index);
         if index % SWEEP_SHARDS == 0 {
+            app.look_at_memory();
             thread::sleep(SWEEP_PAUSE);
         }
     }

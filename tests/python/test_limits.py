@@ -192,6 +192,60 @@ def test_a_client_too_many_is_refused_and_the_operator_is_not(nowthen):
     assert client.info("stats")["rejected_connections"] == 1
 
 
+OUT_OF_MEMORY = [
+    "SET k v",
+    "HSET h f v",
+    "APPEND k v",
+    "GET k",
+    "HSET h",
+    "EXPIRE k 100",
+    "MULTI",
+    "SET k w",
+    "EXEC",
+    "MULTI",
+    "GET k",
+    "EXEC",
+    "MULTI",
+    "DISCARD",
+    "MULTI",
+    "EXEC",
+    "GETDEL k",
+]
+
+
+def test_writes_are_refused_above_maxmemory_as_redis_refuses_them(nowthen, redis_server):
+    answers = []
+    for server in (nowthen, redis_server):
+        with Wire(server.port) as wire, Wire(server.port) as queued:
+            wire.ask("SET", "k", "v")
+            wire.ask("SET", "big", "x" * 100_000)
+            queued.ask("MULTI")
+            queued.ask("SET", "q", "1")
+            wire.ask("CONFIG", "SET", "maxmemory", "50000")
+            told = [wire.ask(*line.split()) for line in OUT_OF_MEMORY]
+            told += [queued.ask("EXEC"), queued.ask("DISCARD")]
+            wire.ask("CONFIG", "SET", "maxmemory", "0")
+            told += [wire.ask("SET", "k", "v"), wire.ask("DEL", "k", "big", "h")]
+            answers.append(told)
+    assert answers[0] == answers[1]
+    assert answers[0][0] == ("-", b"OOM command not allowed when used memory > 'maxmemory'.")
+
+
+def test_memory_is_free_again_as_soon_as_keys_are_deleted(nowthen):
+    client = nowthen.client()
+    client.config_set("maxmemory", "4mb")
+    written = 0
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        for written in range(200):
+            client.set(f"k{written}", b"x" * 100_000)
+            time.sleep(0.005)
+    # The sweeper looks ten times a second.
+    assert 40 <= written < 100
+    assert client.get("k0")
+    client.delete(*(f"k{n}" for n in range(20)))
+    assert client.set("k0", b"y")
+
+
 def resident_bytes(server) -> int:
     """What the kernel says a server holds in memory."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
