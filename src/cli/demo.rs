@@ -6,7 +6,7 @@
 
 use super::{boot::Boot, options::DemoOptions};
 use crate::{
-    command::Settings,
+    command::settings_from,
     error::{Error, Result},
     feature::{Run, Timestamp},
     materialize::{Request, quiet},
@@ -29,7 +29,7 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
     let boot = Boot {
         network: &options.network,
         threads: 0,
-        settings: Settings::default(),
+        settings: settings_from(&[])?,
         store,
         clock: Clock::starting_at(start),
     };

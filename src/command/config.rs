@@ -4,6 +4,7 @@ use super::{
     app::App,
     arguments::{Args, syntax},
     context::Context,
+    open_files::clients_that_fit,
     pattern::matches,
     setting_table::{Change, SETTINGS, Setting},
     settings::Settings,
@@ -138,7 +139,8 @@ fn make_so(settings: &Settings, changes: Vec<Change>) {
     settings.changed();
 }
 
-/// The settings with which a server starts: the defaults, but for these.
+/// The settings with which a server starts: the defaults, but for these, and no more clients than
+/// the system can handle.
 pub fn settings_from(pairs: &[(&'static str, &str)]) -> Result<Settings> {
     let settings = Settings::default();
     let mut changes = Vec::with_capacity(pairs.len());
@@ -149,5 +151,11 @@ pub fn settings_from(pairs: &[(&'static str, &str)]) -> Result<Settings> {
         changes.push(setting.judge(value.as_bytes()).map_err(refuse)?);
     }
     make_so(&settings, changes);
+    let wanted = settings.clients_max.count();
+    let fit = clients_that_fit(wanted);
+    if fit < wanted {
+        tracing::warn!(wanted, fit, "the system opens too few files: maxclients is lowered");
+        settings.clients_max.set(i64::try_from(fit).unwrap_or(i64::MAX));
+    }
     Ok(settings)
 }

@@ -76,6 +76,8 @@ mod setting_table;
 
 mod setting_value;
 
+mod open_files;
+
 mod app;
 
 mod session;

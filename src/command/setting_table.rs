@@ -7,6 +7,7 @@
 
 use super::{
     app::App,
+    open_files::clients_that_fit,
     setting_value::{memory_bytes, number, output_limits},
     settings::{Number, Settings},
 };
@@ -28,6 +29,8 @@ enum Kind {
     Number(fn(&Settings) -> &Number, i64, i64),
     /// A number of bytes, within bounds, that may have a unit.
     Memory(fn(&Settings) -> &Number, i64, i64),
+    /// The most clients: as many as the system can handle.
+    Clients,
     /// What clients may leave unread: a class of clients, hard and soft limit, seconds.
     OutputLimits,
 }
@@ -50,7 +53,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     fixed("http-port", |app| app.identity.http_port.to_string()),
     memory("inline-max-len", |all| &all.inline_bytes_max, 1024, MIB),
     fixed("io-threads", |app| app.identity.threads.to_string()),
-    count("maxclients", |all| &all.clients_max, 1, U32_MAX),
+    Setting { name: "maxclients", kind: Kind::Clients },
     memory("maxmemory", |all| &all.memory_bytes_max, 0, i64::MAX),
     only("maxmemory-policy", "noeviction", "argument(s) must be one of the following: noeviction"),
     count("partial-command-timeout", |all| &all.partial_timeout_s, 0, I32_MAX),
@@ -121,6 +124,7 @@ impl Setting {
             Kind::Number(place, ..) | Kind::Memory(place, ..) => {
                 place(&app.settings).get().to_string()
             }
+            Kind::Clients => app.settings.clients_max.get().to_string(),
             Kind::OutputLimits => {
                 let [hard, soft, seconds] = output_places(&app.settings).map(Number::get);
                 format!("normal {hard} {soft} {seconds}")
@@ -143,6 +147,16 @@ impl Setting {
             },
             Kind::Number(place, least, most) => {
                 Ok(Change::Number(place, within(number(text)?, least, most)?))
+            }
+            Kind::Clients => {
+                let wanted = within(number(text)?, 1, U32_MAX)?;
+                match i64::try_from(clients_that_fit(wanted.unsigned_abs())) {
+                    Ok(fit) if fit < wanted => Err(format!(
+                        "The operating system is not able to handle the specified number of \
+                         clients, try with {fit}"
+                    )),
+                    _ => Ok(Change::Number(|all| &all.clients_max, wanted)),
+                }
             }
             Kind::OutputLimits => {
                 Ok(output_limits(text)?.map_or(Change::Nothing, Change::OutputLimits))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import socket
 import time
 from pathlib import Path
 
@@ -246,8 +248,52 @@ def test_memory_is_free_again_as_soon_as_keys_are_deleted(nowthen):
     assert client.set("k0", b"y")
 
 
+def test_maxclients_is_what_the_system_can_handle(nowthen, redis_server):
+    # No process opens so many files. Redis tries every sixteenth number below.
+    too_many = int(Path("/proc/sys/fs/nr_open").read_text()) + 1000
+    for server in (nowthen, redis_server):
+        with pytest.raises(redis.ResponseError, match="specified number of clients, try with"):
+            server.client().config_set("maxclients", too_many)
+        assert server.client().config_get("maxclients") == {"maxclients": "10000"}
+    limits = Path(f"/proc/{nowthen.process.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert int(line.split()[3]) >= 10_000
+
+
 def resident_bytes(server) -> int:
     """What the kernel says a server holds in memory."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024
+
+
+IDLE = 10_000
+
+
+def test_ten_thousand_idle_connections_cost_less_than_100_mib(start_nowthen):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < IDLE + 1000:
+        pytest.skip(f"only {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = start_nowthen("--maxclients", str(IDLE), "--durability", "never")
+    connections = []
+    try:
+        before = resident_bytes(server)
+        for _ in range(IDLE):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            connections.append(connection)
+            connection.sendall(encode("SET", "k", "x" * 100) + b"PING\r\n")
+            answer = b""
+            while not answer.endswith(b"+PONG\r\n"):
+                answer += connection.recv(100)
+        taken = resident_bytes(server) - before
+        print(f"{taken / IDLE:.0f} bytes each")
+        assert taken < 100 << 20
+        # They are all there still, and are answered.
+        for connection in connections[:: IDLE // 100]:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100) == b"+PONG\r\n"
+    finally:
+        for connection in connections:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
