@@ -1,6 +1,6 @@
 //! What all connections share: the store, the counters, who is connected, how to stop.
 
-use super::{description::Description, session::ClientInfo, settings::Settings};
+use super::{description::Description, pause::Pause, session::ClientInfo, settings::Settings};
 use crate::{materialize::Materializer, stats::ServerStats, store::Store};
 use parking_lot::Mutex;
 use std::{
@@ -37,6 +37,8 @@ pub struct App {
     /// The client that has the operator's place beside `maxclients`; 0 for none. Written under the
     /// lock of `clients`.
     pub operator: AtomicU64,
+    /// `CLIENT PAUSE`
+    pub pause: Pause,
     /// Whether the server is to stop.
     pub shutdown: watch::Sender<Shutdown>,
     /// More memory was used than `maxmemory` when somebody last looked.
@@ -92,6 +94,7 @@ impl App {
             settings,
             clients: Mutex::default(),
             operator: AtomicU64::new(0),
+            pause: Pause::default(),
             shutdown: watch::Sender::new(Shutdown::Running),
             is_memory_full: AtomicBool::new(false),
             last_client: AtomicU64::new(0),

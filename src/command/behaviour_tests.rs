@@ -13,16 +13,7 @@ use crate::{
     store::{Clock, Store, StoreOptions},
 };
 use nowthen_protocol::{RequestLimits, RequestParser};
-use parking_lot::Mutex;
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64},
-    },
-    time::Instant,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 /// A server with one client.
 pub(super) struct Subject {
@@ -131,17 +122,7 @@ fn session() -> Session {
 
 fn session_at(local: SocketAddr) -> Session {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
-    Session::new(Arc::new(ClientInfo {
-        id: 1,
-        peer: nobody,
-        local,
-        connected_us: 0,
-        active_us: AtomicI64::new(0),
-        names: Mutex::default(),
-        last_command: AtomicU64::new(u64::MAX),
-        is_killed: AtomicBool::new(false),
-        protocol: AtomicU64::new(2),
-    }))
+    Session::new(Arc::new(ClientInfo::new(1, [nobody, local], 0)))
 }
 
 #[test]

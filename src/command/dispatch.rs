@@ -10,7 +10,10 @@ use super::{
 };
 use crate::error::{ECHO_BYTES_MAX, Error};
 use nowthen_protocol::{Arguments, Reply};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 /// Whether the request is one that may take long: then it is dispatched beside the threads that
 /// serve connections.
@@ -31,6 +34,14 @@ fn takes_long(command: &Command, request: Arguments<'_>) -> bool {
         // A value may be the word by chance: then the request takes the longer way, no more.
         Speed::SlowWith(word) => request.iter().any(|argument| is_word(argument, word)),
     }
+}
+
+/// Until when the request has to wait, if somebody paused the server.
+pub fn paused_until(app: &App, request: Arguments<'_>) -> Option<Instant> {
+    app.pause.holds(|| {
+        let asked = resolve(request).ok();
+        asked.is_some_and(|asked| asked.about.has_flag("write") || asked.about.name == "exec")
+    })
 }
 
 /// A request of more arguments than this would keep other connections of its core waiting; and so
@@ -55,7 +66,7 @@ pub fn dispatch(
     }
     let ended = Instant::now();
     if let Some((index, is_failed)) = place {
-        count(app, session, index, (started, ended), is_failed);
+        count(app, index, (started, ended), is_failed);
     }
     app.stats.commands_total.increment();
     if matches!(replies, Replies::Off | Replies::SkipThis) && session.replies != Replies::On {
@@ -84,6 +95,7 @@ fn run(
             return None;
         }
     };
+    session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
     if !asked.about.takes(request.len()) {
         refuse(session, &wrong_arity(asked.about.name), reply);
         return Some((asked.counter, true));

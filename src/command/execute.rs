@@ -60,7 +60,6 @@ impl<'a> Ground<'a> {
 /// Notes how long the command at `index` of the table took.
 pub(super) fn count(
     app: &App,
-    session: &Session,
     index: usize,
     (started, ended): (Instant, Instant),
     is_failed: bool,
@@ -70,7 +69,6 @@ pub(super) fn count(
         if is_failed {
             stats.failed.increment();
         }
-        session.info.last_command.store(index as u64, Ordering::Relaxed);
     }
 }
 
@@ -95,10 +93,11 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
         reply.array(commands.len());
         let mut started = Instant::now();
         for (asked, request) in &commands {
+            session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
             let ground = Ground { app, keyspace, now };
             let is_failed = ground.call(session, asked.command, *request, reply);
             let ended = Instant::now();
-            count(app, session, asked.counter, (started, ended), is_failed);
+            count(app, asked.counter, (started, ended), is_failed);
             app.stats.commands_total.increment();
             started = ended;
         }

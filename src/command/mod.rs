@@ -52,6 +52,12 @@ mod connection;
 mod definitions;
 mod features;
 
+mod client;
+
+mod client_kill;
+
+mod client_list;
+
 mod feature_request;
 
 mod help;
@@ -80,6 +86,8 @@ mod open_files;
 
 mod app;
 
+mod pause;
+
 mod session;
 
 mod settings;
@@ -93,9 +101,10 @@ mod pattern;
 pub use app::{App, Identity, Shutdown};
 pub use config::settings_from;
 pub use description::{Description, Keys, Speed};
-pub use dispatch::{dispatch, is_slow};
+pub use dispatch::{dispatch, is_slow, paused_until};
 pub use feature_request::{FeatureRequest, online_rows};
 pub use operation::is_for_operator;
+pub use pause::Pause;
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, Settings};
 pub use table::{COMMANDS, Command, every_command};

@@ -11,9 +11,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
+use tokio::sync::Notify;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -99,14 +100,28 @@ pub struct ClientInfo {
     pub local: SocketAddr,
     /// When it came, µs since 1970 by the machine's clock.
     pub connected_us: i64,
-    /// When it last sent a command, likewise.
-    pub active_us: AtomicI64,
+    /// When it last sent something, in ms since the server started.
+    pub active_ms: AtomicU64,
+    /// The descriptor of its socket.
+    pub fd: i32,
     /// Its name, and the name and version of its library.
     pub names: Mutex<Names>,
     /// The last command, by its place in the table.
     pub last_command: AtomicU64,
-    /// Somebody ended it with `CLIENT KILL`.
-    pub is_killed: AtomicBool,
+    /// Wakes it up to end, when somebody says `CLIENT KILL`.
+    pub killed: Notify,
+    /// `CLIENT NO-EVICT on`
+    pub is_never_evicted: AtomicBool,
+    /// `CLIENT NO-TOUCH on`
+    pub is_never_touching: AtomicBool,
+    /// What it sent and was not answered yet, and the space of the buffer for it.
+    pub input_bytes: AtomicUsize,
+    /// See [`Self::input_bytes`].
+    pub input_capacity: AtomicUsize,
+    /// What it was answered and did not take yet, and the space of the buffer for it.
+    pub output_bytes: AtomicUsize,
+    /// See [`Self::output_bytes`].
+    pub output_capacity: AtomicUsize,
     /// RESP2 or RESP3.
     pub protocol: AtomicU64,
 }
@@ -120,6 +135,30 @@ pub struct Names {
     pub library: Vec<u8>,
     /// `CLIENT SETINFO lib-ver`
     pub library_version: Vec<u8>,
+}
+
+impl ClientInfo {
+    /// A connection from `peer` to `local` that comes now.
+    pub fn new(id: u64, [peer, local]: [SocketAddr; 2], connected_us: i64) -> Self {
+        Self {
+            id,
+            peer,
+            local,
+            connected_us,
+            active_ms: AtomicU64::new(0),
+            fd: -1,
+            names: Mutex::default(),
+            last_command: AtomicU64::new(u64::MAX),
+            killed: Notify::new(),
+            is_never_evicted: AtomicBool::new(false),
+            is_never_touching: AtomicBool::new(false),
+            input_bytes: AtomicUsize::new(0),
+            input_capacity: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            output_capacity: AtomicUsize::new(0),
+            protocol: AtomicU64::new(2),
+        }
+    }
 }
 
 impl Session {

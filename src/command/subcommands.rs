@@ -8,6 +8,8 @@ use super::description::{Description, Keys, Speed};
 /// Found at any time, as Redis' `loading stale` says.
 const HELP: &[&str] = &["loading", "stale"];
 const STALE: &[&str] = &["stale"];
+const OWN: &[&str] = &["noscript", "loading", "stale"];
+const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
 const NONE: Keys = (0, 0, 0);
 
 macro_rules! subcommands {
@@ -28,6 +30,26 @@ macro_rules! subcommands {
 }
 
 subcommands! {
+    CLIENT of "client" in "connection" {
+        "caching" 3 OWN NONE, "Says whether to track the keys of the next command.";
+        "getname" 2 OWN NONE, "Returns the name of this connection.";
+        "getredir" 2 OWN NONE, "Tells where invalidations go to: nowhere, which is -1.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "id" 2 OWN NONE, "Returns the number of this connection.";
+        "info" 2 OWN NONE, "Tells of this connection.";
+        "kill" -3 ADMIN NONE, "Ends connections.";
+        "list" -2 ADMIN NONE, "Tells of connections, one a line.";
+        "no-evict" 3 ADMIN NONE, "Keeps this connection when memory is short.";
+        "no-touch" 3 OWN NONE, "Leaves the idle time of keys as it is.";
+        "pause" -3 ADMIN NONE, "Lets commands, or just writes, wait for milliseconds.";
+        "reply" 3 OWN NONE, "Chooses which replies this connection wants.";
+        "setinfo" 4 OWN NONE, "Tells name or version of the client's library.";
+        "setname" 3 OWN NONE, "Names this connection.";
+        "tracking" -3 OWN NONE, "Tells a client what it may have cached: not offered.";
+        "trackinginfo" 2 OWN NONE, "Tells of the tracking of keys: it is off.";
+        "unblock" -3 ADMIN NONE, "Ends the waiting of a blocked connection.";
+        "unpause" 2 ADMIN NONE, "Ends a pause.";
+    }
     CLUSTER of "cluster" in "cluster" {
         "countkeysinslot" 3 STALE NONE, "Counts the keys of a slot.";
         "getkeysinslot" 4 STALE NONE, "Returns keys of a slot.";

@@ -3,7 +3,7 @@
 
 use super::{
     arguments::Args,
-    cluster, config, connection,
+    client, cluster, config, connection,
     context::Context,
     definitions,
     description::{Description, Keys, Speed},
@@ -74,8 +74,8 @@ macro_rules! commands {
 commands! {
     "connection" {
         "auth" -2 CONNECTION NONE quick connection::auth, "Authenticates the connection.";
-        "client" -2 CONNECTION NONE quick connection::client,
-            "Tells of connections, and names this one.";
+        "client" -2 PARENT NONE quick client::client [subcommands::CLIENT],
+            "Tells of connections, and ends them.";
         "echo" 2 CONNECTION NONE quick connection::echo, "Returns its argument.";
         "hello" -1 CONNECTION NONE quick connection::hello,
             "Chooses the protocol, and tells what the server is.";

@@ -7,7 +7,7 @@
 
 use super::{buffers, pulse::Pulse};
 use crate::{
-    command::{App, Session, dispatch, is_for_operator, is_slow},
+    command::{App, Session, dispatch, is_for_operator, is_slow, paused_until},
     error::{Error, Result},
 };
 use nowthen_protocol::{Arguments, ProtocolVersion, Reply, RequestLimits, RequestParser};
@@ -169,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let mut start = 0;
         let mut started = Instant::now();
+        self.note_input(started);
         loop {
             let rest = self.input.get(start..).unwrap_or_default();
             let parsed = match self.parser.parse(rest) {
@@ -184,6 +185,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.is_operator && !is_for_operator(request) {
                     self.flush().await?;
                     return Err(End::Told(Error::refused(CLIENTS_MAX_REACHED)));
+                }
+                if let Some(until) = paused_until(&self.app, request) {
+                    self.flush().await?;
+                    self.app.pause.over(until).await;
+                    started = Instant::now();
+                    continue;
                 }
                 if self.session.as_ref().is_some_and(|session| is_slow(session, request)) {
                     let bytes = rest.get(..parsed.consumed).unwrap_or_default().to_vec();
@@ -208,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.step = self.step.wrapping_add(1);
             self.drop_input(start);
         }
+        self.note_input(started);
         self.flush().await?;
         buffers::give(std::mem::take(&mut self.output));
         Ok(())
@@ -228,6 +236,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input.capacity() > FLUSH_BYTES && self.input.len() < ROOM_BYTES {
             self.input.shrink_to(ROOM_BYTES);
         }
+    }
+
+    /// What `CLIENT LIST` tells of it.
+    fn note_input(&self, now: Instant) {
+        let Some(session) = &self.session else { return };
+        let since_start = now - self.app.identity.started;
+        session.info.active_ms.store(since_start.as_millis() as u64, Ordering::Relaxed);
+        session.info.input_bytes.store(self.input.len(), Ordering::Relaxed);
+        session.info.input_capacity.store(self.input.capacity(), Ordering::Relaxed);
     }
 
     /// Runs one request beside the threads that serve connections.
@@ -259,14 +276,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.output.clear();
                 return Err(End::Told(error));
             }
-            if session.info.is_killed.load(Ordering::Relaxed) {
-                return Err(End::Closed);
-            }
+            session.info.output_bytes.store(self.output.len(), Ordering::Relaxed);
+            session.info.output_capacity.store(self.output.capacity(), Ordering::Relaxed);
         }
         if !self.output.is_empty() {
             self.send().await?;
             self.app.stats.output_bytes_total.add(self.output.len() as u64);
             self.output.clear();
+            if let Some(session) = &self.session {
+                session.info.output_bytes.store(0, Ordering::Relaxed);
+            }
             if self.output.capacity() > FLUSH_BYTES {
                 self.output = Vec::new();
             }

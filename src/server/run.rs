@@ -9,13 +9,13 @@ use crate::{
     command::{App, ClientInfo, Session, Shutdown},
     error::{Error, Result},
 };
-use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use std::{
     net::TcpListener,
+    os::fd::AsRawFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -107,16 +107,12 @@ async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener) {
 fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     app.stats.connections_total.increment();
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_micros() as i64);
+    let ends = [peer, stream.local_addr().unwrap_or(peer)];
+    let since_start = app.identity.started.elapsed();
     let info = Arc::new(ClientInfo {
-        id: app.next_client(),
-        peer,
-        local: stream.local_addr().unwrap_or(peer),
-        connected_us: now_us,
-        active_us: AtomicI64::new(now_us),
-        names: Mutex::default(),
-        last_command: AtomicU64::new(u64::MAX),
-        is_killed: AtomicBool::new(false),
-        protocol: AtomicU64::new(2),
+        fd: stream.as_raw_fd(),
+        active_ms: AtomicU64::new(since_start.as_millis() as u64),
+        ..ClientInfo::new(app.next_client(), ends, now_us)
     });
     let Some(place) = Place::take(app, &info) else {
         app.stats.connections_refused.increment();
@@ -130,9 +126,14 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     let session = Session::new(Arc::clone(&info));
     let connection =
         Connection::new(Arc::clone(app), stream, session, Arc::clone(&pulse), is_operator);
+    let killed = Arc::clone(&info);
     let task = tokio::spawn(async move {
         let _place = place;
-        connection.serve().await;
+        tokio::select! {
+            biased;
+            () = connection.serve() => {}
+            () = killed.killed.notified() => {}
+        }
     });
     let task = task.abort_handle();
     reaper::watch(Watched { info, pulse, task, is_operator, silence: Silence::default() });
