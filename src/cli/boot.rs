@@ -33,6 +33,8 @@ pub(super) struct Boot<'a> {
     pub(super) network: &'a NetworkOptions,
     pub(super) threads: usize,
     pub(super) settings: Settings,
+    /// Who may say DEBUG.
+    pub(super) debug: &'a str,
     pub(super) store: StoreOptions,
     pub(super) clock: Clock,
 }
@@ -63,6 +65,7 @@ impl Boot<'_> {
             http_port: bound_port(std::slice::from_ref(&http)),
             started,
             threads,
+            debug: self.debug.to_owned(),
         };
         let store = Store::open(Arc::new(RealFs), data, &self.store, self.clock)?;
         let commands = every_command();

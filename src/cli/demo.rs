@@ -30,6 +30,7 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
         network: &options.network,
         threads: 0,
         settings: settings_from(&[])?,
+        debug: "no",
         store,
         clock: Clock::starting_at(start),
     };

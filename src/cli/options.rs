@@ -61,6 +61,10 @@ pub struct ServeOptions {
     /// How far an event may lie ahead of the clock.
     #[arg(long, env = "NOWTHEN_MAX_FUTURE", value_name = "SPAN", default_value = "5m")]
     pub max_future: String,
+    /// Who may say DEBUG: `no` for nobody, `local` for clients of this machine, or `yes`.
+    #[arg(long, env = "NOWTHEN_ENABLE_DEBUG_COMMAND", value_name = "WHO", default_value = "no",
+          value_parser = ["no", "local", "yes"])]
+    pub enable_debug_command: String,
     /// Start the clock at this time instead of now, to serve history as of then.
     #[arg(long, env = "NOWTHEN_CLOCK_START", value_name = "TIME")]
     pub clock_start: Option<String>,

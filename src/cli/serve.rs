@@ -27,6 +27,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         network: &options.network,
         threads: options.threads,
         settings: settings_from(&options.limits.pairs())?,
+        debug: &options.enable_debug_command,
         store,
         clock,
     };

@@ -63,6 +63,8 @@ pub struct Identity {
     pub started: Instant,
     /// How many threads serve connections.
     pub threads: usize,
+    /// Who may say DEBUG: `no` for nobody, `local` for clients of this machine, or `yes`.
+    pub debug: String,
 }
 
 /// How a server stops.

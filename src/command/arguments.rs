@@ -5,7 +5,6 @@ use crate::{
     feature::Timestamp,
 };
 use nowthen_protocol::{Arguments, parse_integer};
-use std::ops::RangeInclusive;
 
 /// What is left of a command's arguments.
 #[derive(Clone, Copy, Debug)]
@@ -92,19 +91,6 @@ impl<'a> Args<'a> {
     /// All that are left, without taking them.
     pub(super) fn rest(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         self.all.iter().skip(self.next)
-    }
-
-    /// As many must be left as the subcommand of `command` takes.
-    pub(super) fn subcommand_takes(
-        &self,
-        command: &str,
-        subcommand: &[u8],
-        wanted: RangeInclusive<usize>,
-    ) -> Result<()> {
-        if wanted.contains(&self.len()) {
-            return Ok(());
-        }
-        Err(wrong_arity(&format!("{command}|{}", String::from_utf8_lossy(subcommand))))
     }
 
     /// Nothing may be left.

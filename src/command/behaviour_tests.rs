@@ -111,6 +111,7 @@ fn app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
         http_port: 0,
         started: Instant::now(),
         threads: 1,
+        debug: "no".into(),
     };
     let commands = every_command();
     Arc::new(App::new(store, commands, identity, Settings::default()))

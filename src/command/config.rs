@@ -4,6 +4,7 @@ use super::{
     app::App,
     arguments::{Args, syntax},
     context::Context,
+    help::help,
     open_files::clients_that_fit,
     pattern::matches,
     setting_table::{Change, SETTINGS, Setting},
@@ -12,20 +13,6 @@ use super::{
 use crate::error::{Error, Result, echo};
 use nowthen_protocol::Reply;
 
-const HELP: [&str; 11] = [
-    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "GET <pattern>",
-    "    Return parameters matching the glob-like <pattern> and their values.",
-    "SET <directive> <value>",
-    "    Set the configuration <directive> to <value>.",
-    "RESETSTAT",
-    "    Reset statistics reported by the INFO command.",
-    "REWRITE",
-    "    Rewrite the configuration file.",
-    "HELP",
-    "    Prints this help.",
-];
-
 /// `CONFIG GET pattern [pattern ...] | SET name value [name value ...] | REWRITE | RESETSTAT |
 /// HELP`
 pub(super) fn config(
@@ -33,19 +20,7 @@ pub(super) fn config(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let subcommand = args.next()?;
-    let lower = subcommand.to_ascii_lowercase();
-    let wanted = match lower.as_slice() {
-        b"get" => 1..=usize::MAX,
-        b"set" => 2..=usize::MAX,
-        b"rewrite" | b"resetstat" | b"help" => 0..=0,
-        _ => {
-            let name = echo(subcommand);
-            return Err(Error::refused(format!("unknown subcommand {name}. Try CONFIG HELP.")));
-        }
-    };
-    args.subcommand_takes("config", &lower, wanted)?;
-    match lower.as_slice() {
+    match args.next()?.to_ascii_lowercase().as_slice() {
         b"get" => get(ctx.app, args, reply),
         b"set" => {
             let pairs: Vec<&[u8]> = args.rest().collect();
@@ -59,10 +34,8 @@ pub(super) fn config(
             ctx.app.stats.reset();
             reply.ok();
         }
-        _ => {
-            reply.array(HELP.len());
-            HELP.iter().for_each(|line| reply.simple(line));
-        }
+        b"help" => help(ctx, "config", reply),
+        _ => return Err(syntax()),
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ pub struct Description {
     pub name: &'static str,
     /// How many arguments with the name: exactly so many, or at least that many if negative.
     pub arity: i64,
-    /// Redis' flags, by name.
+    /// Redis' flags, by name; and categories (`@keyspace`), if not that of the group.
     pub flags: &'static [&'static str],
     /// Where its keys stand: first, last (negative: from the end), step; all 0 for none.
     pub keys: Keys,
@@ -59,10 +59,12 @@ impl Description {
         self.name.split_once('|').map_or(self.name, |(_, own)| own)
     }
 
-    /// The place of the subcommand of that name, in any case.
-    pub(super) fn subcommand(&self, name: &[u8]) -> Option<usize> {
-        let is_it = |about: &Description| about.own_name().as_bytes().eq_ignore_ascii_case(name);
-        self.subcommands.iter().position(is_it)
+    /// Itself, or the subcommand that the next word of a request says, in any case; `None` if it
+    /// has subcommands and none of that name.
+    pub(super) fn asked_for(&'static self, word: Option<&[u8]>) -> Option<&'static Self> {
+        let Some(word) = word.filter(|_| !self.subcommands.is_empty()) else { return Some(self) };
+        let is_it = |about: &&Self| about.own_name().as_bytes().eq_ignore_ascii_case(word);
+        self.subcommands.iter().find(is_it)
     }
 
     /// Whether it may be called with that many arguments, its name included.

@@ -1,6 +1,6 @@
 //! HELP of a command that has subcommands, from the table.
 
-use super::{context::Context, description::Description};
+use super::{context::Context, description::Description, documentation::documentation};
 use nowthen_protocol::Reply;
 
 /// The lines of `CLIENT HELP` and its kin: first and last as Redis has them.
@@ -12,7 +12,9 @@ pub(super) fn help(ctx: &Context<'_>, command: &str, reply: &mut Reply<'_>) {
     let upper = command.to_ascii_uppercase();
     reply.simple(&format!("{upper} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for each in told {
-        reply.simple(&each.own_name().to_ascii_uppercase());
+        let name = each.own_name().to_ascii_uppercase();
+        let syntax = documentation(each.name).map_or("", |told| told.syntax);
+        reply.simple(format!("{name} {syntax}").trim_end());
         reply.simple(&format!("    {}", each.summary));
     }
     reply.simple("HELP");

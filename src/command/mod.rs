@@ -27,8 +27,10 @@ mod table;
 
 mod subcommands;
 
+mod acl;
 mod cluster;
 mod config;
+mod debug;
 mod field_values;
 mod field_expiry;
 mod hash_values;
@@ -41,6 +43,7 @@ mod object;
 mod keys;
 mod materialization;
 mod operation;
+mod replication;
 mod string_numbers;
 mod string_parts;
 mod string_values;
@@ -60,7 +63,13 @@ mod client_list;
 
 mod feature_request;
 
+mod categories;
+
 mod help;
+
+mod key_access;
+
+mod documentation;
 
 mod hash_slot;
 

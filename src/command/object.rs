@@ -1,12 +1,12 @@
 //! OBJECT: how a value is kept, in the words of Redis.
 
 use super::{
-    arguments::{Args, wrong_arity},
+    arguments::Args,
     context::{Context, entity_of},
     keys::type_name,
 };
 use crate::{
-    error::{Error, Result, echo},
+    error::{Error, Result},
     feature::Timestamp,
     online::{Body, PlainHash, Row},
 };
@@ -46,20 +46,7 @@ pub(super) fn object(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let word = args.next()?;
-    let subcommand = word.to_ascii_lowercase();
-    let arguments = match subcommand.as_slice() {
-        b"encoding" | b"freq" | b"idletime" | b"refcount" => 1,
-        b"help" => 0,
-        _ => {
-            let word = echo(word);
-            return Err(Error::refused(format!("unknown subcommand {word}. Try OBJECT HELP.")));
-        }
-    };
-    if args.len() != arguments {
-        let subcommand = String::from_utf8_lossy(&subcommand);
-        return Err(wrong_arity(&format!("object|{subcommand}")));
-    }
+    let subcommand = args.next()?.to_ascii_lowercase();
     let Some(key) = args.pop() else {
         reply.array(HELP.len());
         HELP.iter().for_each(|line| reply.simple(line));

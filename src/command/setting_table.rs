@@ -50,6 +50,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     fixed("databases", |_| "1".into()),
     fixed("dir", |app| app.identity.data.display().to_string()),
     fixed("durability", |app| app.store.durability().to_string()),
+    fixed("enable-debug-command", |app| app.identity.debug.clone()),
     fixed("http-port", |app| app.identity.http_port.to_string()),
     memory("inline-max-len", |all| &all.inline_bytes_max, 1024, MIB),
     fixed("io-threads", |app| app.identity.threads.to_string()),

@@ -10,6 +10,9 @@ const HELP: &[&str] = &["loading", "stale"];
 const STALE: &[&str] = &["stale"];
 const OWN: &[&str] = &["noscript", "loading", "stale"];
 const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
+const TELL: &[&str] = &["loading", "stale", "@connection"];
+const SECOND: Keys = (2, 2, 1);
+const READ: &[&str] = &["readonly"];
 const NONE: Keys = (0, 0, 0);
 
 macro_rules! subcommands {
@@ -30,6 +33,21 @@ macro_rules! subcommands {
 }
 
 subcommands! {
+    ACL of "acl" in "server" {
+        "cat" -2 OWN NONE, "Lists the categories, or the commands of one.";
+        "deluser" -3 ADMIN NONE, "Removes users: not offered.";
+        "dryrun" -4 ADMIN NONE, "Tells whether a user may say a command.";
+        "genpass" -2 OWN NONE, "Makes a password that nobody can foresee.";
+        "getuser" 3 ADMIN NONE, "Tells what a user may do.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "list" 2 ADMIN NONE, "Lists the users and what they may do.";
+        "load" 2 ADMIN NONE, "Reads users from a file: not offered.";
+        "log" -2 ADMIN NONE, "Lists commands that users were refused, of which there are none.";
+        "save" 2 ADMIN NONE, "Writes users to a file: not offered.";
+        "setuser" -3 ADMIN NONE, "Makes or changes a user: not offered.";
+        "users" 2 ADMIN NONE, "Lists the names of the users.";
+        "whoami" 2 OWN NONE, "Returns the name of the user of this connection.";
+    }
     CLIENT of "client" in "connection" {
         "caching" 3 OWN NONE, "Says whether to track the keys of the next command.";
         "getname" 2 OWN NONE, "Returns the name of this connection.";
@@ -61,5 +79,28 @@ subcommands! {
         "nodes" 2 STALE NONE, "Lists the nodes: this one, with all slots.";
         "shards" 2 STALE NONE, "Lists which nodes have which slots.";
         "slots" 2 STALE NONE, "Lists which slots are with which nodes.";
+    }
+    COMMAND of "command" in "server" {
+        "count" 2 TELL NONE, "Counts the commands.";
+        "docs" -2 TELL NONE, "Tells what commands are for.";
+        "getkeys" -4 TELL NONE, "Returns the keys in a command.";
+        "getkeysandflags" -4 TELL NONE, "Returns the keys in a command and what it does to them.";
+        "help" 2 TELL NONE, "Prints this help.";
+        "info" -2 TELL NONE, "Tells what a client must know of commands.";
+        "list" -2 TELL NONE, "Lists names of commands.";
+    }
+    CONFIG of "config" in "server" {
+        "get" -3 ADMIN NONE, "Tells settings.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "resetstat" 2 ADMIN NONE, "Puts the counters back to 0.";
+        "rewrite" 2 ADMIN NONE, "Writes the settings to a file: there is none.";
+        "set" -4 ADMIN NONE, "Changes settings.";
+    }
+    OBJECT of "object" in "generic" {
+        "encoding" 3 READ SECOND, "Tells how the value of a key is kept.";
+        "freq" 3 READ SECOND, "Tells how often a key is read: nothing counts that.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "idletime" 3 READ SECOND, "Tells how long a key was not read: nothing notes that.";
+        "refcount" 3 READ SECOND, "Tells how many keys share a value: 1.";
     }
 }

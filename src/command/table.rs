@@ -2,14 +2,15 @@
 //! dispatch, COMMAND, COMMAND DOCS and the tests.
 
 use super::{
+    acl,
     arguments::Args,
     client, cluster, config, connection,
     context::Context,
-    definitions,
+    debug, definitions,
     description::{Description, Keys, Speed},
     features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
-    introspection, key_names, keys, materialization, object, operation, string_numbers,
-    string_parts, string_values, strings, subcommands, training, transactions,
+    introspection, key_names, keys, materialization, object, operation, replication,
+    string_numbers, string_parts, string_values, strings, subcommands, training, transactions,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -33,11 +34,28 @@ const WRITE_SLOW: &[&str] = &["write", "denyoom"];
 const DELETE: &[&str] = &["write"];
 const CHANGE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["loading", "stale", "fast"];
-const ADMIN: &[&str] = &["admin", "noscript"];
+/// What a client may say before it has said who it is.
+const BEGIN: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
+const FAST: &[&str] = &["fast"];
+const CLUSTER: &[&str] = &["loading", "stale", "fast", "@connection"];
+const ASKING: &[&str] = &["fast", "@connection"];
+const TELL: &[&str] = &["loading", "stale", "@connection"];
+const TIME: &[&str] = &["loading", "stale", "fast"];
+const INFO: &[&str] = &["loading", "stale", "@dangerous"];
+const LASTSAVE: &[&str] = &["loading", "stale", "fast", "@admin", "@dangerous"];
+const ROLE: &[&str] = &["noscript", "loading", "stale", "fast", "@admin", "@dangerous"];
+const WAIT: &[&str] = &["noscript", "@connection"];
+const DBSIZE: &[&str] = &["readonly", "fast", "@keyspace"];
+const KEYS: &[&str] = &["readonly", "@keyspace", "@dangerous"];
+const FLUSH: &[&str] = &["write", "@keyspace", "@dangerous"];
 const ADMIN_ALONE: &[&str] = &["admin", "noscript", "no_multi"];
+const DEBUG: &[&str] = &["admin", "noscript", "loading", "stale"];
+const BGSAVE: &[&str] = &["admin", "noscript", "no_async_loading"];
 const READ_ALONE: &[&str] = &["readonly", "no_multi"];
-const TRANSACTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+const TRANSACTION: &[&str] = &["noscript", "loading", "stale", "fast", "allow_busy"];
 const EXEC: &[&str] = &["noscript", "loading", "stale", "skip_slowlog"];
+const SAVE: &[&str] = &["admin", "noscript", "no_async_loading", "no_multi"];
+const SHUTDOWN: &[&str] = &["admin", "noscript", "loading", "stale", "no_multi", "allow_busy"];
 /// Redis tells these of the subcommands, not of the command above them.
 const PARENT: &[&str] = &[];
 const NONE: Keys = (0, 0, 0);
@@ -73,38 +91,44 @@ macro_rules! commands {
 
 commands! {
     "connection" {
-        "auth" -2 CONNECTION NONE quick connection::auth, "Authenticates the connection.";
+        "auth" -2 BEGIN NONE quick connection::auth, "Authenticates the connection.";
         "client" -2 PARENT NONE quick client::client [subcommands::CLIENT],
             "Tells of connections, and ends them.";
         "echo" 2 CONNECTION NONE quick connection::echo, "Returns its argument.";
-        "hello" -1 CONNECTION NONE quick connection::hello,
+        "hello" -1 BEGIN NONE quick connection::hello,
             "Chooses the protocol, and tells what the server is.";
-        "ping" -1 CONNECTION NONE quick connection::ping, "Returns PONG, or its argument.";
-        "quit" -1 CONNECTION NONE quick connection::quit, "Closes the connection.";
-        "reset" 1 CONNECTION NONE quick connection::reset,
+        "ping" -1 FAST NONE quick connection::ping, "Returns PONG, or its argument.";
+        "quit" -1 BEGIN NONE quick connection::quit, "Closes the connection.";
+        "reset" 1 BEGIN NONE quick connection::reset,
             "Puts the connection back to its beginning.";
         "select" 2 CONNECTION NONE quick connection::select, "Chooses database 0, the only one.";
     }
     "cluster" {
-        "asking" 1 CONNECTION NONE quick cluster::agree, "Says OK: no slot is on its way.";
+        "asking" 1 ASKING NONE quick cluster::agree, "Says OK: no slot is on its way.";
         "cluster" -2 PARENT NONE slow cluster::cluster [subcommands::CLUSTER],
             "Tells of the cluster: one node with all slots.";
-        "readonly" 1 CONNECTION NONE quick cluster::agree, "Says OK: there are no replicas.";
-        "readwrite" 1 CONNECTION NONE quick cluster::agree, "Says OK: there are no replicas.";
+        "readonly" 1 CLUSTER NONE quick cluster::agree, "Says OK: there are no replicas.";
+        "readwrite" 1 CLUSTER NONE quick cluster::agree, "Says OK: there are no replicas.";
     }
     "server" {
-        "bgsave" -1 ADMIN NONE quick operation::bgsave, "Writes a snapshot in the background.";
-        "command" -1 CONNECTION NONE quick introspection::command, "Tells of the commands.";
-        "config" -2 ADMIN NONE quick config::config, "Tells and changes the settings.";
-        "dbsize" 1 READ NONE slow keys::dbsize, "Counts the keys.";
-        "flushall" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";
-        "flushdb" -1 DELETE NONE slow keys::flushall, "Removes every key; definitions stay.";
-        "info" -1 CONNECTION NONE quick information::info, "Tells how the server does.";
-        "lastsave" 1 CONNECTION NONE quick operation::lastsave,
+        "acl" -2 PARENT NONE quick acl::acl [subcommands::ACL],
+            "Tells of users and what they may do.";
+        "bgsave" -1 BGSAVE NONE quick operation::bgsave, "Writes a snapshot in the background.";
+        "command" -1 TELL NONE quick introspection::command [subcommands::COMMAND],
+            "Tells of the commands.";
+        "config" -2 PARENT NONE quick config::config [subcommands::CONFIG],
+            "Tells and changes the settings.";
+        "dbsize" 1 DBSIZE NONE slow keys::dbsize, "Counts the keys.";
+        "debug" -2 DEBUG NONE slow debug::debug, "Helps tests, where the operator allows it.";
+        "flushall" -1 FLUSH NONE slow keys::flushall, "Removes every key; definitions stay.";
+        "flushdb" -1 FLUSH NONE slow keys::flushall, "Removes every key; definitions stay.";
+        "info" -1 INFO NONE quick information::info, "Tells how the server does.";
+        "lastsave" 1 LASTSAVE NONE quick operation::lastsave,
             "Tells when the last snapshot was written.";
-        "save" 1 ADMIN_ALONE NONE slow operation::save, "Writes a snapshot and waits for it.";
-        "shutdown" -1 ADMIN_ALONE NONE quick operation::shutdown, "Stops the server.";
-        "time" 1 CONNECTION NONE quick operation::time, "Tells the time of the server.";
+        "role" 1 ROLE NONE quick replication::role, "Tells that this is a master.";
+        "save" 1 SAVE NONE slow operation::save, "Writes a snapshot and waits for it.";
+        "shutdown" -1 SHUTDOWN NONE quick operation::shutdown, "Stops the server.";
+        "time" 1 TIME NONE quick operation::time, "Tells the time of the server.";
     }
     "hash" {
         "hdel" -3 CHANGE ONE quick hashes::hdel, "Deletes fields.";
@@ -183,8 +207,9 @@ commands! {
         "expireat" -3 CHANGE ONE quick keys::expireat, "Ends a key at a second since 1970.";
         "expiretime" 2 READ ONE quick keys::expiretime,
             "Tells the second since 1970 of the end of a key.";
-        "keys" 2 READ_SLOW NONE slow key_names::keys, "Returns the keys that match a pattern.";
-        "object" -2 PARENT NONE quick object::object, "Tells how a value is kept.";
+        "keys" 2 KEYS NONE slow key_names::keys, "Returns the keys that match a pattern.";
+        "object" -2 PARENT NONE quick object::object [subcommands::OBJECT],
+            "Tells how a value is kept.";
         "persist" 2 CHANGE ONE quick keys::persist, "Takes the end of a key away.";
         "pexpire" -3 CHANGE ONE quick keys::pexpire, "Ends a key after milliseconds.";
         "pexpireat" -3 CHANGE ONE quick keys::pexpireat, "Ends a key at a millisecond since 1970.";
@@ -200,6 +225,10 @@ commands! {
         "ttl" 2 READ ONE quick keys::ttl, "Tells the seconds until the end of a key.";
         "type" 2 READ ONE quick keys::type_of, "Tells what stands under a key.";
         "unlink" -2 CHANGE ALL quick keys::del, "Deletes keys; counts those that were there.";
+        "wait" 3 WAIT NONE slow replication::wait,
+            "Waits until what was written is on the disk; counts replicas, of which none is.";
+        "waitaof" 4 WAIT NONE slow replication::waitaof,
+            "Waits until what was written is on the disk, and tells whether it is.";
     }
     "transactions" {
         "discard" 1 TRANSACTION NONE quick transactions::discard,
@@ -293,8 +322,7 @@ pub(super) fn resolve(request: Arguments<'_>) -> Result<Asked, Unknown> {
     let Some(word) = request.get(1).filter(|_| !about.subcommands.is_empty()) else {
         return Ok(Asked { counter: index, command, about });
     };
-    let subcommand = about.subcommand(word).and_then(|place| about.subcommands.get(place));
-    let found = subcommand.and_then(|about| Some((about, place_of(about)?)));
+    let found = about.asked_for(Some(word)).and_then(|about| Some((about, place_of(about)?)));
     let (about, counter) = found.ok_or(Unknown::SubcommandOf(about.name))?;
     Ok(Asked { counter, command, about })
 }

@@ -14,7 +14,7 @@
 //! One suite, `conformance.rs`, holds every implementation to this.
 
 use crate::error::Result;
-use std::fmt;
+use std::{fmt, time::Instant};
 
 /// The number of a record in the log, from 1; 0 stands before all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +79,13 @@ pub trait Log: Send + Sync {
     fn status(&self) -> LogStatus;
 
     /// Waits until all that was appended so far is synced, in every mode.
-    fn flush(&self) -> Result<()>;
+    fn flush(&self) -> Result<()> {
+        self.flush_until(None).map(drop)
+    }
+
+    /// Asks for a sync of all that was appended so far, in every mode, and waits for it until
+    /// `deadline`, if there is one; whether it is synced.
+    fn flush_until(&self, deadline: Option<Instant>) -> Result<bool>;
 
     /// Writes and syncs all that was appended, marks the end as clean and takes nothing more.
     fn close(&self) -> Result<()>;

@@ -10,7 +10,12 @@ use crate::{
 };
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
 
 /// One store: everything in one data directory.
@@ -132,6 +137,12 @@ impl Store {
             std::thread::sleep(BLOCKING_POLL);
         }
         Ok(())
+    }
+
+    /// Asks for a sync of all that was written so far, in every mode, and waits for it until
+    /// `deadline`, if there is one; whether it is on the disk.
+    pub fn sync_until(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.log.flush_until(deadline)
     }
 
     /// An error once a write or sync of the log has failed: nothing will be taken any more.

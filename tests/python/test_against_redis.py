@@ -340,22 +340,3 @@ def test_an_inline_line_is_read_as_redis_reads_it(both, line):
             wire.send(line + b"\nGET a\nQUIT\n")
             told.append(wire.rest())
     assert told[0] == told[1]
-
-
-def test_every_command_has_the_arity_and_key_positions_that_redis_gives(both):
-    theirs, ours = (command_table(server) for server in both)
-    shared = {name: entry for name, entry in ours.items() if not name.startswith(b"fs.")}
-    assert shared.keys() <= theirs.keys()
-    assert shared == {name: theirs[name] for name in shared}
-
-
-def command_table(server) -> dict[bytes, tuple]:
-    """Name -> arity, first and last key, step, whether it writes or only reads."""
-    with Wire(server.port) as wire:
-        _, commands = wire.ask("COMMAND")
-    table = {}
-    for _, entry in commands:
-        name, arity, flags, first, last, step = (value for _, value in entry[:6])
-        kinds = {flag for _, flag in flags} & {b"write", b"readonly"}
-        table[name] = (arity, first, last, step, frozenset(kinds))
-    return table

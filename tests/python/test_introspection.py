@@ -241,3 +241,279 @@ def test_what_a_library_says_of_itself_has_no_blanks(nowthen):
         ]:
             kind, told = wire.ask("CLIENT", "SETINFO", *words)
             assert kind == "-" and why in told
+
+
+# --- ACL
+
+ACL_QUESTIONS = """
+ACL
+ACL FOO
+ACL LOG RESET
+ACL WHOAMI
+ACL WHOAMI x
+ACL USERS
+ACL LIST
+ACL GETUSER default
+ACL GETUSER nobody
+ACL CAT foo
+ACL CAT @hash
+ACL CAT hash x
+ACL GENPASS 0
+ACL GENPASS 4097
+ACL GENPASS -1
+ACL GENPASS x
+ACL GENPASS 5 x
+ACL DRYRUN default
+ACL DRYRUN default get
+ACL DRYRUN default get k
+ACL DRYRUN default nosuch
+ACL DRYRUN nobody get k
+ACL DRYRUN default client
+ACL DRYRUN default client kill
+ACL DRYRUN default client id
+ACL LOG
+ACL LOG 5
+ACL LOG x
+ACL LOG -1
+ACL LOG RESET
+ACL LOG 1 2
+ACL DELUSER default
+ACL DELUSER
+ACL SETUSER
+ACL LOAD x
+AUTH x
+AUTH default x
+ROLE
+ROLE x
+WAIT 0 0
+WAIT 0 10
+WAIT x 0
+WAIT 1 x
+WAIT 1 -1
+WAIT -1 10
+WAIT
+DEBUG
+DEBUG SLEEP 0
+DEBUG JMAP
+""".strip("\n").split("\n")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_acl_and_its_neighbours_answer_with_the_bytes_of_redis(both, protocol):
+    check_same(both, [line.split(" ") for line in ACL_QUESTIONS], protocol)
+
+
+def test_redis_py_asks_about_users(nowthen):
+    client = nowthen.client()
+    assert client.acl_whoami() == "default" and client.acl_users() == ["default"]
+    user = client.acl_getuser("default")
+    assert user["enabled"] and user["flags"] == ["on", "nopass"] and user["categories"] == ["+@all"]
+    assert client.acl_list() == ["user default on nopass ~* &* +@all"]
+    assert len(client.acl_genpass()) == 64 and len(client.acl_genpass(5)) == 2
+    assert client.acl_genpass() != client.acl_genpass()
+    assert client.acl_dryrun("default", "get", "key") in ("OK", b"OK")
+    assert client.acl_log() == [] and client.acl_log_reset()
+    for refused in (lambda: client.acl_setuser("x"), client.acl_save, client.acl_load):
+        with pytest.raises(redis.ResponseError, match="users come from the settings"):
+            refused()
+
+
+def test_each_category_holds_the_shared_commands_that_redis_puts_there(both):
+    theirs, ours = (server.client() for server in both)
+    shared = names(theirs) & names(ours)
+    their_categories = [name for name in theirs.acl_cat()]
+    assert [name for name in ours.acl_cat() if name not in ("features", b"features")] == (
+        their_categories
+    )
+    for category in their_categories:
+        told = [set(client.acl_cat(category)) & shared for client in (theirs, ours)]
+        assert told[0] == told[1], category
+        filtered = ours.execute_command("COMMAND LIST", "FILTERBY", "ACLCAT", category)
+        assert sorted(filtered) == sorted(text(name) for name in ours.acl_cat(category))
+
+
+def text(name) -> bytes:
+    return name if isinstance(name, bytes) else name.encode()
+
+
+def names(client) -> set:
+    """Of all commands and subcommands, as `acl_cat` spells them."""
+    told = {text(name) for name in client.execute_command("COMMAND LIST")}
+    told |= set(client.execute_command("COMMAND LIST", "FILTERBY", "PATTERN", "*"))
+    return told | {name.decode() for name in told}
+
+
+# --- WAIT, DEBUG
+
+
+@pytest.mark.parametrize("mode", ["always", "interval:60000", "never"])
+def test_waiting_means_that_it_is_on_the_disk(start_nowthen, mode):
+    server = start_nowthen("--durability", mode)
+    client = server.client()
+    for number in range(3):
+        client.set(f"key{number}", "1")
+        if number == 1:
+            assert client.execute_command("WAITAOF", 1, 0, 10_000) == [1, 0]
+        else:
+            assert client.wait(1, 10_000) == 0
+        info = client.info("persistence")
+        assert info["log_durable_lsn"] == info["log_last_lsn"]
+        server.kill()
+        server.start()
+        assert client.get(f"key{number}") == b"1"
+
+
+def test_waitaof_refuses_what_redis_refuses(nowthen):
+    with Wire(nowthen.port) as wire:
+        for words, told in [
+            (["2", "0", "0"], b"ERR value is out of range, value must between 0 and 1"),
+            (["0", "-1", "0"], b"ERR value is out of range, must be positive"),
+            (["1", "0", "-1"], b"ERR timeout is negative"),
+            (["1", "0", "x"], b"ERR timeout is not an integer or out of range"),
+            (["1", "0"], b"ERR wrong number of arguments for 'waitaof' command"),
+        ]:
+            assert wire.ask("WAITAOF", *words) == ("-", told)
+        assert wire.ask("WAITAOF", 0, 0, 0)[1][1] == (":", 0)
+
+
+def test_debug_sleeps_only_where_it_is_allowed(start_nowthen):
+    server = start_nowthen("--enable-debug-command", "local")
+    assert server.client().config_get("enable-debug-command") == {"enable-debug-command": "local"}
+    with Wire(server.port) as wire, Wire(server.port) as other:
+        started = time.monotonic()
+        wire.send(encode("DEBUG", "SLEEP", "0.4"))
+        assert other.ask("PING") == ("+", b"PONG")
+        assert time.monotonic() - started < 0.3
+        assert wire.read() == ("+", b"OK") and time.monotonic() - started >= 0.4
+        kind, told = wire.ask("DEBUG", "JMAP")
+        assert kind == "-" and b"unknown subcommand or wrong number of arguments for 'JMAP'" in told
+
+
+# --- COMMAND
+
+# What COMMAND INFO tells differently, and why.
+INTENDED = {
+    "notes": "remarks within key specifications are not told",
+    "subcommands": "those that are not offered are not in the list (CLUSTER MEET)",
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_command_info_tells_of_every_shared_command_what_redis_tells(both, protocol):
+    tables = []
+    for server in both:
+        with Wire(server.port, protocol) as wire:
+            entries = wire.ask("COMMAND")[1]
+            tables.append({})
+            for entry in entries:
+                add_to(tables[-1], entry)
+    theirs, ours = tables
+    shared = theirs.keys() & ours.keys()
+    assert len(shared) > 120
+    documents = {}
+    add_documents(documents, both[1].client(protocol=3).execute_command("COMMAND DOCS"))
+    for name in ours.keys() - shared:
+        is_newer = version(documents[name][b"since"]) > (7, 0, 15)
+        assert is_newer or name.startswith(b"fs."), name
+    for name in sorted(shared):
+        assert ours[name] == theirs[name], name
+
+
+def version(since: bytes) -> tuple[int, ...]:
+    return tuple(map(int, since.split(b".")))
+
+
+def add_to(table: dict, entry: tuple) -> None:
+    """By name what COMMAND tells; what has no order in Redis, sorted."""
+    parts = list(entry[1])
+    for subcommand in parts[9][1]:
+        add_to(table, subcommand)
+    parts[9] = parts[9][0] if not parts[9][1] else "some"
+    parts[8] = repr([without_notes(specification) for specification in parts[8][1]])
+    table[parts[0][1]] = parts
+
+
+def without_notes(specification: tuple) -> tuple:
+    kind, parts = specification
+    pairs = list(zip(parts[::2], parts[1::2], strict=True))
+    return kind, [pair for pair in pairs if pair[0][1] != b"notes"]
+
+
+COMMAND_QUESTIONS = """
+COMMAND COUNT x
+COMMAND FOO
+COMMAND INFO nosuch
+COMMAND INFO nosuch client|kill GET
+COMMAND LIST FILTERBY ACLCAT nosuch
+COMMAND LIST FILTERBY ACLCAT @hash
+COMMAND LIST FILTERBY MODULE x
+COMMAND LIST FILTERBY PATTERN client|k*
+COMMAND LIST FILTERBY PATTERN
+COMMAND LIST FILTERBY FOO x
+COMMAND LIST FILTERBY
+COMMAND LIST x
+COMMAND DOCS nosuch
+COMMAND GETKEYS
+COMMAND GETKEYS nosuch x
+COMMAND GETKEYS get
+COMMAND GETKEYS ping x
+COMMAND GETKEYS get k
+COMMAND GETKEYS get k l
+COMMAND GETKEYS mset a b c d
+COMMAND GETKEYS del a b c
+COMMAND GETKEYS copy a b REPLACE
+COMMAND GETKEYS object encoding k
+COMMAND GETKEYS object help
+COMMAND GETKEYS object foo k
+COMMAND GETKEYS client foo
+COMMAND GETKEYSANDFLAGS mset a b c d
+COMMAND GETKEYSANDFLAGS set a
+COMMAND GETKEYSANDFLAGS set a b
+COMMAND GETKEYSANDFLAGS set a b get
+COMMAND GETKEYSANDFLAGS set a get
+COMMAND GETKEYSANDFLAGS copy a b
+COMMAND GETKEYSANDFLAGS rename a b
+COMMAND GETKEYSANDFLAGS del a b
+COMMAND GETKEYSANDFLAGS object freq k
+COMMAND GETKEYSANDFLAGS ping x
+""".strip("\n").split("\n")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_command_answers_with_the_bytes_of_redis(both, protocol):
+    check_same(both, [line.split(" ") for line in COMMAND_QUESTIONS], protocol)
+
+
+def test_command_docs_agree_with_redis_where_it_tells_the_same(both):
+    told = []
+    for server in both:
+        table = {}
+        add_documents(table, server.client(protocol=3).execute_command("COMMAND DOCS"))
+        told.append(table)
+    theirs, ours = told
+    for name in theirs.keys() & ours.keys():
+        for key in (b"since", b"group"):
+            assert ours[name][key] == theirs[name][key], name
+    for name, document in ours.items():
+        assert document[b"summary"] and document[b"complexity"], name
+    assert ours[b"fs.get"][b"group"] == b"features"
+    assert b"client|kill" in ours[b"client"][b"subcommands"]
+
+
+def add_documents(table: dict, documents: dict) -> None:
+    for name, document in documents.items():
+        table[name] = document
+        add_documents(table, document.get(b"subcommands", {}))
+
+
+@pytest.mark.parametrize("command", ["ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "OBJECT"])
+def test_help_names_every_subcommand(nowthen, command):
+    client = nowthen.client()
+    lines = [text(line).decode() for line in client.execute_command(f"{command} HELP")]
+    assert lines[0] == f"{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    assert lines[-2:] == ["HELP", "    Prints this help."]
+    pattern = f"{command.lower()}|*"
+    named = client.execute_command("COMMAND LIST", "FILTERBY", "PATTERN", pattern)
+    wanted = {name.decode().split("|")[1].upper() for name in named}
+    told = {line.split(" ")[0] for line in lines[1:] if not line.startswith(" ")}
+    assert told == wanted

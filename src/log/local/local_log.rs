@@ -28,6 +28,7 @@ use std::{
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 /// What a log needs from whoever opens it.
@@ -195,8 +196,8 @@ impl Log for LocalLog {
         }
     }
 
-    fn flush(&self) -> Result<()> {
-        self.shared.queue.flush()
+    fn flush_until(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.shared.queue.flush_until(deadline)
     }
 
     fn close(&self) -> Result<()> {

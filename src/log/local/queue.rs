@@ -20,7 +20,12 @@ use crate::{
     log::contract::Lsn,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// After space was refused, an append tries again no earlier than this.
 const APPEND_RETRY_US: u64 = 100_000;
@@ -212,17 +217,23 @@ impl Queue {
         self.progress.notify_all();
     }
 
-    /// Waits until all that is queued now is synced.
-    pub(super) fn flush(&self) -> Result<()> {
+    /// Waits until all that is queued now is synced, or until `deadline`; whether it is.
+    pub(super) fn flush_until(&self, deadline: Option<Instant>) -> Result<bool> {
         let mut state = self.state.lock();
         let wanted = state.packing.last_lsn();
         while state.synced_lsn < wanted {
             state.refuse_if_poisoned()?;
             state.flush_to = state.flush_to.max(wanted);
             self.work.notify_one();
-            self.progress.wait(&mut state);
+            match deadline {
+                None => self.progress.wait(&mut state),
+                Some(deadline) if self.progress.wait_until(&mut state, deadline).timed_out() => {
+                    return Ok(state.synced_lsn >= wanted);
+                }
+                Some(_) => {}
+            }
         }
-        state.refuse_if_poisoned()
+        state.refuse_if_poisoned().map(|()| true)
     }
 
     /// Takes nothing any more and lets the writer end.
