@@ -14,6 +14,8 @@ use nowthen_protocol::parse_integer;
 /// The last millisecond since 1970 that may be the end of a field, in the year 4199: Redis has 46
 /// bits for it.
 const END_MS_MAX: i64 = (1 << 46) - 1;
+/// What is wrong with a count of fields, but for HEXPIRE and its like, which say it differently.
+pub(super) const NOT_A_COUNT: &str = "Number of fields must be a positive integer";
 /// The words of an end: milliseconds per unit, and whether it counts from now.
 const UNITS: [(&str, i64, bool); 4] =
     [("EX", 1_000, true), ("PX", 1, true), ("EXAT", 1_000, false), ("PXAT", 1, false)];
@@ -86,7 +88,7 @@ impl<'a> GetRequest<'a> {
             None if args.take_word("PERSIST") => NewEnd::Never,
             None => NewEnd::Kept,
         };
-        let names = named_fields(args, "Number of fields must be a positive integer")?;
+        let names = named_fields(args, NOT_A_COUNT)?;
         Ok(Self { end, names })
     }
 }

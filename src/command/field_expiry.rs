@@ -4,7 +4,7 @@
 use super::{
     arguments::Args,
     context::{Context, entity_of},
-    field_arguments::{field_end, named_fields},
+    field_arguments::{NOT_A_COUNT, field_end, named_fields},
     plain::{hash_of, not_for_entities, write_plain},
     string_options::whole_ms,
 };
@@ -23,7 +23,6 @@ const NO_END: i64 = -1;
 const UNWANTED: i64 = 0;
 const CHANGED: i64 = 1;
 const DELETED: i64 = 2;
-const NOT_A_COUNT: &str = "Number of fields must be a positive integer";
 
 /// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS n field ...`: per field 1 if the end is set, 0
 /// if not, 2 if the field is deleted because the end has passed, −2 without the field.
@@ -85,7 +84,7 @@ fn end_fields(
 ) -> Result<()> {
     let key = args.next()?;
     let schema = ctx.keyspace.schema();
-    must_have_ends(&schema, key)?;
+    must_be_plain_hash(&schema, key)?;
     let results = write_plain(ctx, key, |row, locked| {
         // Redis looks at the type of the value before it reads on.
         let hash = hash_of(row, locked.now)?;
@@ -122,7 +121,7 @@ pub(super) fn hpersist(
 ) -> Result<()> {
     let key = args.next()?;
     let schema = ctx.keyspace.schema();
-    must_have_ends(&schema, key)?;
+    must_be_plain_hash(&schema, key)?;
     let results = write_plain(ctx, key, |row, locked| {
         let hash = hash_of(row, locked.now)?;
         let names = named_fields(args, NOT_A_COUNT)?;
@@ -143,7 +142,7 @@ pub(super) fn hpersist(
 }
 
 /// Refuses the keys of registered entities for a command that changes ends of fields.
-pub(super) fn must_have_ends(schema: &Schema, key: &[u8]) -> Result<()> {
+pub(super) fn must_be_plain_hash(schema: &Schema, key: &[u8]) -> Result<()> {
     match schema.catalog.entity_of_key(key) {
         Some(entity) => {
             Err(not_for_entities("TTL belongs to the feature view, not to a field", entity))

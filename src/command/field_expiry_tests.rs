@@ -4,6 +4,7 @@ use super::behaviour_tests::{Subject, USERS};
 use crate::log::Durability;
 
 const MS: i64 = 1_000;
+const MISMATCH: &str = "-ERR The `numfields` parameter must match the number of arguments";
 
 /// The clock of a subject stands at second 1.
 fn subject() -> Subject {
@@ -344,4 +345,23 @@ fn of_a_registered_entity_the_ttl_of_the_view_is_told_and_not_set() {
     subject.check(&[("HPTTL user:1 FIELDS 1 f", "*1 :-2"), ("HGET user:1 f", "$-1")]);
     subject.apply(&USERS.replace("ttl = \"1s\"\n", ""));
     subject.check(&[("HPTTL user:1 FIELDS 1 f", "*1 :-1"), ("HGET user:1 f", "$1 7")]);
+}
+
+#[test]
+fn features_are_taken_as_hdel_deletes_them() {
+    let mut subject = subject();
+    subject.apply(USERS);
+    subject.check(&[
+        ("HSET user:1 f 7", ":1"),
+        ("HGETDEL user:1 FIELDS 2 f", MISMATCH),
+        ("HGETDEL user:1 FIELDS 3 f nosuch v:f", "*3 $1 7 $-1 $-1"),
+        ("HGET user:1 f", "$-1"),
+        ("HGETDEL user:1 FIELDS 1 f", "*1 $-1"),
+        ("HSET user:1 f 8", ":1"),
+    ]);
+    subject.wait_us(1_000 * MS + 1);
+    subject.check(&[("HGETDEL user:1 FIELDS 1 f", "*1 $-1")]);
+    subject.restart();
+    subject.apply(&USERS.replace("1s", "1h"));
+    subject.check(&[("HGET user:1 f", "$-1")]);
 }

@@ -3,8 +3,8 @@
 use super::{
     arguments::Args,
     context::Context,
-    field_arguments::{GetRequest, NewEnd, SetRequest, named_fields},
-    field_expiry::{Ends, must_have_ends},
+    field_arguments::{GetRequest, NOT_A_COUNT, NewEnd, SetRequest, named_fields},
+    field_expiry::{Ends, must_be_plain_hash},
     plain::{hash_of, write_plain},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn hgetex(
 ) -> Result<()> {
     let (key, now) = (args.next()?, ctx.now);
     let schema = ctx.keyspace.schema();
-    must_have_ends(&schema, key)?;
+    must_be_plain_hash(&schema, key)?;
     let values = write_plain(ctx, key, |row, locked| {
         let hash = hash_of(row, locked.now)?;
         let request = GetRequest::parse(args, now)?;
@@ -40,7 +40,8 @@ pub(super) fn hgetex(
     Ok(())
 }
 
-/// `HGETDEL key FIELDS n field ...`: per field its value, or null; the fields are gone then.
+/// `HGETDEL key FIELDS n field ...`: per field its value, or null; the fields are gone then. Of a
+/// registered entity the features are deleted, as by HDEL.
 pub(super) fn hgetdel(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
@@ -48,12 +49,17 @@ pub(super) fn hgetdel(
 ) -> Result<()> {
     let key = args.next()?;
     let schema = ctx.keyspace.schema();
-    must_have_ends(&schema, key)?;
-    let values = write_plain(ctx, key, |row, locked| {
-        let hash = hash_of(row, locked.now)?;
-        let names = named_fields(args, "Number of fields must be a positive integer")?;
-        Ok(taken(hash, &names, None))
-    })?;
+    let values = if let Some(entity) = schema.catalog.entity_of_key(key) {
+        let names = named_fields(args, NOT_A_COUNT)?;
+        let committed = ctx.keyspace.take_features(&schema, entity, key, names)?;
+        ctx.committed(committed)
+    } else {
+        write_plain(ctx, key, |row, locked| {
+            let hash = hash_of(row, locked.now)?;
+            let names = named_fields(args, NOT_A_COUNT)?;
+            Ok(taken(hash, &names, None))
+        })?
+    };
     reply_values(&values, reply);
     Ok(())
 }
@@ -103,7 +109,7 @@ pub(super) fn hsetex(
 ) -> Result<()> {
     let (key, now) = (args.next()?, ctx.now);
     let schema = ctx.keyspace.schema();
-    must_have_ends(&schema, key)?;
+    must_be_plain_hash(&schema, key)?;
     let request = SetRequest::parse(args, now)?;
     let is_set = write_plain(ctx, key, |row, locked| {
         let (hash, mut hint) = (hash_of(row, locked.now)?, 0);

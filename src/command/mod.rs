@@ -17,6 +17,8 @@ mod transaction_tests;
 #[cfg(test)]
 mod field_expiry_tests;
 #[cfg(test)]
+mod field_model_tests;
+#[cfg(test)]
 mod field_refusal_tests;
 
 mod dispatch;

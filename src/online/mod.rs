@@ -45,5 +45,5 @@ pub use layout::Layout;
 pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
 pub use shard::{Seen, Shard};
-pub use table::{ScanStep, Table};
+pub use table::{ScanStep, Swept, Table};
 pub use value_ref::ValueRef;

@@ -41,6 +41,15 @@ pub struct ScanStep {
     pub rows_seen: usize,
 }
 
+/// What a step of sweeping did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// How many rows it removed.
+    pub rows: usize,
+    /// Whether nothing is left that was over.
+    pub is_done: bool,
+}
+
 impl Table {
     /// How many shards there are.
     pub const SHARD_COUNT: usize = 1 << SHARD_BITS;
@@ -145,8 +154,8 @@ impl Table {
     }
 
     /// Removes plain rows past their end of life from the shard of that number, and fields past
-    /// theirs; how many rows. However many fields of a row are over, the lock is free in between.
-    pub fn sweep(&self, index: usize, now: Timestamp) -> usize {
+    /// theirs: of a large hash a part, so that no lock is held for long.
+    pub fn sweep(&self, index: usize, now: Timestamp) -> Swept {
         let shard = self.shard(index);
         let may_expire = shard.expiring_rows() > 0 || shard.ending_rows() > 0;
         let has_expired = may_expire && shard.iter().any(|(_, row)| row.is_expired(now));
@@ -157,14 +166,13 @@ impl Table {
             true => self.shard_mut(index).take_expired(now),
             false => Vec::new(),
         };
+        let mut is_done = true;
         for (hash, key) in due {
-            let mut removed = SWEPT_FIELDS_MAX;
-            while removed == SWEPT_FIELDS_MAX {
-                let mut shard = self.shard_mut(index);
-                removed = shard.remove_fields_over(hash, &key, now, SWEPT_FIELDS_MAX);
-            }
+            let count = SWEPT_FIELDS_MAX;
+            let removed = self.shard_mut(index).remove_fields_over(hash, &key, now, count);
+            is_done &= removed < SWEPT_FIELDS_MAX;
         }
-        gone.len()
+        Swept { rows: gone.len(), is_done }
     }
 
     /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the

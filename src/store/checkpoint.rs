@@ -197,12 +197,23 @@ impl Store {
         Ok(())
     }
 
-    /// Removes plain rows past their end of life from one shard; how many. None while a snapshot is
-    /// written: records behind it may have been decided upon a row that it then would not hold.
+    /// Removes plain rows past their end of life from one shard, and fields past theirs; how many
+    /// rows. None while a snapshot is written: records behind it may have been decided upon a row
+    /// that it then would not hold.
     pub fn sweep(&self, shard: usize) -> usize {
-        let now = self.now();
-        let _no_snapshot_begins = self.noting.lock();
-        if self.is_checkpointing() { 0 } else { self.table.sweep(shard, now) }
+        let (now, mut rows) = (self.now(), 0);
+        loop {
+            let no_snapshot_begins = self.noting.lock();
+            if self.is_checkpointing() {
+                return rows;
+            }
+            let swept = self.table.sweep(shard, now);
+            drop(no_snapshot_begins);
+            rows += swept.rows;
+            if swept.is_done {
+                return rows;
+            }
+        }
     }
 
     /// Makes everything durable and takes no more.

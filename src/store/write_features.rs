@@ -109,6 +109,39 @@ impl Keyspace<'_> {
         })
     }
 
+    /// Reads features of one entity as text and deletes them: `HGETDEL`. A name that comes again
+    /// has no value then.
+    pub fn take_features<'n>(
+        self,
+        schema: &Schema,
+        entity: &Entity,
+        key: &[u8],
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) -> Result<Committed<Vec<Option<Vec<u8>>>>> {
+        let key = entity.canonical_key(key)?;
+        let plan = schema.plan(entity, names);
+        self.commit(&[&key], |locked| {
+            let row = entity_row(locked.row(&key));
+            let (mut taken, mut is_found) = (BTreeMap::new(), false);
+            let mut take = |cell: &'_ Option<PlanCell>| {
+                let cell = cell.as_ref()?;
+                let is_first = taken.insert(cell.place(), cell.clone()).is_none();
+                let read = cell.read(row, locked.now);
+                // What TTL hides is deleted too, as by HDEL.
+                is_found |= read.status != Status::NotFound;
+                let mut text = Vec::new();
+                read.value.filter(|_| is_first)?.write_text(&mut text);
+                Some(text)
+            };
+            let values = plan.cells.iter().map(&mut take).collect();
+            let changes = match is_found {
+                true => tombstones(&key, locked.now, taken.values()),
+                false => Vec::new(),
+            };
+            Ok((changes, values))
+        })
+    }
+
     /// The changes that delete the whole entity, if it has any cell, and whether it had a value
     /// that may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
     pub fn entity_tombstones(
