@@ -124,7 +124,7 @@ impl<'a> SetRequest<'a> {
                     return Err(Error::refused(why));
                 }
                 request.only_if_all = args.take_word("FXX");
-                request.only_if_none = args.take_word("FNX");
+                request.only_if_none = !request.only_if_all && args.take_word("FNX");
             } else if END_WORDS.iter().any(|word| args.is_next(word)) {
                 if end.is_some() {
                     let why =

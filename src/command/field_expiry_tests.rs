@@ -167,13 +167,14 @@ fn a_field_past_its_end_is_none_to_any_command() {
 fn a_field_that_was_over_begins_anew() {
     for durability in [Durability::Always, Durability::Never] {
         for is_swept in [false, true] {
-            for (write, reply, value) in [
-                ("HSET h a 5", ":1", "$1 5"),
-                ("HSETNX h a 5", ":1", "$1 5"),
-                ("HINCRBY h a 5", ":5", "$1 5"),
-                ("HINCRBYFLOAT h a 5.5", "$3 5.5", "$3 5.5"),
-                ("HSETEX h KEEPTTL FIELDS 1 a 5", ":1", "$1 5"),
-                ("HSETEX h FNX FIELDS 1 a 5", ":1", "$1 5"),
+            for (write, reply, value, end) in [
+                ("HSET h a 5", ":1", "$1 5", "*1 :-1"),
+                ("HSETNX h a 5", ":1", "$1 5", "*1 :-1"),
+                ("HINCRBY h a 5", ":5", "$1 5", "*1 :-1"),
+                ("HINCRBYFLOAT h a 5.5", "$3 5.5", "$3 5.5", "*1 :-1"),
+                ("HSETEX h KEEPTTL FIELDS 1 a 5", ":1", "$1 5", "*1 :-1"),
+                ("HSETEX h FNX FIELDS 1 a 5", ":1", "$1 5", "*1 :-1"),
+                ("HSETEX h FNX PX 77 FIELDS 1 a 5", ":1", "$1 5", "*1 :77"),
             ] {
                 for others in ["", " b 2"] {
                     let mut subject = Subject::with(durability);
@@ -193,7 +194,7 @@ fn a_field_that_was_over_begins_anew() {
                         let ttl = if others.is_empty() { ":-1" } else { ":9989" };
                         subject.check(&[
                             ("HGET h a", value),
-                            ("HTTL h FIELDS 1 a", "*1 :-1"),
+                            ("HPTTL h FIELDS 1 a", end),
                             ("HLEN h", count),
                             ("PTTL h", ttl),
                         ]);
