@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::Result,
     feature::PlainChange,
-    online::ValueRef,
+    online::{PlainHash, ValueRef},
     store::{FeatureRead, Schema},
 };
 use nowthen_protocol::Reply;
@@ -188,8 +188,13 @@ pub(super) fn hlen(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
+    let (key, schema, now) = (args.next()?, ctx.keyspace.schema(), ctx.now);
     let mut count = 0;
-    every_field(ctx, args.next()?, |all| count = all.len())?;
+    if schema.catalog.entity_of_key(key).is_some() {
+        every_field(ctx, key, |all| count = all.len())?;
+    } else {
+        count = ctx.read_plain(key, |row| Ok(hash_of(row, now)?.map_or(0, PlainHash::len)))?;
+    }
     reply.integer(count as i64);
     Ok(())
 }

@@ -133,8 +133,8 @@ commands! {
     "hash" {
         "hdel" -3 CHANGE ONE quick hashes::hdel, "Deletes fields.";
         "hexists" 3 READ ONE quick hashes::hexists, "Tells whether a field is there.";
-        "hexpire" -6 WRITE ONE quick field_expiry::hexpire, "Ends fields after seconds.";
-        "hexpireat" -6 WRITE ONE quick field_expiry::hexpireat,
+        "hexpire" -6 CHANGE ONE quick field_expiry::hexpire, "Ends fields after seconds.";
+        "hexpireat" -6 CHANGE ONE quick field_expiry::hexpireat,
             "Ends fields at a second since 1970.";
         "hexpiretime" -5 READ ONE quick field_expiry::hexpiretime,
             "Tells the second since 1970 of the end of fields.";
@@ -153,8 +153,8 @@ commands! {
             "Returns the values of fields, in the order asked.";
         "hmset" -4 WRITE ONE quick hashes::hmset, "Sets fields.";
         "hpersist" -5 CHANGE ONE quick field_expiry::hpersist, "Takes the ends of fields away.";
-        "hpexpire" -6 WRITE ONE quick field_expiry::hpexpire, "Ends fields after milliseconds.";
-        "hpexpireat" -6 WRITE ONE quick field_expiry::hpexpireat,
+        "hpexpire" -6 CHANGE ONE quick field_expiry::hpexpire, "Ends fields after milliseconds.";
+        "hpexpireat" -6 CHANGE ONE quick field_expiry::hpexpireat,
             "Ends fields at a millisecond since 1970.";
         "hpexpiretime" -5 READ ONE quick field_expiry::hpexpiretime,
             "Tells the millisecond since 1970 of the end of fields.";

@@ -3,7 +3,7 @@
 use super::{Edit, Row, Seen, Table};
 use crate::feature::{EndingField, PlainChange, Timestamp};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 type Model = BTreeMap<String, (String, Option<Timestamp>)>;
 
@@ -136,6 +136,62 @@ fn compare(row: Option<&Row>, model: &Model, expires_at: Option<Timestamp>, now:
     }
 }
 
+/// Passes over what is over, as a sweep does.
+fn sweep_model(model: &mut Model, expires_at: &mut Option<Timestamp>, now: Timestamp) {
+    model.retain(|_, (_, end)| !is_over(*end, now));
+    if is_over(*expires_at, now) {
+        model.clear();
+    }
+    if model.is_empty() {
+        *expires_at = None;
+    }
+}
+
+/// Row and model while up to `lag` writes wait for their syncs: the next write sees what the model
+/// is, and readers do once all is durable.
+fn run_waiting(lag: usize, steps: &[Step]) {
+    let table = Table::new([1, 2, 3, 4]);
+    let hash = table.hash(b"k");
+    let shard = Table::shard_index(hash);
+    let (mut model, mut expires_at, mut now) = (Model::new(), None, Timestamp(0));
+    let mut waiting: VecDeque<(u64, PlainChange)> = VecDeque::new();
+    let publish = |waiting: &mut VecDeque<(u64, PlainChange)>, left: usize| {
+        while waiting.len() > left {
+            let (lsn, change) = waiting.pop_front().unwrap();
+            table.publish(lsn, Edit::Plain(b"k", &change));
+        }
+    };
+    for (step, lsn) in steps.iter().zip(1..) {
+        let is_row = table.read(b"k", Seen::Latest, |row| row.is_some());
+        match change(step) {
+            Some(PlainChange::ExpireAt(_)) if !is_row => continue,
+            Some(change) => {
+                let edit = Edit::Plain(b"k", &change);
+                table.shard_mut(shard).apply_pending(hash, lsn, edit);
+                waiting.push_back((lsn, change));
+                publish(&mut waiting, lag);
+            }
+            None => {}
+        }
+        change_model(&mut model, &mut expires_at, step);
+        if let Step::Sweep(us) = step {
+            now = now.plus_us(*us);
+            // What waits is not touched, whatever its ends.
+            if !waiting.is_empty() {
+                table.sweep(shard, now);
+                table.read(b"k", Seen::Latest, |row| compare(row, &model, expires_at, now));
+            }
+            publish(&mut waiting, 0);
+            table.read(b"k", Seen::Published, |row| compare(row, &model, expires_at, now));
+            table.sweep(shard, now);
+            sweep_model(&mut model, &mut expires_at, now);
+        }
+        table.read(b"k", Seen::Latest, |row| compare(row, &model, expires_at, now));
+    }
+    publish(&mut waiting, 0);
+    table.read(b"k", Seen::Published, |row| compare(row, &model, expires_at, now));
+}
+
 /// Row and model, step by step; the row begins with `filling` fields that no step touches.
 fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
     let table = Table::new([1, 2, 3, 4]);
@@ -182,13 +238,7 @@ fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
             Step::Sweep(us) => {
                 now = now.plus_us(*us);
                 assert!(table.sweep(shard, now).is_done);
-                model.retain(|_, (_, end)| !is_over(*end, now));
-                if is_over(expires_at, now) {
-                    model.clear();
-                }
-                if model.is_empty() {
-                    expires_at = None;
-                }
+                sweep_model(&mut model, &mut expires_at, now);
                 assert_eq!(table.read(b"k", Seen::Latest, is_row), !model.is_empty());
             }
             _ => {}
@@ -207,9 +257,19 @@ fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn a_small_hash_is_what_a_map_is(steps in prop::collection::vec(step(), 1..60)) {
         run(0, None, &steps);
+    }
+
+    #[test]
+    fn a_hash_that_waits_for_its_syncs_is_what_a_map_is(
+        lag in 1..5_usize,
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        run_waiting(lag, &steps);
     }
 
     #[test]
