@@ -56,7 +56,7 @@ EASED = [
 # The same for the tests: how Redis keeps small values, and when it looks for ended ones, is not
 # for nowthen to set, and clients do not see it.
 EASED_IN_UNIT = [
-    (r"^( *)(r config set (?:hash|list|set|zset)-max-\S+ \S+)$", r"\1catch {\2}"),
+    (r"^( *)((?:r config set|config_set) (hash|list|set|zset)-max-\S+ \S+)$", r"\1catch {\2}"),
     (r"^( *)(r debug set-active-expire \S+)$", r"\1catch {\2}"),
 ]
 FENCE = [(r"^start_server {tags {\"external:skip needs:debug\"}}", "start_server {}")]
@@ -247,8 +247,9 @@ def note_failure(unit: Unit, first: str, rest: str, rules: Rules) -> None:
 
 
 def summary(unit: Unit) -> str:
-    counts = f"{len(unit.passed)} passed, {len(unit.failed)} failed, {len(unit.cannot)} cannot apply"
-    lines = [f"{unit.name} ({unit.source}): {counts}, {sum(unit.skipped.values())} skipped by tags"]
+    counts = f"{len(unit.passed)} passed, {len(unit.failed)} failed"
+    counts += f", {len(unit.cannot)} cannot apply, {unit.skipped.total()} skipped by tags"
+    lines = [f"{unit.name} ({unit.source}): {counts}"]
     lines += [f"  FAILED {name}: {message}" for name, message in unit.failed.items()]
     return "\n".join(lines + ([f"  ENDED {unit.end}"] if unit.end else []))
 
@@ -259,7 +260,7 @@ def summary(unit: Unit) -> str:
 def document(units: list[Unit]) -> str:
     lines = ["# Redis' own tests against nowthen", ""]
     lines += ["Written by `tests/redis/run_suite.py`, which tells how to run it; not by hand."]
-    lines += ["Names are those of Redis' suite. `cannot_apply.toml` has the tests that cannot apply."]
+    lines += ["Names are those of Redis' suite. `cannot_apply.toml` has what cannot apply."]
     lines += ["", "| unit | of Redis | passed | failed | cannot apply | skipped by its own tags |"]
     lines += ["|---|---|---|---|---|---|"]
     for unit in units:
