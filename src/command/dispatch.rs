@@ -97,7 +97,11 @@ fn run(
     };
     session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
     if !asked.about.takes(request.len()) {
-        refuse(session, &wrong_arity(asked.about.name), reply);
+        let mut error = wrong_arity(asked.about.name);
+        if session.queue.is_some() && asked.about.name == "exec" {
+            error = aborted(session, &error);
+        }
+        refuse(session, &error, reply);
         return Some((asked.counter, true));
     }
     if app.may_be_full() && may_take_memory(session, asked.about) && app.look_at_memory() {
@@ -148,6 +152,12 @@ fn refuse(session: &mut Session, error: &Error, reply: &mut Reply<'_>) {
         queue.is_refused = true;
     }
     reply.error(error.code(), &error.to_string());
+}
+
+/// Ends a transaction that EXEC will not run, and says why.
+fn aborted(session: &mut Session, why: &Error) -> Error {
+    session.end_transaction();
+    Error::refused_as("EXECABORT", format!("Transaction discarded because of: {why}"))
 }
 
 /// Keeps a request for EXEC.

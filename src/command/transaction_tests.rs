@@ -49,6 +49,23 @@ fn a_command_that_fails_in_the_middle_stops_nothing() {
 }
 
 #[test]
+fn an_exec_with_an_argument_ends_the_transaction() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("EXEC x", "-ERR wrong number of arguments for 'exec' command"),
+        ("MULTI", "+OK"),
+        ("SET s 1", "+QUEUED"),
+        (
+            "EXEC x",
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
+             command",
+        ),
+        ("EXEC", "-ERR EXEC without MULTI"),
+        ("EXISTS s", ":0"),
+    ]);
+}
+
+#[test]
 fn a_refused_command_lets_exec_run_none() {
     let mut subject = Subject::new();
     let aborted = "-EXECABORT Transaction discarded because of previous errors.";

@@ -77,7 +77,7 @@ class Grammar:
 
     def transaction(self) -> list[list[bytes]]:
         """From WATCH to EXEC, or nearly so."""
-        watched = [[b"WATCH", *self.several(self.key)]] if self.random.random() < 0.6 else []
+        watched = self.watched() if self.random.random() < 0.6 else []
         before = [self.command() for _ in range(self.random.choice([0, 0, 1, 2]))]
         inside = [self.command() for _ in range(self.random.randint(0, 6))]
         if self.random.random() < 0.1:
@@ -87,6 +87,11 @@ class Grammar:
         unwatched = self.maybe(b"UNWATCH", chance=0.1)
         end = [b"EXEC"] if self.random.random() < 0.85 else [b"DISCARD"]
         return [*watched, *before, *([unwatched] if unwatched else []), [b"MULTI"], *inside, end]
+
+    def watched(self) -> list[list[bytes]]:
+        keys = self.several(self.key)
+        # They are there: `INTENDED` has what differs of a key that is not.
+        return [*([b"SETNX", key, b"1"] for key in keys), [b"WATCH", *keys]]
 
     def opening(self) -> list[list[bytes]]:
         """What a session begins with."""
