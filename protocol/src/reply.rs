@@ -60,12 +60,25 @@ impl ProtocolVersion {
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     version: ProtocolVersion,
+    bytes_max: usize,
+    is_cut: bool,
 }
 
 impl<'a> Reply<'a> {
     /// A writer at the end of `out`.
     pub fn new(out: &'a mut Vec<u8>, version: ProtocolVersion) -> Self {
-        Self { out, version }
+        Self::limited(out, version, usize::MAX)
+    }
+
+    /// A writer that drops bulk strings as soon as `out` is longer than `bytes_max`: a short
+    /// request may ask for one long value a million times. Then [`Self::is_cut`].
+    pub fn limited(out: &'a mut Vec<u8>, version: ProtocolVersion, bytes_max: usize) -> Self {
+        Self { out, version, bytes_max, is_cut: false }
+    }
+
+    /// Whether the reply became too long and is none.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The version it writes.
@@ -124,6 +137,10 @@ impl<'a> Reply<'a> {
 
     /// Any bytes.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if self.out.len() > self.bytes_max {
+            self.is_cut = true;
+            return;
+        }
         write_header(b'$', bytes.len(), self.out);
         self.out.extend_from_slice(bytes);
         self.end_line();
@@ -297,6 +314,15 @@ mod tests {
     fn a_message_cannot_break_the_framing() {
         check_same(|reply| reply.error("ERR", "no 'a\r\n+OK'"), r"-ERR no \'a  +OK\'\r\n");
         check_same(|reply| reply.simple("a\nb"), r"+a b\r\n");
+    }
+
+    #[test]
+    fn a_reply_ends_one_string_beyond_its_limit() {
+        let mut out = Vec::new();
+        let mut reply = Reply::limited(&mut out, ProtocolVersion::Resp2, 10);
+        (0..100).for_each(|_| reply.bulk(b"1234567"));
+        assert!(reply.is_cut());
+        assert_eq!(out, b"$7\r\n1234567\r\n");
     }
 
     #[test]

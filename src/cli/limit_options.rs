@@ -28,6 +28,9 @@ pub struct LimitOptions {
     /// What a client may leave unread: `normal HARD SOFT SECONDS` [default: normal 64mb 16mb 30]
     #[arg(long, env = "NOWTHEN_CLIENT_OUTPUT_BUFFER_LIMIT", value_name = "LIMIT")]
     pub client_output_buffer_limit: Option<String>,
+    /// The longest reply; a client that asks for more is closed [default: 512mb]
+    #[arg(long, env = "NOWTHEN_REPLY_MAX_LEN", value_name = "SIZE")]
+    pub reply_max_len: Option<String>,
     /// The longest argument [default: 64mb]
     #[arg(long, env = "NOWTHEN_PROTO_MAX_BULK_LEN", value_name = "SIZE")]
     pub proto_max_bulk_len: Option<String>,
@@ -53,6 +56,7 @@ impl LimitOptions {
             ("partial-command-timeout", &self.partial_command_timeout),
             ("write-timeout", &self.write_timeout),
             ("client-output-buffer-limit", &self.client_output_buffer_limit),
+            ("reply-max-len", &self.reply_max_len),
             ("proto-max-bulk-len", &self.proto_max_bulk_len),
             ("client-query-buffer-limit", &self.client_query_buffer_limit),
             ("arguments-max", &self.arguments_max),

@@ -58,8 +58,12 @@ pub fn dispatch(
 ) -> Instant {
     let reply_at = out.len();
     let replies = session.replies;
-    let mut reply = Reply::new(out, session.version);
+    let mut reply = Reply::limited(out, session.version, app.settings.reply_bytes_max.bytes());
     let place = run(app, session, request, &mut reply);
+    if reply.is_cut() {
+        reply.truncate(reply_at);
+        end_for_length(session);
+    }
     if std::mem::take(&mut session.has_read_latest) {
         // Asked after the read: another client may have written in the middle of it.
         session.must_wait_for(Some(app.store.last_written()));
@@ -79,6 +83,14 @@ pub fn dispatch(
         session.replies = Replies::On;
     }
     ended
+}
+
+/// Closes a connection that asked for more than a reply may hold.
+#[cold]
+fn end_for_length(session: &mut Session) {
+    let (id, peer) = (session.info.id, session.info.peer);
+    tracing::warn!(id, %peer, "a client is closed for a reply longer than reply-max-len");
+    session.is_closing = true;
 }
 
 /// The place of the command in the table, if it ran, and whether it failed.

@@ -60,6 +60,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     count("partial-command-timeout", |all| &all.partial_timeout_s, 0, I32_MAX),
     fixed("port", |app| app.identity.port.to_string()),
     memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
+    memory("reply-max-len", |all| &all.reply_bytes_max, MIB, 4096 * MIB),
     only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
     count("tcp-keepalive", |all| &all.tcp_keepalive_s, 0, I32_MAX),
     count("timeout", |all| &all.idle_timeout_s, 0, I32_MAX),

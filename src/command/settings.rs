@@ -60,6 +60,8 @@ pub struct Settings {
     pub output_soft_bytes: Number,
     /// See [`Self::output_soft_bytes`].
     pub output_soft_s: Number,
+    /// The longest reply; who asks for more is closed.
+    pub reply_bytes_max: Number,
     /// The longest argument.
     pub bulk_bytes_max: Number,
     /// The longest request.
@@ -85,6 +87,7 @@ impl Default for Settings {
             output_hard_bytes: Number::new(64 << 20),
             output_soft_bytes: Number::new(16 << 20),
             output_soft_s: Number::new(30),
+            reply_bytes_max: Number::new(512 << 20),
             bulk_bytes_max: bytes(limits.bulk_bytes_max),
             request_bytes_max: bytes(limits.request_bytes_max),
             arguments_max: bytes(limits.arguments_max),

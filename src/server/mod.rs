@@ -10,6 +10,9 @@
 //!
 //! Not here: what a command does (`command/`).
 
+#[cfg(test)]
+mod connection_tests;
+
 mod run;
 
 mod reaper;

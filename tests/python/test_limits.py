@@ -171,6 +171,23 @@ def test_a_large_reply_waits_for_who_reads_and_not_for_who_stops(nowthen):
     assert b"overcoming of output buffer limits" in nowthen.output.read_bytes()
 
 
+def test_a_small_request_cannot_ask_for_all_memory(nowthen):
+    client = nowthen.client()
+    client.hset("h", "f", b"x" * (32 << 20))
+    before = resident_bytes(nowthen)
+    client.config_set("reply-max-len", "100mb")
+    for request in (["HMGET", "h"] + ["f"] * 1000, ["HMGET", "h"] + ["f"] * 5000):
+        with Wire(nowthen.port) as wire:
+            assert wire.ask("PING") == ("+", b"PONG")
+            wire.send(encode("PING") + encode(*request))
+            assert wire.read() == ("+", b"PONG")
+            with pytest.raises(ConnectionError):
+                wire.read()
+    assert resident_bytes(nowthen) - before < 300 << 20
+    with Wire(nowthen.port) as wire:
+        assert len(wire.ask("HMGET", "h", "f", "f", "f")[1]) == 3
+
+
 def test_a_client_too_many_is_refused_and_the_operator_is_not(nowthen):
     client = nowthen.client(single_connection_client=True)
     client.config_set("maxclients", 3)
