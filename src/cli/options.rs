@@ -18,7 +18,7 @@ pub struct Cli {
 pub enum Verb {
     /// Serve features to Redis clients and over HTTP.
     #[command(after_help = "Example: nowthen serve --data ./data --repo ./features")]
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Show it all on the New York flights of 2013: apply, materialize, serve.
     #[command(after_help = "Example: nowthen demo --data /tmp/nowthen-demo")]
     Demo(DemoOptions),
