@@ -11,7 +11,12 @@
 //! Not here: sockets (`server/`), what a write does (`store/`).
 
 #[cfg(test)]
+mod reference_tests;
+
+#[cfg(test)]
 mod behaviour_tests;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod transaction_tests;
 #[cfg(test)]
