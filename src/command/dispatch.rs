@@ -121,7 +121,7 @@ fn run(
         return Some((asked.counter, true));
     }
     if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
-        queue(session, asked, request, reply);
+        queue(app, session, asked, request, reply);
         return None;
     }
     let is_failed = Ground::of(app).call(session, asked.command, request, reply);
@@ -174,6 +174,7 @@ fn aborted(session: &mut Session, why: &Error) -> Error {
 
 /// Keeps a request for EXEC.
 fn queue(
+    app: &App,
     session: &mut Session,
     Asked { command, about, .. }: Asked,
     request: Arguments<'_>,
@@ -187,7 +188,7 @@ fn queue(
         Err(Error::refused("Command not allowed inside a transaction"))
     } else {
         queue.is_slow |= takes_long || queue.requests.len() >= ARGUMENTS_QUICK_MAX;
-        queue.push(request.into())
+        queue.push(request.into(), app.settings.request_bytes_max.bytes())
     };
     match queued {
         Ok(()) => reply.simple("QUEUED"),

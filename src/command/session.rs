@@ -52,15 +52,12 @@ pub(super) struct Queue {
     bytes: usize,
 }
 
-/// So much memory the commands of one transaction may take: as much as one request.
-const QUEUE_BYTES_MAX: usize = 256 << 20;
-
 impl Queue {
-    /// Queues a request.
-    pub(super) fn push(&mut self, request: OwnedArguments) -> Result<()> {
+    /// Queues a request. All of them may take as much memory as one request may.
+    pub(super) fn push(&mut self, request: OwnedArguments, bytes_max: usize) -> Result<()> {
         self.bytes += request.memory_bytes() + size_of::<OwnedArguments>();
-        if self.bytes > QUEUE_BYTES_MAX {
-            let most = QUEUE_BYTES_MAX >> 20;
+        if self.bytes > bytes_max {
+            let most = bytes_max >> 20;
             return Err(Error::refused(format!("a transaction may have at most {most} MiB")));
         }
         self.requests.push(request);

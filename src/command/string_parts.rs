@@ -12,9 +12,6 @@ use crate::{
 };
 use nowthen_protocol::Reply;
 
-/// No command makes a string longer than what a client may send as one.
-const STRING_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// `STRLEN key`: how many bytes the string has; 0 without the key.
 pub(super) fn strlen(
     ctx: &mut Context<'_>,
@@ -60,9 +57,10 @@ pub(super) fn append(
 ) -> Result<()> {
     let (key, value) = (args.next()?, args.next()?);
     must_be_plain(ctx, "APPEND", [key])?;
+    let bytes_max = ctx.app.settings.bulk_bytes_max.bytes();
     let bytes = write_plain(ctx, key, |row, _| {
         let old = string_of(row)?.unwrap_or_default();
-        check_length(old.len(), value.len())?;
+        check_length(old.len(), value.len(), bytes_max)?;
         let value = [old, value].concat();
         let bytes = value.len();
         Ok((Some(same_end(row, value)), bytes))
@@ -81,12 +79,13 @@ pub(super) fn setrange(
     let (key, place, value) = (args.next()?, args.integer()?, args.next()?);
     let place = usize::try_from(place).map_err(|_| Error::refused("offset is out of range"))?;
     must_be_plain(ctx, "SETRANGE", [key])?;
+    let bytes_max = ctx.app.settings.bulk_bytes_max.bytes();
     let bytes = write_plain(ctx, key, |row, _| {
         let old = string_of(row)?.unwrap_or_default();
         if value.is_empty() {
             return Ok((None, old.len()));
         }
-        check_length(place, value.len())?;
+        check_length(place, value.len(), bytes_max)?;
         let end = place + value.len();
         let mut new = old.to_vec();
         new.resize(old.len().max(end), 0);
@@ -100,9 +99,10 @@ pub(super) fn setrange(
     Ok(())
 }
 
-fn check_length(bytes: usize, more: usize) -> Result<()> {
+/// No command makes a string longer than what a client may send as one.
+fn check_length(bytes: usize, more: usize, bytes_max: usize) -> Result<()> {
     match bytes.checked_add(more) {
-        Some(0..=STRING_BYTES_MAX) => Ok(()),
+        Some(bytes) if bytes <= bytes_max => Ok(()),
         _ => {
             let why = "string exceeds maximum allowed size (proto-max-bulk-len)";
             Err(Error::refused(why))
