@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -259,10 +260,12 @@ def read_until(terminal: int, end: bytes) -> bytes:
 
 # --- redis-benchmark
 
+# The tests of its default run whose commands we have.
+OURS = "ping_inline,ping_mbulk,set,get,incr,hset,mset"
 BENCHMARKS = {
-    "one at a time": ["-t", "ping,set,get,hset", "-n", "2000", "-c", "10"],
-    "pipelined": ["-t", "ping,set,get,hset", "-n", "2000", "-c", "10", "-P", "16"],
-    "RESP3": ["-3", "-t", "set,get", "-n", "2000", "-c", "10"],
+    "one at a time": ["-t", OURS, "-n", "2000", "-c", "10"],
+    "pipelined": ["-t", OURS, "-n", "2000", "-c", "10", "-P", "16"],
+    "RESP3": ["-3", "-t", OURS, "-n", "2000", "-c", "10"],
     "HMGET by hand": ["-n", "2000", "-c", "10", "-r", "9", "HMGET", "user:__rand_int__", "a", "b"],
 }
 
@@ -277,3 +280,16 @@ def test_redis_benchmark_meets_no_error(start_nowthen, durability, arguments):
     assert done.returncode == 0, output
     assert "rror" not in output and "ERR" not in output and "WARNING" not in output, output
     assert "rps" in output and server.client().ping()
+
+
+def test_redis_benchmark_without_arguments_stops_at_the_first_list(nowthen):
+    """Its default run goes on to lists, sets and sorted sets, and ends at an error reply."""
+    command = ["redis-benchmark", "-p", str(nowthen.port), "-n", "200", "--csv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    finished = re.findall(r'^"([A-Z_]+)"', done.stdout, re.MULTILINE)
+    assert finished == ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR"]
+    assert done.returncode == 1
+    assert re.findall("Error from server: .*?'", done.stdout + done.stderr) == [
+        "Error from server: ERR unknown command '"
+    ]
+    assert nowthen.client().ping()
