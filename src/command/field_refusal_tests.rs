@@ -69,6 +69,7 @@ fn hsetex_is_refused_in_the_words_of_redis() {
         ("HSETEX h FIELDS 0 a 1", "-ERR invalid number of fields"),
         ("HSETEX h FIELDS 4294967296 a 1", "-ERR invalid number of fields"),
         ("HSETEX h FNX FXX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
+        ("HSETEX h FXX FNX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
         ("HSETEX h FXX FXX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
         ("HSETEX h FXX FNX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
         ("HSETEX h EX 1 KEEPTTL FIELDS 1 a 1", one_end),

@@ -39,7 +39,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
-from conftest import BINARY, Nowthen  # noqa: E402
+from conftest import BINARY, Nowthen, free_ports  # noqa: E402
 
 UNITS = ["type/hash", "type/string", "type/incr", "expire", "scan", "protocol", "keyspace"]
 UNITS += ["multi", "auth", "acl", "introspection", "introspection-2", "limits", "info"]
@@ -188,6 +188,8 @@ def run_harness(suite: Path, unit: str, port: int, skip_file: Path) -> str:
     command += ["--singledb", "--ignore-encoding", "--ignore-digest", "--durable"]
     command += ["--clients", "1", "--single", unit, "--skipfile", str(skip_file)]
     command += ["--timeout", str(UNIT_SECONDS_MAX // 2)]
+    # The harness listens a little below; two of them may run at a time.
+    command += ["--baseport", str(free_ports(1)[0])]
     command += ["--tags", " ".join(f"-{tag}" for tag in DENIED_TAGS)]
     # The harness is a server and a client of its own: all of the group ends together.
     process = subprocess.Popen(
@@ -236,8 +238,8 @@ def note_failure(unit: Unit, first: str, rest: str, rules: Rules) -> None:
     if not separator:
         # An error between tests: what stands behind it in its block was not run.
         name, rest = "(outside of a test)", f"{first}\n{rest}"
-    reason = rules.why_it_ended(rest)
-    if reason and separator:
+    reason = rules.tests.get(name) or (rules.why_it_ended(rest) if separator else None)
+    if reason:
         unit.cannot[name] = reason
         return
     # What Tcl was doing stands below the message, whose begin the harness cuts off.
