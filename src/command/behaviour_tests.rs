@@ -127,6 +127,19 @@ fn session_at(local: SocketAddr) -> Session {
 }
 
 #[test]
+fn randomkey_prefers_none_of_a_few_keys() {
+    let mut subject = Subject::new();
+    (0..8).for_each(|key| drop(subject.ask(&format!("SET {key} x"))));
+    let mut counts = [0; 8];
+    for _ in 0..800 {
+        let reply = subject.ask("RANDOMKEY");
+        let key: usize = reply.rsplit(' ').next().unwrap().parse().unwrap();
+        counts[key] += 1;
+    }
+    assert!(counts.iter().all(|count| *count > 40), "{counts:?}");
+}
+
+#[test]
 fn a_hash_written_where_another_was_swept_away_survives_a_restart_alone() {
     let mut subject = Subject::new();
     subject.check(&[("HSET h old 1", ":1"), ("PEXPIRE h 30", ":1")]);

@@ -51,6 +51,9 @@ pub(super) fn keys(
     Ok(())
 }
 
+/// How many neighbours RANDOMKEY draws one of: each of so few keys is as likely as the others.
+const DRAWN_FROM: usize = 16;
+
 /// `RANDOMKEY`: some key, or null if there is none.
 pub(super) fn randomkey(
     ctx: &mut Context<'_>,
@@ -58,27 +61,27 @@ pub(super) fn randomkey(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let (schema, seen, now) = (ctx.keyspace.schema(), ctx.seen(), ctx.now);
-    let mut found = None;
-    // From a random place to the end, and then from the beginning.
-    for start in [Random::unforeseen()?.next(), 0] {
+    let mut random = Random::unforeseen()?;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    // From a random place to the end, and then from the beginning. The first key behind a place
+    // would not do: it comes up as often as the gap before it is wide.
+    for start in [random.next(), 0] {
         let mut cursor = start;
-        loop {
-            let step = ctx.keyspace.scan(cursor, 1, seen, |row| {
-                if visible_type(&schema, row, now).is_some() {
-                    found = Some(row.key().to_vec());
+        while found.len() < DRAWN_FROM {
+            let step = ctx.keyspace.scan(cursor, DRAWN_FROM, seen, |row| {
+                let is_known = found.iter().any(|key| key == row.key());
+                if !is_known && visible_type(&schema, row, now).is_some() {
+                    found.push(row.key().to_vec());
                 }
             });
             cursor = step.cursor;
-            if cursor == 0 || found.is_some() {
+            if cursor == 0 {
                 break;
             }
         }
-        if found.is_some() {
-            break;
-        }
     }
-    match found {
-        Some(key) => reply.bulk(&key),
+    match found.get(random.below(found.len())) {
+        Some(key) => reply.bulk(key),
         None => reply.null(),
     }
     Ok(())
