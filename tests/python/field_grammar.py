@@ -30,7 +30,7 @@ class FieldGrammar(Grammar):
 
     RARE = ["set", "getdel", "hkeys", "hvals", "hmset", "dbsize", "type", "exists"]
     RARE += ["pexpiretime", "expire", "persist", "pttl", "hstrlen", "hsetnx"]
-    RARE += ["hrandfield", "hscan", "rename", "renamenx", "copy", "del", "hincrbyfloat", "command"]
+    RARE += ["hrandfield", "hscan", "rename", "renamenx", "copy", "del", "hincrbyfloat"]
     USUAL = ["hset", "hdel", "hget", "hmget", "hgetall", "hlen", "hincrby", "hexists", "copy"]
     OF_ENDS = ["hexpire", "hpexpire", "hexpireat", "hpexpireat", "httl", "hpttl", "hexpiretime"]
     OF_ENDS += ["hpexpiretime", "hpersist", "hgetex", "hsetex", "hgetdel"]
