@@ -1,7 +1,14 @@
 //! What all connections share: the store, the counters, who is connected, how to stop.
 
-use super::{description::Description, pause::Pause, session::ClientInfo, settings::Settings};
-use crate::{materialize::Materializer, stats::ServerStats, store::Store};
+use super::{
+    description::Description, monitor_feed::Monitors, pause::Pause, session::ClientInfo,
+    settings::Settings,
+};
+use crate::{
+    materialize::Materializer,
+    stats::{CommandStats, ServerStats},
+    store::Store,
+};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -34,6 +41,8 @@ pub struct App {
     pub settings: Settings,
     /// Who is connected.
     pub clients: Mutex<BTreeMap<u64, Arc<ClientInfo>>>,
+    /// Who monitors.
+    pub(super) monitors: Monitors,
     /// The client that has the operator's place beside `maxclients`; 0 for none. Written under the
     /// lock of `clients`.
     pub operator: AtomicU64,
@@ -86,15 +95,17 @@ impl App {
         identity: Identity,
         settings: Settings,
     ) -> Self {
+        let counters = |about: &&'static Description| CommandStats::new(about.name);
         Self {
             materializer: Materializer::new(Arc::clone(&store)),
             node_id: node_id(store.id()),
             store,
-            stats: ServerStats::new(commands.len()),
+            stats: ServerStats::new(commands.iter().map(counters).collect()),
             commands,
             identity,
             settings,
             clients: Mutex::default(),
+            monitors: Monitors::default(),
             operator: AtomicU64::new(0),
             pause: Pause::default(),
             shutdown: watch::Sender::new(Shutdown::Running),
@@ -126,6 +137,14 @@ impl App {
         let is_full = most > 0 && self.store.keyspace().memory_bytes() as u64 > most;
         self.is_memory_full.store(is_full, Ordering::Relaxed);
         is_full
+    }
+
+    /// Has slow log and latency monitor look for what the settings say.
+    pub(super) fn set_thresholds(&self) {
+        let (settings, stats) = (&self.settings, &self.stats);
+        stats.slow_log.set_threshold_us(settings.slow_log_us.get());
+        stats.slow_log.set_max_len(settings.slow_log_len.bytes());
+        stats.latency_monitor.set_threshold_ms(settings.latency_threshold_ms.count());
     }
 
     /// The number of the next connection.

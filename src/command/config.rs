@@ -31,6 +31,7 @@ pub(super) fn config(
             return Err(Error::refused("The server is running without a config file"));
         }
         b"resetstat" => {
+            ctx.session.tell(&ctx.app.stats);
             ctx.app.stats.reset();
             reply.ok();
         }
@@ -97,6 +98,7 @@ fn set(app: &App, pairs: &[&[u8]]) -> Result<()> {
     }
     make_so(&app.settings, changes);
     app.look_at_memory();
+    app.set_thresholds();
     Ok(())
 }
 

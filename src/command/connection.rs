@@ -123,6 +123,7 @@ pub(super) fn hello(
 pub(super) fn reset(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     ctx.session.speak(ProtocolVersion::Resp2);
     ctx.session.replies = Replies::On;
+    ctx.session.monitor = None;
     ctx.session.end_transaction();
     ctx.session.info.names.lock().name.clear();
     reply.set_version(ProtocolVersion::Resp2);

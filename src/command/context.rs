@@ -40,10 +40,22 @@ impl<'a> Context<'a> {
         committed.value
     }
 
-    /// Calls `read` with the row of a plain key, unless its time is over.
+    /// Calls `read` with the row of a plain key, unless its time is over; counts the read.
     pub(super) fn read_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
+        let mut is_there = false;
+        let result = self.peek_plain(key, |row| {
+            is_there = row.is_some();
+            read(row)
+        });
+        self.session.looked_up(is_there);
+        result
+    }
+
+    /// The same without counting: where one command looks twice.
+    pub(super) fn peek_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
         let (seen, now) = (self.seen(), self.now);
-        self.keyspace.read(key, seen, |row| read(row.filter(|row| !row.is_expired(now))))
+        let is_there = |row: &&Row| row.has_value() && !row.is_expired(now);
+        self.keyspace.read(key, seen, |row| read(row.filter(is_there)))
     }
 
     /// Calls `read` with the rows of keys as they stand at one moment.

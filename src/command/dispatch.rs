@@ -4,7 +4,8 @@ use super::{
     app::App,
     arguments::{is_word, wrong_arity},
     description::{Description, Speed},
-    execute::{Ground, count, execute},
+    execute::{Ground, execute},
+    observation::{Outcome, note},
     session::{Replies, Session},
     table::{Asked, Command, Unknown, find, resolve},
 };
@@ -59,7 +60,7 @@ pub fn dispatch(
     let reply_at = out.len();
     let replies = session.replies;
     let mut reply = Reply::limited(out, session.version, app.settings.reply_bytes_max.bytes());
-    let place = run(app, session, request, &mut reply);
+    let outcome = run(app, session, request, &mut reply);
     if reply.is_cut() {
         reply.truncate(reply_at);
         end_for_length(session);
@@ -69,10 +70,7 @@ pub fn dispatch(
         session.must_wait_for(Some(app.store.last_written()));
     }
     let ended = Instant::now();
-    if let Some((index, is_failed)) = place {
-        count(app, index, (started, ended), is_failed);
-    }
-    app.stats.commands_total.increment();
+    note(app, session, request, outcome, (ended - started).as_nanos() as u64);
     if matches!(replies, Replies::Off | Replies::SkipThis) && session.replies != Replies::On {
         out.truncate(reply_at);
     }
@@ -93,18 +91,17 @@ fn end_for_length(session: &mut Session) {
     session.is_closing = true;
 }
 
-/// The place of the command in the table, if it ran, and whether it failed.
+/// The place of the command in the table, if there is one, and how the request ended.
 fn run(
     app: &Arc<App>,
     session: &mut Session,
     request: Arguments<'_>,
     reply: &mut Reply<'_>,
-) -> Option<(usize, bool)> {
+) -> (Option<usize>, Outcome) {
     let asked = match resolve(request) {
         Ok(asked) => asked,
         Err(unknown) => {
-            refuse(session, &unknown_name(unknown, request), reply);
-            return None;
+            return (None, refuse(session, &unknown_name(unknown, request), reply));
         }
     };
     session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
@@ -113,22 +110,19 @@ fn run(
         if session.queue.is_some() && asked.about.name == "exec" {
             error = aborted(session, &error);
         }
-        refuse(session, &error, reply);
-        return Some((asked.counter, true));
+        return (Some(asked.counter), refuse(session, &error, reply));
     }
     if app.may_be_full() && may_take_memory(session, asked.about) && app.look_at_memory() {
-        refuse_memory(session, asked.about, reply);
-        return Some((asked.counter, true));
+        return (Some(asked.counter), refuse_memory(session, asked.about, reply));
     }
     if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
-        queue(app, session, asked, request, reply);
-        return None;
+        return (Some(asked.counter), queue(app, session, asked, request, reply));
     }
-    let is_failed = Ground::of(app).call(session, asked.command, request, reply);
+    let outcome = Ground::of(app).call(session, asked.command, request, reply);
     if let Some(queue) = session.due.take() {
         execute(app, session, &queue, reply);
     }
-    Some((asked.counter, is_failed))
+    (Some(asked.counter), outcome)
 }
 
 /// Whether a command may need more memory: by its flags; EXEC by those of its commands; and what is
@@ -145,13 +139,14 @@ fn may_take_memory(session: &Session, about: &Description) -> bool {
     }
 }
 
-fn refuse_memory(session: &mut Session, about: &Description, reply: &mut Reply<'_>) {
+fn refuse_memory(session: &mut Session, about: &Description, reply: &mut Reply<'_>) -> Outcome {
     let why = "command not allowed when used memory > 'maxmemory'.";
     if about.name == "exec" {
         session.end_transaction();
         reply.error("EXECABORT", &format!("Transaction discarded because of: OOM {why}"));
+        Outcome::Rejected("EXECABORT")
     } else {
-        refuse(session, &Error::refused_as("OOM", why), reply);
+        refuse(session, &Error::refused_as("OOM", why), reply)
     }
 }
 
@@ -159,11 +154,12 @@ fn refuse_memory(session: &mut Session, about: &Description, reply: &mut Reply<'
 const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
 
 /// Answers a request that cannot run; if it is a part of a transaction none of that will.
-fn refuse(session: &mut Session, error: &Error, reply: &mut Reply<'_>) {
+fn refuse(session: &mut Session, error: &Error, reply: &mut Reply<'_>) -> Outcome {
     if let Some(queue) = &mut session.queue {
         queue.is_refused = true;
     }
     reply.error(error.code(), &error.to_string());
+    Outcome::Rejected(error.code())
 }
 
 /// Ends a transaction that EXEC will not run, and says why.
@@ -179,8 +175,8 @@ fn queue(
     Asked { command, about, .. }: Asked,
     request: Arguments<'_>,
     reply: &mut Reply<'_>,
-) {
-    let Some(queue) = &mut session.queue else { return };
+) -> Outcome {
+    let Some(queue) = &mut session.queue else { return Outcome::Queued };
     let takes_long = takes_long(command, request);
     // What reads files would keep every other client from the keys of the transaction.
     let is_alone = matches!(command.about.speed, Speed::SlowWith(_)) && takes_long;
@@ -191,7 +187,10 @@ fn queue(
         queue.push(request.into(), app.settings.request_bytes_max.bytes())
     };
     match queued {
-        Ok(()) => reply.simple("QUEUED"),
+        Ok(()) => {
+            reply.simple("QUEUED");
+            Outcome::Queued
+        }
         Err(error) => refuse(session, &error, reply),
     }
 }

@@ -51,6 +51,11 @@ const TIP_BY_SHARD_LEAST: Tips = &["request_policy:multi_shard", "response_polic
 const TIP_BY_SHARD_SUM: Tips = &["request_policy:multi_shard", "response_policy:agg_sum"];
 const TIP_EVERY_NODE: Tips = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 const TIP_EVERY_SHARD: Tips = &["request_policy:all_shards", "response_policy:all_succeeded"];
+const TIP_EVENTS: Tips =
+    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+const TIP_SLOW: Tips = &["request_policy:all_nodes", "nondeterministic_output"];
+const TIP_SLOW_COUNT: Tips =
+    &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"];
 const TIP_INFO: Tips =
     &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 const TIP_KEYS: Tips = &["request_policy:all_shards", "nondeterministic_output_order"];
@@ -98,6 +103,10 @@ documents! {
     "flushall" "1.0.0" NONE TIP_EVERY_SHARD "O(N) with N keys" "[ASYNC|SYNC]";
     "flushdb" "1.0.0" NONE TIP_EVERY_SHARD "O(N) with N keys" "[ASYNC|SYNC]";
     "info" "1.0.0" NONE TIP_INFO "O(N) with N commands" "[section ...]";
+    "latency" "2.8.13" NONE PLAIN "Depends on subcommand." "subcommand [argument ...]";
+    "memory" "4.0.0" NONE PLAIN "Depends on subcommand." "subcommand [argument ...]";
+    "monitor" "1.0.0" NONE PLAIN "O(1) for each request that follows" "";
+    "slowlog" "2.2.12" NONE PLAIN "Depends on subcommand." "subcommand [argument ...]";
     "lastsave" "1.0.0" NONE TIP_VARIES "O(1)" "";
     "role" "2.8.12" NONE PLAIN "O(1)" "";
     "save" "1.0.0" NONE PLAIN "O(N) with N keys" "";
@@ -257,11 +266,27 @@ documents! {
         "[FILTERBY MODULE name|ACLCAT category|PATTERN pattern]";
     "config|get" "2.0.0" NONE PLAIN "O(N) with N settings" "pattern [pattern ...]";
     "config|help" "5.0.0" NONE PLAIN "O(1)" "";
+    "latency|doctor" "2.8.13" NONE TIP_EVENTS "O(1)" "";
+    "latency|help" "2.8.13" NONE PLAIN "O(1)" "";
+    "latency|histogram" "7.0.0" NONE TIP_EVENTS "O(N) with N commands" "[command ...]";
+    "latency|history" "2.8.13" NONE TIP_EVENTS "O(1)" "event";
+    "latency|latest" "2.8.13" NONE TIP_EVENTS "O(1)" "";
+    "latency|reset" "2.8.13" NONE TIP_EVERY_NODE "O(1)" "[event ...]";
+    "memory|doctor" "4.0.0" NONE TIP_INFO "O(1)" "";
+    "memory|help" "4.0.0" NONE PLAIN "O(1)" "";
+    "memory|malloc-stats" "4.0.0" NONE TIP_INFO "O(1)" "";
+    "memory|purge" "4.0.0" NONE TIP_EVERY_SHARD "O(1)" "";
+    "memory|stats" "4.0.0" NONE TIP_INFO "O(1)" "";
+    "memory|usage" "4.0.0" RO PLAIN "O(N) with N fields" "key [SAMPLES n]";
     "object|encoding" "2.2.3" RO TIP_VARIES "O(1)" "key";
     "object|freq" "4.0.0" RO TIP_VARIES "O(1)" "key";
     "object|help" "6.2.0" NONE PLAIN "O(1)" "";
     "object|idletime" "2.2.3" RO TIP_VARIES "O(1)" "key";
     "object|refcount" "2.2.3" RO TIP_VARIES "O(1)" "key";
+    "slowlog|get" "2.2.12" NONE TIP_SLOW "O(N) with N entries returned" "[count]";
+    "slowlog|help" "6.2.0" NONE PLAIN "O(1)" "";
+    "slowlog|len" "2.2.12" NONE TIP_SLOW_COUNT "O(1)" "";
+    "slowlog|reset" "2.2.12" NONE TIP_EVERY_NODE "O(N) with N entries" "";
 }
 
 #[cfg(test)]

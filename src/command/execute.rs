@@ -4,6 +4,7 @@ use super::{
     app::App,
     arguments::Args,
     context::{Context, entity_of},
+    observation::{Outcome, note},
     session::{Queue, Session, Watched},
     table::{Asked, Command, resolve},
 };
@@ -33,42 +34,27 @@ impl<'a> Ground<'a> {
         Self { app, keyspace: app.store.keyspace(), now: app.store.now() }
     }
 
-    /// Runs one command, of which the number of arguments is right. Whether it failed; then the
-    /// error is its reply.
+    /// Runs one command, of which the number of arguments is right. If it fails, the error is
+    /// its reply.
     pub(super) fn call(
         self,
         session: &mut Session,
         command: &Command,
         request: Arguments<'_>,
         reply: &mut Reply<'_>,
-    ) -> bool {
+    ) -> Outcome {
         let reply_at = reply.len();
         let Self { app, keyspace, now } = self;
         let mut context = Context { app, keyspace, session, now };
         let Err(error) = (command.handler)(&mut context, &mut Args::new(request), reply) else {
-            return false;
+            return Outcome::Done;
         };
         if !matches!(error, Error::Refused { .. }) {
             tracing::error!(%error, command = command.about.name, "a command failed");
         }
         reply.truncate(reply_at);
         reply.error(error.code(), &error.to_string());
-        true
-    }
-}
-
-/// Notes how long the command at `index` of the table took.
-pub(super) fn count(
-    app: &App,
-    index: usize,
-    (started, ended): (Instant, Instant),
-    is_failed: bool,
-) {
-    if let Some(stats) = app.stats.commands.get(index) {
-        stats.latency.record_ns((ended - started).as_nanos() as u64);
-        if is_failed {
-            stats.failed.increment();
-        }
+        Outcome::Failed(error.code())
     }
 }
 
@@ -95,10 +81,10 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
         for (asked, request) in &commands {
             session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
             let ground = Ground { app, keyspace, now };
-            let is_failed = ground.call(session, asked.command, *request, reply);
+            let outcome = ground.call(session, asked.command, *request, reply);
             let ended = Instant::now();
-            count(app, asked.counter, (started, ended), is_failed);
-            app.stats.commands_total.increment();
+            let took_ns = (ended - started).as_nanos() as u64;
+            note(app, session, *request, (Some(asked.counter), outcome), took_ns);
             started = ended;
         }
     };

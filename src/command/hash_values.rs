@@ -25,15 +25,17 @@ pub(super) fn hstrlen(
 ) -> Result<()> {
     let (key, field) = (args.next()?, args.next()?);
     let schema = ctx.keyspace.schema();
-    let mut bytes = 0;
+    let (mut bytes, mut is_there) = (0, false);
     if let Some((entity, key)) = entity_of(&schema, key) {
         let plan = schema.plan(entity, [field]);
         let (seen, now) = (ctx.seen(), ctx.now);
         ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| {
             let mut text = Vec::new();
+            is_there = read.value.is_some();
             read.value.into_iter().for_each(|value| value.write_text(&mut text));
             bytes = text.len();
         });
+        ctx.session.looked_up(is_there);
     } else {
         let now = ctx.now;
         bytes = ctx.read_plain(key, |row| {

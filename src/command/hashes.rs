@@ -151,10 +151,15 @@ fn read_fields(
     ctx.app.stats.unknown_fields_total.add(plan.unknown_names as u64);
     let (seen, now) = (ctx.seen(), ctx.now);
     begin(reply);
+    let mut is_there = false;
     ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| match read.value {
-        Some(value) => ctx.value_text(value, reply),
+        Some(value) => {
+            is_there = true;
+            ctx.value_text(value, reply);
+        }
         None => reply.null(),
     });
+    ctx.session.looked_up(is_there);
     Ok(())
 }
 
@@ -172,6 +177,7 @@ pub(super) fn hexists(
         let (seen, now) = (ctx.seen(), ctx.now);
         let note = |read: FeatureRead<'_>| is_there = read.value.is_some();
         ctx.keyspace.get_online_features(&key, &plan, now, seen, note);
+        ctx.session.looked_up(is_there);
     } else {
         let now = ctx.now;
         is_there = ctx.read_plain(key, |row| {
@@ -277,7 +283,7 @@ pub(super) fn every_field(
     };
     let plan = schema.plan_all(entity);
     let (seen, now) = (ctx.seen(), ctx.now);
-    ctx.keyspace.read_entity(&key, seen, |row| {
+    let is_there = ctx.keyspace.read_entity(&key, seen, |row| {
         let present = |(name, cell): &'_ (String, crate::store::PlanCell)| {
             cell.read(row, now).value.map(|value| (name.clone(), value))
         };
@@ -287,6 +293,8 @@ pub(super) fn every_field(
             .map(|(name, value)| (name.as_bytes(), FieldValue::Feature(*value)))
             .collect();
         visit(&fields);
+        !fields.is_empty()
     });
+    ctx.session.looked_up(is_there);
     Ok(())
 }

@@ -1,160 +1,129 @@
 //! INFO: how the server does, in the sections and names that Redis' tools read.
+//!
+//! A figure that could mean nothing here is left out, unless a tool needs the name: then it is the
+//! constant that is true. Not here: counters (`info_counters.rs`), memory and disk
+//! (`info_storage.rs`).
 
-use super::{arguments::Args, connection::REDIS_VERSION, context::Context};
+use super::{
+    arguments::Args,
+    connection::REDIS_VERSION,
+    context::Context,
+    info_counters::{commandstats, errorstats, latencystats, stats},
+    info_storage::{memory, persistence},
+    info_text::InfoText,
+    process,
+};
 use crate::{error::Result, online::Seen};
 use nowthen_protocol::Reply;
-use std::fmt::Write;
 
-type Section = (&'static str, fn(&Context<'_>, &mut String));
+type Section = (&'static str, fn(&Context<'_>, &mut InfoText));
 
-const SECTIONS: [Section; 9] = [
+/// In the order and with the names of Redis.
+const SECTIONS: [Section; 13] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),
     ("persistence", persistence),
     ("stats", stats),
     ("replication", replication),
+    ("cpu", cpu),
+    ("modules", |_, _| ()),
     ("commandstats", commandstats),
+    ("errorstats", errorstats),
+    ("latencystats", latencystats),
     ("cluster", cluster),
     ("keyspace", keyspace),
 ];
-
+/// Told only when asked for.
+const EXTRA_SECTIONS: [&str; 2] = ["commandstats", "latencystats"];
 /// `INFO [section ...]`: text, `name:value` a line.
 pub(super) fn info(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
+    ctx.session.tell(&ctx.app.stats);
     let wanted: Vec<String> =
         args.rest().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
     let is_all = wanted.iter().any(|name| ["all", "everything"].contains(&name.as_str()));
     let is_default = wanted.is_empty() || wanted.iter().any(|name| name == "default");
-    let mut text = String::new();
+    let mut text = InfoText::default();
     for (name, write) in SECTIONS {
-        let is_wanted = is_all
-            || is_default && name != "commandstats"
-            || wanted.iter().any(|wanted| wanted == name);
-        if is_wanted {
-            let title: String = name.chars().take(1).flat_map(char::to_uppercase).collect();
-            let gap = if text.is_empty() { "" } else { "\r\n" };
-            line(&mut text, format_args!("{gap}# {title}{}", name.get(1..).unwrap_or_default()));
+        let is_named = wanted.iter().any(|wanted| wanted == name)
+            || name == "modules" && wanted.iter().any(|wanted| wanted == "module_list");
+        if is_all || is_named || is_default && !EXTRA_SECTIONS.contains(&name) {
+            text.section(name);
             write(ctx, &mut text);
         }
     }
-    reply.verbatim(&text);
+    reply.verbatim(text.as_str());
     Ok(())
 }
 
-fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{content}\r\n");
-}
-
-fn server(ctx: &Context<'_>, text: &mut String) {
+fn server(ctx: &Context<'_>, text: &mut InfoText) {
     let identity = &ctx.app.identity;
     let uptime = identity.started.elapsed().as_secs();
-    line(text, format_args!("redis_version:{REDIS_VERSION}"));
-    line(text, format_args!("redis_mode:standalone"));
-    line(text, format_args!("nowthen_version:{}", env!("CARGO_PKG_VERSION")));
-    line(text, format_args!("os:{} {}", std::env::consts::OS, std::env::consts::ARCH));
-    line(text, format_args!("process_id:{}", std::process::id()));
-    line(text, format_args!("run_id:{}", identity.run_id));
-    line(text, format_args!("tcp_port:{}", identity.port));
-    line(text, format_args!("http_port:{}", identity.http_port));
-    line(text, format_args!("threads:{}", identity.threads));
-    line(text, format_args!("server_time_usec:{}", ctx.now.us()));
-    line(text, format_args!("uptime_in_seconds:{uptime}"));
-    line(text, format_args!("uptime_in_days:{}", uptime / 86_400));
-}
-
-fn clients(ctx: &Context<'_>, text: &mut String) {
-    line(text, format_args!("connected_clients:{}", ctx.app.stats.connections.get()));
-}
-
-fn memory(ctx: &Context<'_>, text: &mut String) {
-    let rows_bytes = ctx.keyspace.memory_bytes();
-    let resident_bytes = resident_bytes().unwrap_or(0);
-    line(text, format_args!("used_memory:{rows_bytes}"));
-    line(text, format_args!("used_memory_dataset:{rows_bytes}"));
-    line(text, format_args!("used_memory_rss:{resident_bytes}"));
-}
-
-/// What the kernel says this process holds in memory.
-fn resident_bytes() -> Option<usize> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let resident: usize = pages.split(' ').nth(1)?.parse().ok()?;
-    Some(resident * rustix::param::page_size())
-}
-
-fn persistence(ctx: &Context<'_>, text: &mut String) {
-    let status = ctx.app.store.log_status();
-    let last = ctx.app.store.last_checkpoint();
-    line(text, format_args!("loading:0"));
-    line(text, format_args!("durability:{}", ctx.app.store.durability()));
-    line(text, format_args!("log_last_lsn:{}", status.last.0));
-    line(text, format_args!("log_durable_lsn:{}", status.durable.0));
-    line(text, format_args!("log_queued_bytes:{}", status.queued_bytes));
-    line(text, format_args!("log_sync_errors:{}", u8::from(status.poisoned.is_some())));
-    line(text, format_args!("log_last_sync_usec:{}", status.last_sync_us));
-    let is_saving = u8::from(ctx.app.store.is_checkpointing());
-    line(text, format_args!("rdb_bgsave_in_progress:{is_saving}"));
-    line(text, format_args!("rdb_last_save_time:{}", last.time.us() / 1_000_000));
-    line(text, format_args!("rdb_last_bgsave_status:{}", if last.is_ok { "ok" } else { "err" }));
-    line(
-        text,
-        format_args!("rdb_changes_since_last_save:{}", status.last.0.saturating_sub(last.lsn.0)),
-    );
-    line(text, format_args!("aof_enabled:1"));
-}
-
-fn stats(ctx: &Context<'_>, text: &mut String) {
-    let stats = &ctx.app.stats;
-    let lines = [
-        ("total_connections_received", stats.connections_total.get()),
-        ("total_commands_processed", stats.commands_total.get()),
-        ("total_net_input_bytes", stats.input_bytes_total.get()),
-        ("total_net_output_bytes", stats.output_bytes_total.get()),
-        ("rejected_connections", stats.connections_refused.get()),
-        ("unknown_fields", stats.unknown_fields_total.get()),
-    ];
-    for (name, value) in lines {
-        line(text, format_args!("{name}:{value}"));
+    text.line("redis_version", REDIS_VERSION);
+    text.line("nowthen_version", env!("CARGO_PKG_VERSION"));
+    text.line("redis_mode", "standalone");
+    text.line("os", process::operating_system());
+    text.line("arch_bits", usize::BITS);
+    text.line("monotonic_clock", "POSIX clock_gettime");
+    text.line("multiplexing_api", "epoll");
+    text.line("process_id", std::process::id());
+    text.line("process_supervised", "no");
+    text.line("run_id", &identity.run_id);
+    text.line("tcp_port", identity.port);
+    text.line("http_port", identity.http_port);
+    text.line("threads", identity.threads);
+    text.line("server_time_usec", ctx.now.us());
+    text.line("uptime_in_seconds", uptime);
+    text.line("uptime_in_days", uptime / 86_400);
+    // How often expired rows are looked for.
+    text.line("hz", 10);
+    if let Ok(path) = std::env::current_exe() {
+        text.line("executable", path.display());
     }
 }
 
-fn replication(_: &Context<'_>, text: &mut String) {
-    line(text, format_args!("role:master"));
-    line(text, format_args!("connected_slaves:0"));
+fn clients(ctx: &Context<'_>, text: &mut InfoText) {
+    text.line("connected_clients", ctx.app.stats.connections.get());
+    text.line("maxclients", ctx.app.settings.clients_max.get());
+    // No command blocks, and caches of clients are not tracked.
+    text.line("blocked_clients", 0);
+    text.line("tracking_clients", 0);
 }
 
-fn commandstats(ctx: &Context<'_>, text: &mut String) {
-    for (command, stats) in ctx.app.commands.iter().zip(&ctx.app.stats.commands) {
-        let calls = stats.latency.count();
-        if calls > 0 {
-            let us = stats.latency.sum_ns() as f64 / 1000.0;
-            line(
-                text,
-                format_args!(
-                    "cmdstat_{}:calls={calls},usec={us:.0},usec_per_call={:.2},\
-                     rejected_calls=0,failed_calls={}",
-                    command.name,
-                    us / calls as f64,
-                    stats.failed.get()
-                ),
-            );
-        }
-    }
+/// A single server has no replicas and keeps nothing for them; its history is the log.
+fn replication(ctx: &Context<'_>, text: &mut InfoText) {
+    text.line("role", "master");
+    text.line("connected_slaves", 0);
+    text.line("master_failover_state", "no-failover");
+    text.line("master_replid", &ctx.app.identity.run_id);
+    text.line("master_replid2", "0".repeat(40));
+    text.line("master_repl_offset", 0);
+    text.line("second_repl_offset", -1);
+    text.line("repl_backlog_active", 0);
+}
+
+fn cpu(_: &Context<'_>, text: &mut InfoText) {
+    let used = process::cpu_seconds();
+    text.line("used_cpu_sys", format_args!("{:.6}", used.system));
+    text.line("used_cpu_user", format_args!("{:.6}", used.user));
+    text.line("used_cpu_sys_children", format_args!("{:.6}", used.children_system));
+    text.line("used_cpu_user_children", format_args!("{:.6}", used.children_user));
 }
 
 /// See `cluster.rs`.
-fn cluster(_: &Context<'_>, text: &mut String) {
-    line(text, format_args!("cluster_enabled:1"));
+fn cluster(_: &Context<'_>, text: &mut InfoText) {
+    text.line("cluster_enabled", 1);
 }
 
-fn keyspace(ctx: &Context<'_>, text: &mut String) {
+fn keyspace(ctx: &Context<'_>, text: &mut InfoText) {
     let keys = ctx.keyspace.live_rows(Seen::Published);
     if keys > 0 {
         let expiring = ctx.keyspace.expiring_rows();
-        line(text, format_args!("db0:keys={keys},expires={expiring},avg_ttl=0"));
+        let avg_ttl = ctx.keyspace.mean_ttl_ms(ctx.now);
+        text.line("db0", format_args!("keys={keys},expires={expiring},avg_ttl={avg_ttl}"));
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn type_of(
     Ok(())
 }
 
-/// What stands under `key`; an entity without a feature that may be seen is not there.
+/// What stands under `key`; an entity without a feature that may be seen is not there. Counts the
+/// read.
 pub(super) fn type_name(
     ctx: &mut Context<'_>,
     schema: &Schema,
@@ -90,7 +91,9 @@ pub(super) fn type_name(
 ) -> Option<&'static str> {
     let (seen, now) = (ctx.seen(), ctx.now);
     let key = entity_of(schema, key).map_or(key.into(), |(_, key)| key);
-    ctx.keyspace.read(&key, seen, |row| visible_type(schema, row?, now))
+    let name = ctx.keyspace.read(&key, seen, |row| visible_type(schema, row?, now));
+    ctx.session.looked_up(name.is_some());
+    name
 }
 
 pub(super) fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
@@ -155,7 +158,7 @@ fn reply_end(
         reply.integer(-2);
         return Ok(());
     }
-    let end = ctx.read_plain(key, |row| row.and_then(Row::expires_at));
+    let end = ctx.peek_plain(key, |row| row.and_then(Row::expires_at));
     reply.integer(end.map_or(-1, |end| tell(whole_ms(end))));
     Ok(())
 }

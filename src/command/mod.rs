@@ -14,6 +14,9 @@
 mod reference_tests;
 
 #[cfg(test)]
+mod observation_tests;
+
+#[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
 mod examples;
@@ -29,6 +32,8 @@ mod field_refusal_tests;
 mod dispatch;
 
 mod execute;
+
+mod observation;
 
 mod table;
 
@@ -48,9 +53,12 @@ mod introspection;
 mod key_names;
 mod object;
 mod keys;
+mod latency;
 mod materialization;
+mod memory;
 mod operation;
 mod replication;
+mod slowlog;
 mod string_numbers;
 mod string_parts;
 mod string_values;
@@ -61,6 +69,13 @@ mod transactions;
 mod connection;
 mod definitions;
 mod features;
+mod info_counters;
+mod info_storage;
+
+mod info_text;
+mod memory_figures;
+
+mod process;
 
 mod client;
 
@@ -106,6 +121,8 @@ mod pause;
 
 mod session;
 
+mod monitor_feed;
+
 mod settings;
 
 mod description;
@@ -119,6 +136,7 @@ pub use config::settings_from;
 pub use description::{Description, Keys, Speed};
 pub use dispatch::{dispatch, is_slow, paused_until};
 pub use feature_request::{FeatureRequest, online_rows};
+pub use monitor_feed::MonitorFeed;
 pub use operation::is_for_operator;
 pub use pause::Pause;
 pub use session::{ClientInfo, Session};

@@ -61,7 +61,7 @@ pub(super) fn object(
         b"encoding" if entity_of(&schema, key).is_some() => reply.bulk_text("packed"),
         b"encoding" => {
             let now = ctx.now;
-            ctx.read_plain(key, |row| match encoding(row, now) {
+            ctx.peek_plain(key, |row| match encoding(row, now) {
                 Some(name) => reply.bulk_text(name),
                 None => reply.null(),
             });

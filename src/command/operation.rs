@@ -1,13 +1,13 @@
-//! What an operator does: snapshots, shutdown.
+//! What an operator does: snapshots, shutdown, looking on.
 
 use super::{
-    app::Shutdown,
+    app::{App, Shutdown},
     arguments::{Args, is_word, syntax},
     context::Context,
 };
 use crate::error::{Error, Result};
 use nowthen_protocol::{Arguments, Reply};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What an operator needs when no ordinary client finds a place any more.
 const FOR_OPERATOR: [&str; 17] = [
@@ -24,7 +24,7 @@ pub fn is_for_operator(request: Arguments<'_>) -> bool {
 
 /// `SAVE`: OK once a snapshot is written, read back and named.
 pub(super) fn save(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    ctx.app.store.checkpoint()?;
+    write_snapshot(ctx.app)?;
     reply.ok();
     Ok(())
 }
@@ -40,9 +40,9 @@ pub(super) fn bgsave(
     if ctx.app.store.is_checkpointing() {
         return Err(Error::refused("Background save already in progress"));
     }
-    let store = Arc::clone(&ctx.app.store);
+    let app = Arc::clone(ctx.app);
     let write = move || {
-        if let Err(error) = store.checkpoint() {
+        if let Err(error) = write_snapshot(&app) {
             tracing::error!(%error, "a snapshot failed");
         }
     };
@@ -51,6 +51,18 @@ pub(super) fn bgsave(
         .spawn(write)
         .map_err(Error::io("starting a thread for the snapshot", "snapshot"))?;
     reply.simple("Background saving started");
+    Ok(())
+}
+
+/// Writes a snapshot, and notes how long that took.
+fn write_snapshot(app: &App) -> Result<()> {
+    let started = Instant::now();
+    app.store.checkpoint()?;
+    let took = started.elapsed();
+    app.stats.snapshots_total.increment();
+    app.stats.last_snapshot_ms.set(took.as_millis() as u64);
+    let now_s = app.store.now().us() / 1_000_000;
+    app.stats.latency_monitor.note("snapshot", took.as_nanos() as u64, now_s);
     Ok(())
 }
 
@@ -81,6 +93,19 @@ pub(super) fn shutdown(
     }
     ctx.session.is_closing = true;
     ctx.app.shutdown.send_replace(how);
+    Ok(())
+}
+
+/// `MONITOR`: OK, and from here on a line for every request of every connection.
+pub(super) fn monitor(
+    ctx: &mut Context<'_>,
+    _: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    if ctx.session.monitor.is_none() {
+        ctx.session.monitor = Some(ctx.app.monitors.begin());
+        reply.ok();
+    }
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! What a connection is: who, which protocol, what its replies must wait for.
 
+use super::monitor_feed::MonitorFeed;
 use crate::{
     error::{Error, Result},
     log::Lsn,
     online::Seen,
+    stats::ServerStats,
 };
 use nowthen_protocol::{OwnedArguments, ProtocolVersion};
 use parking_lot::Mutex;
@@ -37,8 +39,24 @@ pub struct Session {
     pub(super) due: Option<Box<Queue>>,
     /// The keys that must be as they are for EXEC to run.
     pub(super) watched: Vec<Watched>,
+    /// The lines for it, if it monitors.
+    pub(super) monitor: Option<Arc<MonitorFeed>>,
+    /// What it did since it last told the server.
+    pub(super) tally: Tally,
     /// Where a value is formatted before its length is known.
     pub(super) scratch: Vec<u8>,
+}
+
+/// What a connection did since it last told the server: counters that all connections share are
+/// added to once a pipeline, not once a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Commands that were called.
+    pub(super) commands: u64,
+    /// Reads of a key that was there.
+    pub(super) hits: u64,
+    /// Reads of a key that was not.
+    pub(super) misses: u64,
 }
 
 /// Commands between MULTI and EXEC.
@@ -171,6 +189,8 @@ impl Session {
             queue: None,
             due: None,
             watched: Vec::new(),
+            monitor: None,
+            tally: Tally::default(),
             scratch: Vec::new(),
         }
     }
@@ -184,6 +204,27 @@ impl Session {
     /// replies wait for them anyway.
     pub(super) fn seen(&self) -> Seen {
         if self.wait_for.is_some() { Seen::Latest } else { Seen::Published }
+    }
+
+    /// What is to be sent besides replies, if it monitors.
+    pub fn monitor_feed(&self) -> Option<Arc<MonitorFeed>> {
+        self.monitor.clone()
+    }
+
+    /// Tells the server what this connection did since it last told.
+    pub fn tell(&mut self, stats: &ServerStats) {
+        let Tally { commands, hits, misses } = std::mem::take(&mut self.tally);
+        stats.commands_total.add(commands);
+        if hits + misses > 0 {
+            stats.keyspace_hits.add(hits);
+            stats.keyspace_misses.add(misses);
+        }
+    }
+
+    /// Notes that a key was read.
+    pub(super) fn looked_up(&mut self, is_there: bool) {
+        self.tally.hits += u64::from(is_there);
+        self.tally.misses += u64::from(!is_there);
     }
 
     /// Forgets the commands since MULTI, and the keys that were watched.

@@ -70,6 +70,12 @@ pub struct Settings {
     pub arguments_max: Number,
     /// The longest inline command.
     pub inline_bytes_max: Number,
+    /// Requests that take at least so many µs come into the slow log; -1: none.
+    pub slow_log_us: Number,
+    /// So many of them are kept.
+    pub slow_log_len: Number,
+    /// What takes at least so many ms is noted by the latency monitor; 0: nothing.
+    pub latency_threshold_ms: Number,
     version: AtomicU64,
 }
 
@@ -92,6 +98,9 @@ impl Default for Settings {
             request_bytes_max: bytes(limits.request_bytes_max),
             arguments_max: bytes(limits.arguments_max),
             inline_bytes_max: bytes(limits.inline_bytes_max),
+            slow_log_us: Number::new(10_000),
+            slow_log_len: Number::new(128),
+            latency_threshold_ms: Number::new(0),
             version: AtomicU64::new(0),
         }
     }

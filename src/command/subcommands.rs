@@ -11,9 +11,11 @@ const STALE: &[&str] = &["stale"];
 const OWN: &[&str] = &["noscript", "loading", "stale"];
 const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
 const TELL: &[&str] = &["loading", "stale", "@connection"];
-const SECOND: Keys = (2, 2, 1);
+const PLAIN: &[&str] = &[];
+const LOG: &[&str] = &["admin", "loading", "stale"];
 const READ: &[&str] = &["readonly"];
 const NONE: Keys = (0, 0, 0);
+const SECOND: Keys = (2, 2, 1);
 
 macro_rules! subcommands {
     ($($list:ident of $command:literal in $group:literal {
@@ -96,11 +98,33 @@ subcommands! {
         "rewrite" 2 ADMIN NONE, "Writes the settings to a file: there is none.";
         "set" -4 ADMIN NONE, "Changes settings.";
     }
+    LATENCY of "latency" in "server" {
+        "doctor" 2 ADMIN NONE, "Tells in sentences what took long.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "histogram" -2 ADMIN NONE, "Tells how long commands take.";
+        "history" 3 ADMIN NONE, "Tells when an event took long.";
+        "latest" 2 ADMIN NONE, "Tells the last time that each event took long.";
+        "reset" -2 ADMIN NONE, "Forgets events.";
+    }
+    MEMORY of "memory" in "server" {
+        "doctor" 2 PLAIN NONE, "Tells in sentences what takes memory.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "malloc-stats" 2 PLAIN NONE, "Tells what the allocator tells of itself.";
+        "purge" 2 PLAIN NONE, "Asks the allocator to give memory back.";
+        "stats" 2 PLAIN NONE, "Tells what takes how much memory.";
+        "usage" -3 READ SECOND, "Tells how much memory a key takes.";
+    }
     OBJECT of "object" in "generic" {
         "encoding" 3 READ SECOND, "Tells how the value of a key is kept.";
         "freq" 3 READ SECOND, "Tells how often a key is read: nothing counts that.";
         "help" 2 HELP NONE, "Prints this help.";
         "idletime" 3 READ SECOND, "Tells how long a key was not read: nothing notes that.";
         "refcount" 3 READ SECOND, "Tells how many keys share a value: 1.";
+    }
+    SLOWLOG of "slowlog" in "server" {
+        "get" -2 LOG NONE, "Tells the newest slow requests.";
+        "help" 2 HELP NONE, "Prints this help.";
+        "len" 2 LOG NONE, "Counts the slow requests that are kept.";
+        "reset" 2 LOG NONE, "Forgets the slow requests.";
     }
 }

@@ -9,8 +9,9 @@ use super::{
     debug, definitions,
     description::{Description, Keys, Speed},
     features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
-    introspection, key_names, keys, materialization, object, operation, replication,
-    string_numbers, string_parts, string_values, strings, subcommands, training, transactions,
+    introspection, key_names, keys, latency, materialization, memory, object, operation,
+    replication, slowlog, string_numbers, string_parts, string_values, strings, subcommands,
+    training, transactions,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -125,9 +126,16 @@ commands! {
         "info" -1 INFO NONE quick information::info, "Tells how the server does.";
         "lastsave" 1 LASTSAVE NONE quick operation::lastsave,
             "Tells when the last snapshot was written.";
+        "latency" -2 PARENT NONE quick latency::latency [subcommands::LATENCY],
+            "Tells how long commands take, and when something took long.";
+        "memory" -2 PARENT NONE quick memory::memory [subcommands::MEMORY],
+            "Tells what takes how much memory.";
+        "monitor" 1 DEBUG NONE quick operation::monitor, "Tells every request from here on.";
         "role" 1 ROLE NONE quick replication::role, "Tells that this is a master.";
         "save" 1 SAVE NONE slow operation::save, "Writes a snapshot and waits for it.";
         "shutdown" -1 SHUTDOWN NONE quick operation::shutdown, "Stops the server.";
+        "slowlog" -2 PARENT NONE quick slowlog::slowlog [subcommands::SLOWLOG],
+            "Tells which requests took long.";
         "time" 1 TIME NONE quick operation::time, "Tells the time of the server.";
     }
     "hash" {

@@ -17,14 +17,19 @@ pub(super) fn metrics(app: &App) -> String {
     }
     let name = "nowthen_command_duration_seconds";
     head(&mut text, name, "histogram", "How long commands took, waiting for the disk aside.");
-    for (command, stats) in app.commands.iter().zip(&app.stats.commands) {
-        histogram(&mut text, name, &format!("command=\"{}\"", command.name), &stats.latency);
+    for stats in &app.stats.commands {
+        histogram(&mut text, name, &format!("command=\"{}\"", stats.name), &stats.latency);
     }
     let name = "nowthen_command_errors_total";
     head(&mut text, name, "counter", "Commands that ended in an error.");
-    for (command, stats) in app.commands.iter().zip(&app.stats.commands) {
+    for stats in &app.stats.commands {
         let failed = stats.failed.get();
-        line(&mut text, format_args!("{name}{{command=\"{}\"}} {failed}", command.name));
+        line(&mut text, format_args!("{name}{{command=\"{}\"}} {failed}", stats.name));
+    }
+    let name = "nowthen_error_replies_total";
+    head(&mut text, name, "counter", "Error replies, by their first word.");
+    for (code, count) in app.stats.errors.by_code() {
+        line(&mut text, format_args!("{name}{{code=\"{code}\"}} {count}"));
     }
     let name = "nowthen_http_online_features_duration_seconds";
     head(&mut text, name, "histogram", "How long POST /get-online-features took.");
@@ -71,6 +76,12 @@ fn numbers(app: &App) -> Vec<Metric> {
             "counter",
             "Reads of a field that no view has.",
             stats.unknown_fields_total.get(),
+        ),
+        (
+            "nowthen_slow_requests_total",
+            "counter",
+            "Requests that came into the slow log.",
+            stats.slow_log.total(),
         ),
         ("nowthen_http_errors_total", "counter", "Refused HTTP requests.", stats.http_failed.get()),
         ("nowthen_log_last_lsn", "gauge", "The last record of the log.", log.last.0),

@@ -78,6 +78,9 @@ pub trait Log: Send + Sync {
     /// How the log is.
     fn status(&self) -> LogStatus;
 
+    /// How long the longest sync took since this was last asked, in ns; 0 if there was none.
+    fn take_longest_sync_ns(&self) -> u64;
+
     /// Waits until all that was appended so far is synced, in every mode.
     fn flush(&self) -> Result<()> {
         self.flush_until(None).map(drop)

@@ -258,6 +258,14 @@ impl Shard {
         self.bytes + self.rows.allocation_size()
     }
 
+    /// What a row takes of the table: its place and its tag, free places aside.
+    pub const SLOT_BYTES: usize = size_of::<(u64, Row)>() + 1;
+
+    /// The bytes of the rows alone.
+    pub fn row_bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Row> {
         self.rows.find_mut(hash, |(_, row)| row.key() == key).map(|(_, row)| row)
     }

@@ -7,7 +7,7 @@
 
 use super::{buffers, pulse::Pulse};
 use crate::{
-    command::{App, Session, dispatch, is_for_operator, is_slow, paused_until},
+    command::{App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until},
     error::{Error, Result},
 };
 use nowthen_protocol::{Arguments, ProtocolVersion, Reply, RequestLimits, RequestParser};
@@ -114,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(()) => {}
                 Err(End::Told(error)) => {
                     let version = self.version();
+                    self.app.stats.errors.count(error.code());
                     Reply::new(&mut self.output, version).error(error.code(), &error.to_string());
                     let _ = self.send().await;
                     let _ = self.stream.shutdown().await;
@@ -130,19 +131,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads what there is.
     async fn receive(&mut self) -> Result<(), End> {
-        if self.input.is_empty() {
-            self.pulse.waits_for_request(self.step);
-        } else {
+        let feed = self.session.as_ref().and_then(Session::monitor_feed);
+        if !self.input.is_empty() {
             let steps = (self.input.len() >> STEP_BYTES_LOG2) as u64;
             self.pulse.waits_for_rest(self.step.wrapping_add(steps));
+        } else if feed.is_none() {
+            // Who monitors is not idle, however long it says nothing.
+            self.pulse.waits_for_request(self.step);
         }
-        let count = poll_fn(|context| self.poll_receive(context)).await?;
+        let count = tokio::select! {
+            count = poll_fn(|context| self.poll_receive(context)) => count?,
+            lines = lines_of(feed.as_deref()) => return self.send_lines(lines, feed).await,
+        };
         self.pulse.works();
         if count == 0 {
             return Err(End::Closed);
         }
         self.app.stats.input_bytes_total.add(count as u64);
         Ok(())
+    }
+
+    /// Sends a client that monitors what others did, unless it is too slow for that.
+    async fn send_lines(
+        &mut self,
+        lines: Option<Vec<u8>>,
+        feed: Option<Arc<MonitorFeed>>,
+    ) -> Result<(), End> {
+        let (Some(lines), Some(feed)) = (lines, feed) else { return Err(End::Closed) };
+        self.output.extend_from_slice(&lines);
+        tokio::select! {
+            flushed = self.flush() => flushed,
+            () = feed.overflowed() => Err(End::Closed),
+        }
     }
 
     /// Borrows a buffer for no longer than there is something to read.
@@ -270,6 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the replies, once what they tell is durable.
     async fn flush(&mut self) -> Result<(), End> {
         if let Some(session) = &mut self.session {
+            session.tell(&self.app.stats);
             if let Some(lsn) = session.wait_for.take()
                 && let Err(error) = self.app.store.acknowledged(lsn).await
             {
@@ -317,6 +338,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.pulse.works();
         }
         Ok(())
+    }
+}
+
+/// What a client that monitors is to be sent; never anything for another one.
+async fn lines_of(feed: Option<&MonitorFeed>) -> Option<Vec<u8>> {
+    match feed {
+        Some(feed) => feed.lines().await,
+        None => std::future::pending().await,
     }
 }
 

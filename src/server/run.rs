@@ -18,7 +18,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpStream, time::MissedTickBehavior};
 
@@ -196,10 +196,25 @@ fn sweep(app: Arc<App>) {
         if *app.shutdown.borrow() != Shutdown::Running {
             return;
         }
-        app.store.sweep(index);
+        let started = Instant::now();
+        app.stats.expired_keys.add(app.store.sweep(index) as u64);
+        note_event(&app, "expire-cycle", started.elapsed().as_nanos() as u64);
+        if index == 0 {
+            app.stats.peak_rows_bytes.raise_to(app.store.keyspace().memory_bytes() as u64);
+        }
         if index % SWEEP_SHARDS == 0 {
+            app.stats.sample(Instant::now());
+            note_event(&app, "log-sync", app.store.take_longest_sync_ns());
             app.look_at_memory();
             thread::sleep(SWEEP_PAUSE);
         }
+    }
+}
+
+/// Tells the latency monitor, if that took long.
+fn note_event(app: &App, event: &'static str, took_ns: u64) {
+    if took_ns >= app.stats.latency_monitor.threshold_ns() {
+        let now_s = app.store.now().us() / 1_000_000;
+        app.stats.latency_monitor.note(event, took_ns, now_s);
     }
 }

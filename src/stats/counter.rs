@@ -22,13 +22,23 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Starts again at 0.
-    pub fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    /// At least `value`.
+    pub fn raise_to(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
     }
 
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Exactly `value`, of something that is measured.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// From the beginning.
+    pub fn reset(&self) {
+        self.set(0);
     }
 }

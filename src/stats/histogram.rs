@@ -32,7 +32,7 @@ impl Histogram {
         self.sum_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
-    /// Forgets all.
+    /// Forgets all of them.
     pub fn reset(&self) {
         self.buckets.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
         self.sum_ns.store(0, Ordering::Relaxed);
@@ -113,5 +113,7 @@ mod tests {
         let p50 = histogram.quantile_ns(0.5);
         assert!((50_000..56_251).contains(&p50), "{p50}");
         assert_eq!(histogram.count_at_most(u64::MAX), 100);
+        histogram.reset();
+        assert_eq!((histogram.count(), histogram.sum_ns()), (0, 0));
     }
 }

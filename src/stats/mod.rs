@@ -2,10 +2,20 @@
 
 mod server_stats;
 
+mod command_stats;
+mod error_stats;
+mod latency_monitor;
+mod latency_tracking;
+mod rates;
+mod slow_log;
+
 mod histogram;
 
 mod counter;
 
+pub use command_stats::CommandStats;
 pub use counter::Counter;
 pub use histogram::Histogram;
-pub use server_stats::{CommandStats, ServerStats};
+pub use latency_monitor::Series;
+pub use server_stats::{CurrentRates, ServerStats};
+pub use slow_log::SlowEntry;

@@ -103,6 +103,11 @@ impl Store {
         self.log.status()
     }
 
+    /// How long the longest sync of the log took since this was last asked, in ns.
+    pub fn take_longest_sync_ns(&self) -> u64 {
+        self.log.take_longest_sync_ns()
+    }
+
     /// Whether the log takes more without growing beyond its bound.
     pub fn has_room(&self) -> bool {
         self.log.has_room()

@@ -125,6 +125,20 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// The bytes of all rows, without the tables that hold them.
+    pub fn row_bytes(self) -> usize {
+        match self.transaction {
+            None => self.store.table.row_bytes(),
+            Some(transaction) => transaction.held.sum(Shard::row_bytes),
+        }
+    }
+
+    /// How long keys with an end live on from now, in ms: the mean of a sample. 0 if there is none,
+    /// and in a transaction, which holds the rows.
+    pub fn mean_ttl_ms(self, now: Timestamp) -> i64 {
+        if self.is_transaction() { 0 } else { self.store.table.mean_ttl_ms(now) }
+    }
+
     /// The bytes of all rows and of the tables that hold them.
     pub fn memory_bytes(self) -> usize {
         match self.transaction {

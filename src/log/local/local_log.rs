@@ -82,6 +82,7 @@ impl LocalLog {
             synced: AtomicU64::new(last.0),
             sync_count: AtomicU64::new(0),
             last_sync_us: AtomicI64::new(0),
+            longest_sync_ns: AtomicU64::new(0),
         });
         let start = Start {
             store_id: identity.store_id,
@@ -198,6 +199,10 @@ impl Log for LocalLog {
 
     fn flush_until(&self, deadline: Option<Instant>) -> Result<bool> {
         self.shared.queue.flush_until(deadline)
+    }
+
+    fn take_longest_sync_ns(&self) -> u64 {
+        self.shared.longest_sync_ns.swap(0, Ordering::Relaxed)
     }
 
     fn close(&self) -> Result<()> {

@@ -29,7 +29,7 @@ use std::{
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Hears from the writer thread that all up to an LSN is durable, or, once and last, why nothing
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) synced: AtomicU64,
     pub(super) sync_count: AtomicU64,
     pub(super) last_sync_us: AtomicI64,
+    /// The longest since somebody asked.
+    pub(super) longest_sync_ns: AtomicU64,
 }
 
 /// What the writer knows at its start.
@@ -249,10 +251,13 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<()> {
+        let started = Instant::now();
         if let Some(current) = &self.current {
             let synced = current.file.sync_data();
             synced.map_err(Error::io("syncing the log", &current.path))?;
         }
+        let took_ns = started.elapsed().as_nanos() as u64;
+        self.shared.longest_sync_ns.fetch_max(took_ns, Ordering::Relaxed);
         self.synced = self.written;
         self.shared.sync_count.fetch_add(1, Ordering::Relaxed);
         self.shared.last_sync_us.store((self.start.clock)(), Ordering::Relaxed);

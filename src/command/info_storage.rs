@@ -1,0 +1,59 @@
+//! The sections of INFO about memory and disk.
+
+use super::{
+    context::Context, info_text::InfoText, memory_figures::MemoryFigures, process::machine_bytes,
+};
+
+pub(super) fn memory(ctx: &Context<'_>, text: &mut InfoText) {
+    let figures = MemoryFigures::now(ctx);
+    text.bytes("used_memory", figures.used);
+    text.bytes("used_memory_rss", figures.resident);
+    text.bytes("used_memory_peak", figures.peak);
+    text.line("used_memory_peak_perc", format_args!("{:.2}%", figures.peak_percent()));
+    text.line("used_memory_overhead", figures.overhead);
+    text.line("used_memory_startup", 0);
+    text.line("used_memory_dataset", figures.dataset);
+    text.line("used_memory_dataset_perc", format_args!("{:.2}%", figures.dataset_percent()));
+    text.bytes("total_system_memory", machine_bytes());
+    // There is no scripting.
+    text.bytes("used_memory_lua", 0);
+    text.bytes("maxmemory", ctx.app.settings.memory_bytes_max.bytes());
+    text.line("maxmemory_policy", "noeviction");
+    text.line("mem_fragmentation_ratio", format_args!("{:.2}", figures.fragmentation()));
+    text.line("mem_fragmentation_bytes", figures.fragmentation_bytes());
+    text.line("mem_allocator", "libc");
+    text.line("active_defrag_running", 0);
+}
+
+pub(super) fn persistence(ctx: &Context<'_>, text: &mut InfoText) {
+    let (status, stats) = (ctx.app.store.log_status(), &ctx.app.stats);
+    let last = ctx.app.store.last_checkpoint();
+    let is_poisoned = status.poisoned.is_some();
+    text.line("loading", 0);
+    text.line("async_loading", 0);
+    text.line("durability", ctx.app.store.durability());
+    text.line("log_last_lsn", status.last.0);
+    text.line("log_durable_lsn", status.durable.0);
+    text.line("log_queued_bytes", status.queued_bytes);
+    text.line("log_sync_errors", u8::from(is_poisoned));
+    text.line("log_last_sync_usec", status.last_sync_us);
+    text.line("rdb_changes_since_last_save", status.last.0.saturating_sub(last.lsn.0));
+    text.line("rdb_bgsave_in_progress", u8::from(ctx.app.store.is_checkpointing()));
+    text.line("rdb_last_save_time", last.time.us() / 1_000_000);
+    text.line("rdb_last_bgsave_status", if last.is_ok { "ok" } else { "err" });
+    text.line(
+        "rdb_last_bgsave_time_sec",
+        match stats.snapshots_total.get() {
+            0 => -1,
+            _ => i64::try_from(stats.last_snapshot_ms.get() / 1000).unwrap_or(i64::MAX),
+        },
+    );
+    text.line("rdb_saves", stats.snapshots_total.get());
+    // The log takes the place of Redis' append-only file; it is trimmed, never rewritten.
+    text.line("aof_enabled", 1);
+    text.line("aof_rewrite_in_progress", 0);
+    text.line("aof_rewrite_scheduled", 0);
+    text.line("aof_last_bgrewrite_status", "ok");
+    text.line("aof_last_write_status", if is_poisoned { "err" } else { "ok" });
+    text.line("aof_current_size", status.bytes);
+}
