@@ -366,3 +366,26 @@ fn features_are_taken_as_hdel_deletes_them() {
     subject.apply(&USERS.replace("1s", "1h"));
     subject.check(&[("HGET user:1 f", "$-1")]);
 }
+
+#[test]
+fn a_transaction_sees_and_keeps_the_ends_that_it_sets() {
+    let mut subject = subject();
+    subject.check(&[
+        ("HSETEX h PX 10 FIELDS 1 old 1", ":1"),
+        ("MULTI", "+OK"),
+        ("HSETEX h PX 10 FIELDS 1 a 1", "+QUEUED"),
+        ("HINCRBY h a 1", "+QUEUED"),
+        ("HPTTL h FIELDS 2 a old", "+QUEUED"),
+        ("DEL h", "+QUEUED"),
+        ("HSETEX h PX 20 FIELDS 1 b 1", "+QUEUED"),
+        ("HSET h c 3", "+QUEUED"),
+        ("HPEXPIRE h 5 FIELDS 1 c", "+QUEUED"),
+        ("EXEC", "*7 :1 :2 *2 :10 :10 :1 :1 :1 *1 :1"),
+    ]);
+    for _ in 0..2 {
+        subject.check(&[("HPTTL h FIELDS 4 old a b c", "*4 :-2 :-2 :20 :5"), ("HLEN h", ":2")]);
+        subject.restart();
+    }
+    subject.wait_us(5 * MS);
+    subject.check(&[("HGETALL h", "*2 $1 b $1 1")]);
+}
