@@ -107,7 +107,7 @@ fn run(
     session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
     if !asked.about.takes(request.len()) {
         let mut error = wrong_arity(asked.about.name);
-        if session.queue.is_some() && asked.about.name == "exec" {
+        if asked.about.name == "exec" {
             error = aborted(session, &error);
         }
         return (Some(asked.counter), refuse(session, &error, reply));

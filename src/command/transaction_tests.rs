@@ -51,15 +51,13 @@ fn a_command_that_fails_in_the_middle_stops_nothing() {
 #[test]
 fn an_exec_with_an_argument_ends_the_transaction() {
     let mut subject = Subject::new();
+    let aborted = "-EXECABORT Transaction discarded because of: wrong number of arguments for \
+                   'exec' command";
     subject.check(&[
-        ("EXEC x", "-ERR wrong number of arguments for 'exec' command"),
+        ("EXEC x", aborted),
         ("MULTI", "+OK"),
         ("SET s 1", "+QUEUED"),
-        (
-            "EXEC x",
-            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
-             command",
-        ),
+        ("EXEC x", aborted),
         ("EXEC", "-ERR EXEC without MULTI"),
         ("EXISTS s", ":0"),
     ]);

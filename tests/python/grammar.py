@@ -70,7 +70,8 @@ class Grammar:
         name = self.random.choice(self.names)
         command = [self.case(name), *getattr(self, f"do_{name}")()]
         if name == "nosuch":
-            command[0] = self.pick((1, [b"nosuch"]), (1, TEXTS + NOT_FLOATS))
+            # Not the third text, which is a command: "hello".
+            command[0] = self.pick((1, [b"nosuch"]), (1, TEXTS[:2] + TEXTS[3:] + NOT_FLOATS))
         if self.random.random() < 0.02:
             command = self.spoiled(command)
         return command

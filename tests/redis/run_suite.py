@@ -42,10 +42,10 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 from conftest import BINARY, Nowthen, free_ports  # noqa: E402
 
 UNITS = ["type/hash", "type/string", "type/incr", "expire", "scan", "protocol", "keyspace"]
-UNITS += ["multi", "auth", "acl", "introspection", "introspection-2", "limits", "info"]
+UNITS += ["multi", "auth", "introspection", "introspection-2", "limits", "info"]
 UNITS += ["info-command", "latency-monitor", "slowlog", "other", "quit", "querybuf", "maxmemory"]
 UNITS_OF_NEWER = ["type/hash-field-expire"]
-UNFENCED = ["unit/auth", "unit/acl", "unit/info", "unit/limits", "unit/type/hash-field-expire"]
+UNFENCED = ["unit/auth", "unit/info", "unit/limits", "unit/type/hash-field-expire"]
 # Tags of the suite for tests of what a product without replicas, dumps and DEBUG has not.
 DENIED_TAGS = ["needs:debug", "needs:repl", "needs:save", "needs:pfdebug", "large-memory"]
 # Lines of the harness, and what stands in the copy instead.
