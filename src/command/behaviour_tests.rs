@@ -127,6 +127,15 @@ fn session_at(local: SocketAddr) -> Session {
 }
 
 #[test]
+fn a_name_stays_when_a_later_word_of_hello_is_refused() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("HELLO 3 SETNAME n x", "-ERR Syntax error in HELLO option 'x'"),
+        ("CLIENT GETNAME", "$1 n"),
+    ]);
+}
+
+#[test]
 fn randomkey_prefers_none_of_a_few_keys() {
     let mut subject = Subject::new();
     (0..8).for_each(|key| drop(subject.ask(&format!("SET {key} x"))));

@@ -76,7 +76,6 @@ pub(super) fn hello(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let mut version = ctx.session.version;
-    let mut name = None;
     if let Some(wanted) = args.pop() {
         let number = parse_integer(wanted)
             .ok_or_else(|| Error::refused("Protocol version is not an integer or out of range"))?;
@@ -89,15 +88,14 @@ pub(super) fn hello(
                 args.next()?;
                 check_login(2, Some(user))?;
             } else if is_word(option, "SETNAME") && !args.is_empty() {
-                name = Some(client_name(args.next()?)?);
+                // At once, as Redis does: the name stays if a later word is refused.
+                let name = client_name(args.next()?)?;
+                ctx.session.info.names.lock().name = name;
             } else {
                 let why = format!("Syntax error in HELLO option {}", error::echo(option));
                 return Err(Error::refused(why));
             }
         }
-    }
-    if let Some(name) = name {
-        ctx.session.info.names.lock().name = name;
     }
     ctx.session.speak(version);
     reply.set_version(version);
