@@ -16,7 +16,6 @@ REFUSED = [
     "CONFIG",
     "CONFIG GET",
     "CONFIG NOSUCH",
-    "CONFIG HELP",
     "CONFIG HELP x",
     "CONFIG REWRITE",
     "CONFIG RESETSTAT",
