@@ -113,7 +113,7 @@ impl Store {
         self.log.has_room()
     }
 
-    /// What must be durable before an answer drawn from [`Seen::Latest`] may be given.
+    /// What must be durable before an answer drawn from `Seen::Latest` may be given.
     pub fn last_written(&self) -> Lsn {
         self.log.last()
     }
