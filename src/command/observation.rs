@@ -86,9 +86,10 @@ pub(super) fn without_secrets(request: Arguments<'_>) -> Vec<&[u8]> {
     if is(0, "auth") {
         words.iter_mut().skip(1).for_each(|word| *word = REDACTED);
     } else if is(0, "hello") {
-        let auth = (2..words.len()).find(|place| is(*place, "auth"));
-        let secrets = words.iter_mut().skip(auth.map_or(usize::MAX, |auth| auth + 1)).take(2);
-        secrets.for_each(|word| *word = REDACTED);
+        // Every AUTH: the first may be a value, such as the name behind SETNAME.
+        for auth in (1..words.len()).filter(|place| is(*place, "auth")) {
+            words.iter_mut().skip(auth + 1).take(2).for_each(|word| *word = REDACTED);
+        }
     } else if is(0, "acl") && (is(1, "setuser") || is(1, "deluser")) {
         words.iter_mut().skip(2).for_each(|word| *word = REDACTED);
     } else if is(0, "config") && is(1, "set") {

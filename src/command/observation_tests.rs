@@ -42,6 +42,8 @@ fn the_slow_log_holds_what_took_long_without_secrets() {
     {
         subject.ask(line);
     }
+    subject.ask("HELLO 2 SETNAME auth AUTH me secret");
+    subject.ask("HELLO AUTH me secret");
     subject.ask("HELLO 2 SETNAME me");
     subject.ask("GET k");
     subject.app.stats.slow_log.set_threshold_us(-1);
@@ -52,6 +54,8 @@ fn the_slow_log_holds_what_took_long_without_secrets() {
     let wanted = [
         "GET k",
         "HELLO 2 SETNAME me",
+        "HELLO AUTH (redacted) (redacted)",
+        "HELLO 2 SETNAME auth (redacted) (redacted) (redacted)",
         "CONFIG SET masterauth (redacted)",
         "HELLO 2 AUTH (redacted) (redacted)",
         "AUTH (redacted) (redacted)",
@@ -61,10 +65,10 @@ fn the_slow_log_holds_what_took_long_without_secrets() {
         (entries[0].client.as_slice(), entries[0].peer.as_str()),
         (&b"me"[..], "127.0.0.1:0")
     );
-    let entry = "*6 :4 :1 ";
+    let entry = "*6 :6 :1 ";
     assert!(subject.ask("SLOWLOG GET 1").starts_with(&format!("*1 {entry}")));
     subject.check(&[
-        ("SLOWLOG LEN", ":5"),
+        ("SLOWLOG LEN", ":7"),
         ("SLOWLOG RESET", "+OK"),
         ("SLOWLOG GET -1", "*0"),
         ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
