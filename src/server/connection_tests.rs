@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server with nothing in it.
-fn server() -> Arc<App> {
+pub(super) fn server() -> Arc<App> {
     let options = StoreOptions { segment_bytes: 64 * 1024, ..StoreOptions::default() };
     let clock = Clock::manual(Timestamp(1_000_000));
     let fs = Arc::new(SimulatedFs::new());

@@ -151,8 +151,9 @@ impl Place {
     fn take(app: &Arc<App>, info: &Arc<ClientInfo>) -> Option<Self> {
         let mut clients = app.clients.lock();
         let operator = app.operator.load(Ordering::Relaxed);
-        let ordinary = clients.len() as u64 - u64::from(operator != 0);
-        let is_operator = ordinary >= app.settings.clients_max.count();
+        // Who was killed is no client any more, and may have the operator's place a moment longer.
+        let ordinary = clients.len() - usize::from(clients.contains_key(&operator));
+        let is_operator = ordinary as u64 >= app.settings.clients_max.count();
         if is_operator {
             if operator != 0 || !info.peer.ip().to_canonical().is_loopback() {
                 return None;
@@ -216,5 +217,31 @@ fn note_event(app: &App, event: &'static str, took_ns: u64) {
     if took_ns >= app.stats.latency_monitor.threshold_ns() {
         let now_s = app.store.now().us() / 1_000_000;
         app.stats.latency_monitor.note(event, took_ns, now_s);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::connection_tests::server;
+
+    #[test]
+    fn a_killed_operator_is_counted_no_more() {
+        let app = server();
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let client = || Arc::new(ClientInfo::new(app.next_client(), [peer, peer], 0));
+        let wanted = app.settings.clients_max.count() as usize;
+        let mut places: Vec<Place> =
+            (0..wanted).map(|_| Place::take(&app, &client()).unwrap()).collect();
+        let operator = Place::take(&app, &client()).unwrap();
+        assert!(operator.is_operator && Place::take(&app, &client()).is_none());
+        // CLIENT KILL takes it out at once; its connection ends a moment later.
+        app.clients.lock().remove(&operator.id);
+        places.clear();
+        places.extend((0..wanted).map(|_| Place::take(&app, &client()).unwrap()));
+        assert!(places.iter().all(|place| !place.is_operator));
+        assert!(Place::take(&app, &client()).is_none(), "its place is not free yet");
+        drop(operator);
+        assert!(Place::take(&app, &client()).unwrap().is_operator);
     }
 }
