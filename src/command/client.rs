@@ -90,8 +90,11 @@ fn pause(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> R
     let timeout_ms = parse_integer(timeout).ok_or_else(not_a_time)?;
     let timeout_ms =
         u64::try_from(timeout_ms).map_err(|_| Error::refused("timeout is negative"))?;
+    // As newer versions of Redis: 7.0 has an end in the past here, and does not pause.
+    let now_ms = u64::try_from(ctx.now.us() / 1000).unwrap_or(0);
     let end = Instant::now().checked_add(Duration::from_millis(timeout_ms));
-    let end = end.ok_or_else(not_a_time)?;
+    let end = end.filter(|_| timeout_ms.saturating_add(now_ms) <= i64::MAX as u64);
+    let end = end.ok_or_else(|| Error::refused("timeout is out of range"))?;
     ctx.app.pause.begin(paused, end);
     reply.ok();
     Ok(())

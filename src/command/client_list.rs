@@ -8,7 +8,10 @@ use super::{
 use crate::error::{Error, Result, echo};
 use nowthen_protocol::{Reply, parse_integer};
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -79,11 +82,13 @@ pub(super) fn client_line(info: &ClientInfo, ctx: &Context<'_>) -> String {
     let input_space = info.input_capacity.load(Ordering::Relaxed);
     let output = info.output_bytes.load(Ordering::Relaxed);
     let output_space = info.output_capacity.load(Ordering::Relaxed);
+    let queued = info.queued_commands.load(Ordering::Relaxed);
+    let queued_bytes = info.queued_bytes.load(Ordering::Relaxed);
     let own = size_of::<ClientInfo>() + size_of::<Session>();
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={idle} flags={} db=0 sub=0 psub=0 \
-         ssub=0 multi=-1 qbuf={input} qbuf-free={} argv-mem=0 multi-mem=0 rbs={output_space} \
-         rbp=0 obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 \
+         ssub=0 multi={queued} qbuf={input} qbuf-free={} argv-mem=0 multi-mem={queued_bytes} \
+         rbs={output_space} rbp=0 obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 \
          resp={} lib-name={} lib-ver={}",
         info.id,
         info.peer,
@@ -93,7 +98,7 @@ pub(super) fn client_line(info: &ClientInfo, ctx: &Context<'_>) -> String {
         age_seconds(info),
         flags(info),
         input_space.saturating_sub(input),
-        input_space + output_space + own,
+        input_space + output_space + queued_bytes + own,
         ctx.app.commands.get(last).map_or("NULL", |command| command.name),
         info.protocol.load(Ordering::Relaxed),
         text(&names.library),
@@ -102,8 +107,13 @@ pub(super) fn client_line(info: &ClientInfo, ctx: &Context<'_>) -> String {
 }
 
 fn flags(info: &ClientInfo) -> String {
-    let flags = [(&info.is_never_evicted, 'e'), (&info.is_never_touching, 'T')];
-    let set = flags.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
-    let text: String = set.map(|(_, letter)| letter).collect();
+    let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+    let flags = [
+        (is(&info.is_monitor), 'O'),
+        (info.queued_commands.load(Ordering::Relaxed) >= 0, 'x'),
+        (is(&info.is_never_evicted), 'e'),
+        (is(&info.is_never_touching), 'T'),
+    ];
+    let text: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
     if text.is_empty() { "N".into() } else { text }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::error::{self, Error, Result};
 use nowthen_protocol::{ProtocolVersion, Reply, parse_integer};
+use std::sync::atomic::Ordering;
 
 /// The Redis version whose behaviour this server follows; clients look at it.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -122,6 +123,7 @@ pub(super) fn reset(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'
     ctx.session.speak(ProtocolVersion::Resp2);
     ctx.session.replies = Replies::On;
     ctx.session.monitor = None;
+    ctx.session.info.is_monitor.store(false, Ordering::Relaxed);
     ctx.session.end_transaction();
     ctx.session.info.names.lock().name.clear();
     reply.set_version(ProtocolVersion::Resp2);

@@ -38,10 +38,15 @@ fn takes_long(command: &Command, request: Arguments<'_>) -> bool {
 }
 
 /// Until when the request has to wait, if somebody paused the server.
-pub fn paused_until(app: &App, request: Arguments<'_>) -> Option<Instant> {
+pub fn paused_until(app: &App, session: &Session, request: Arguments<'_>) -> Option<Instant> {
     app.pause.holds(|| {
-        let asked = resolve(request).ok();
-        asked.is_some_and(|asked| asked.about.has_flag("write") || asked.about.name == "exec")
+        let is_asked = |what: &dyn Fn(&Description) -> bool, request| {
+            resolve(request).is_ok_and(|asked| what(asked.about))
+        };
+        let is_write = |about: &Description| about.has_flag("write");
+        let queue = session.queue.as_ref().filter(|_| is_asked(&|it| it.name == "exec", request));
+        let mut queued = queue.into_iter().flat_map(|queue| &queue.requests);
+        is_asked(&is_write, request) || queued.any(|each| is_asked(&is_write, each.borrow()))
     })
 }
 
@@ -121,6 +126,7 @@ fn run(
     let outcome = Ground::of(app).call(session, asked.command, request, reply);
     if let Some(queue) = session.due.take() {
         execute(app, session, &queue, reply);
+        session.end_transaction();
     }
     (Some(asked.counter), outcome)
 }
@@ -184,7 +190,7 @@ fn queue(
         Err(Error::refused("Command not allowed inside a transaction"))
     } else {
         queue.is_slow |= takes_long || queue.requests.len() >= ARGUMENTS_QUICK_MAX;
-        queue.push(request.into(), app.settings.request_bytes_max.bytes())
+        queue.push(request.into(), app.settings.request_bytes_max.bytes(), &session.info)
     };
     match queued {
         Ok(()) => {

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::error::{Error, Result};
 use nowthen_protocol::{Arguments, Reply};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 /// What an operator needs when no ordinary client finds a place any more.
 const FOR_OPERATOR: [&str; 17] = [
@@ -29,7 +32,8 @@ pub(super) fn save(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_
     Ok(())
 }
 
-/// `BGSAVE [SCHEDULE]`: at once; the snapshot is written beside the work.
+/// `BGSAVE [SCHEDULE]`: at once; the snapshot is written beside the work, and after the transaction
+/// that this is a part of.
 pub(super) fn bgsave(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
@@ -50,7 +54,9 @@ pub(super) fn bgsave(
         .name("snapshot".into())
         .spawn(write)
         .map_err(Error::io("starting a thread for the snapshot", "snapshot"))?;
-    reply.simple("Background saving started");
+    let is_later = ctx.keyspace.is_transaction();
+    let when = if is_later { "scheduled" } else { "started" };
+    reply.simple(&format!("Background saving {when}"));
     Ok(())
 }
 
@@ -102,8 +108,12 @@ pub(super) fn monitor(
     _: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
+    if ctx.keyspace.is_transaction() {
+        return Err(Error::refused("MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     if ctx.session.monitor.is_none() {
         ctx.session.monitor = Some(ctx.app.monitors.begin());
+        ctx.session.info.is_monitor.store(true, Ordering::Relaxed);
         reply.ok();
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(super) fn wait(
 ) -> Result<()> {
     args.integer()?;
     let deadline = deadline(args.next()?)?;
-    ctx.app.store.sync_until(deadline)?;
+    ctx.app.store.sync_until(until(ctx, deadline))?;
     reply.integer(0);
     Ok(())
 }
@@ -43,12 +43,17 @@ pub(super) fn waitaof(
     }
     let deadline = deadline(args.next()?)?;
     // Who asks for none is told how it stands.
-    let deadline = if local == 0 { Some(Instant::now()) } else { deadline };
+    let deadline = if local == 0 { Some(Instant::now()) } else { until(ctx, deadline) };
     let is_synced = ctx.app.store.sync_until(deadline)?;
     reply.array(2);
     reply.integer(i64::from(is_synced));
     reply.integer(0);
     Ok(())
+}
+
+/// A transaction waits for nothing: it keeps others from its keys, and is itself not written yet.
+fn until(ctx: &Context<'_>, deadline: Option<Instant>) -> Option<Instant> {
+    if ctx.keyspace.is_transaction() { Some(Instant::now()) } else { deadline }
 }
 
 /// Milliseconds from now; 0 is never.

@@ -13,7 +13,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::Notify;
@@ -72,13 +72,20 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Queues a request. All of them may take as much memory as one request may.
-    pub(super) fn push(&mut self, request: OwnedArguments, bytes_max: usize) -> Result<()> {
+    pub(super) fn push(
+        &mut self,
+        request: OwnedArguments,
+        bytes_max: usize,
+        info: &ClientInfo,
+    ) -> Result<()> {
         self.bytes += request.memory_bytes() + size_of::<OwnedArguments>();
         if self.bytes > bytes_max {
             let most = bytes_max >> 20;
             return Err(Error::refused(format!("a transaction may have at most {most} MiB")));
         }
         self.requests.push(request);
+        info.queued_commands.store(self.requests.len() as i64, Ordering::Relaxed);
+        info.queued_bytes.store(self.bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -139,6 +146,12 @@ pub struct ClientInfo {
     pub output_capacity: AtomicUsize,
     /// RESP2 or RESP3.
     pub protocol: AtomicU64,
+    /// It monitors.
+    pub is_monitor: AtomicBool,
+    /// The commands since MULTI; -1 if there was none.
+    pub queued_commands: AtomicI64,
+    /// The memory of them.
+    pub queued_bytes: AtomicUsize,
 }
 
 /// What a client says of itself.
@@ -172,6 +185,9 @@ impl ClientInfo {
             output_bytes: AtomicUsize::new(0),
             output_capacity: AtomicUsize::new(0),
             protocol: AtomicU64::new(2),
+            is_monitor: AtomicBool::new(false),
+            queued_commands: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -230,6 +246,8 @@ impl Session {
     /// Forgets the commands since MULTI, and the keys that were watched.
     pub(super) fn end_transaction(&mut self) {
         (self.queue, self.watched) = (None, Vec::new());
+        self.info.queued_commands.store(-1, Ordering::Relaxed);
+        self.info.queued_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Changes the protocol.

@@ -239,3 +239,42 @@ fn a_transaction_is_one_record_of_the_log() {
     assert_eq!(subject.last_lsn(), before + 1);
     assert_eq!(subject.live_rows(Seen::Published), 2);
 }
+
+#[test]
+fn a_transaction_waits_for_nothing_and_monitors_nothing() {
+    let mut subject = Subject::new();
+    subject.check(&[
+        ("SET a 1", "+OK"),
+        ("MULTI", "+OK"),
+        ("SET a 2", "+QUEUED"),
+        ("WAIT 1 0", "+QUEUED"),
+        ("WAITAOF 1 0 0", "+QUEUED"),
+        ("MONITOR", "+QUEUED"),
+        ("BGSAVE", "+QUEUED"),
+        (
+            "EXEC",
+            "*5 +OK :0 *2 :1 :0 -ERR MONITOR isn't allowed for DENY BLOCKING client \
+             +Background saving scheduled",
+        ),
+    ]);
+}
+
+#[test]
+fn a_client_is_told_of_with_its_transaction() {
+    let mut subject = Subject::new();
+    let told = |line: &str| {
+        let has = |name: &str| line.split(' ').any(|part| part == name);
+        (has("flags=x"), has("multi=2"), has("multi=-1"), has("multi-mem=0"))
+    };
+    assert_eq!(told(&subject.ask("CLIENT INFO")), (false, false, true, true));
+    subject.check(&[("MULTI", "+OK"), ("CLIENT INFO", "+QUEUED"), ("SET a 1", "+QUEUED")]);
+    assert_eq!(told(&subject.ask("EXEC")), (true, true, false, false));
+    for end in ["EXEC", "DISCARD", "RESET", "EXEC x"] {
+        subject.check(&[
+            ("MULTI", "+OK"),
+            ("GET", "-ERR wrong number of arguments for 'get' command"),
+        ]);
+        subject.ask(end);
+        assert_eq!(told(&subject.ask("CLIENT INFO")), (false, false, true, true), "{end}");
+    }
+}

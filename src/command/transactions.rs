@@ -10,6 +10,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use nowthen_protocol::Reply;
+use std::sync::atomic::Ordering;
 
 /// `MULTI`: OK; the commands that follow wait for EXEC.
 pub(super) fn multi(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
@@ -17,6 +18,7 @@ pub(super) fn multi(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'
         return Err(Error::refused("MULTI calls can not be nested"));
     }
     ctx.session.queue = Some(Box::default());
+    ctx.session.info.queued_commands.store(0, Ordering::Relaxed);
     reply.ok();
     Ok(())
 }

@@ -206,7 +206,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.flush().await?;
                     return Err(End::Told(Error::refused(CLIENTS_MAX_REACHED)));
                 }
-                if let Some(until) = paused_until(&self.app, request) {
+                let session = self.session.as_ref();
+                if let Some(until) = session.and_then(|it| paused_until(&self.app, it, request)) {
                     self.flush().await?;
                     self.app.pause.over(until).await;
                     started = Instant::now();

@@ -228,6 +228,57 @@ def test_a_pause_can_be_ended_before_its_time(nowthen):
     ended.join()
 
 
+@pytest.mark.parametrize("name", ["redis_server", "nowthen"])
+def test_a_pause_of_writes_holds_transactions_that_write_only(name, request):
+    server = request.getfixturevalue(name)
+    client = server.client()
+    with Wire(server.port) as reader, Wire(server.port) as writer:
+        reader.send(encode("MULTI") + encode("PING") + encode("GET", "key"))
+        writer.send(encode("MULTI") + encode("SET", "key", "1"))
+        assert [reader.read()[1] for _ in range(3)] == [b"OK", b"QUEUED", b"QUEUED"]
+        assert [writer.read()[1] for _ in range(2)] == [b"OK", b"QUEUED"]
+        client.client_pause(60_000, all=False)
+        assert reader.ask("EXEC") == ("*", [("+", b"PONG"), ("$", None)])
+        writer.send(encode("EXEC"))
+        writer.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            writer.socket.recv(1)
+        client.client_unpause()
+        writer.socket.settimeout(20)
+        assert writer.socket.recv(100) == b"*1\r\n+OK\r\n"
+
+
+def test_a_pause_for_ever_is_refused(nowthen):
+    with Wire(nowthen.port) as wire:
+        # Redis 7.0 overflows here and does not pause; this is what newer ones say.
+        for most in (2**63 - 1, 2**63 - 10**12):
+            assert wire.ask("CLIENT", "PAUSE", most) == ("-", b"ERR timeout is out of range")
+        assert wire.ask("PING") == ("+", b"PONG")
+
+
+@pytest.mark.parametrize("name", ["redis_server", "nowthen"])
+def test_clients_are_listed_with_their_transactions(name, request):
+    server = request.getfixturevalue(name)
+    client = server.client()
+    with Wire(server.port) as wire:
+        _, number = wire.ask("CLIENT", "ID")
+
+        def told():
+            (line,) = client.client_list(client_id=[number])
+            return line["flags"], line["multi"], line["multi-mem"] != "0"
+
+        assert told() == ("N", "-1", False)
+        wire.ask("MULTI")
+        assert told()[:2] == ("x", "0")
+        wire.ask("SET", "key", "1")
+        wire.ask("GET", "key")
+        assert told() == ("x", "2", True)
+        wire.ask("EXEC")
+        assert told() == ("N", "-1", False)
+        wire.ask("MONITOR")
+        assert told()[:2] == ("O", "-1")
+
+
 def test_tracking_is_refused_by_name(nowthen):
     with pytest.raises(redis.ResponseError, match="CLIENT TRACKING is not offered"):
         nowthen.client().execute_command("CLIENT", "TRACKING", "ON")
