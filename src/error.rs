@@ -105,6 +105,18 @@ pub fn echo(bytes: &[u8]) -> String {
     format!("'{printable}{dots}'")
 }
 
+/// A word in quotes as a text of Redis has it, cut to [`ECHO_BYTES_MAX`].
+pub fn echo_word(word: &[u8]) -> String {
+    format!("'{}'", one_line(word, ECHO_BYTES_MAX))
+}
+
+/// Bytes as a text of Redis has them: up to the first zero byte, cut, on one line.
+pub fn one_line(bytes: &[u8], most: usize) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
+    text.replace(['\r', '\n'], " ")
+}
+
 /// "; did you mean 'x'?" for the candidate nearest to `name`, or nothing if none is near. Comparing
 /// takes memory by the product of the lengths, so a name longer than any text repeats is not.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {

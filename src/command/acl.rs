@@ -6,7 +6,7 @@ use super::{
     context::Context,
     help::help,
 };
-use crate::error::{Error, Result, echo};
+use crate::error::{Error, Result, echo_word};
 use nowthen_protocol::{Reply, parse_integer};
 
 /// `ACL CAT [category] | DELUSER | DRYRUN user command ... | GENPASS [bits] | GETUSER user | LIST |
@@ -53,7 +53,7 @@ pub(super) fn acl(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
 const USER: &str = "default";
 
 fn wrong_use(subcommand: &[u8]) -> Error {
-    let subcommand = echo(subcommand).to_uppercase();
+    let subcommand = echo_word(subcommand).to_uppercase();
     let why = "unknown subcommand or wrong number of arguments for";
     Error::refused(format!("{why} {subcommand}. Try ACL HELP."))
 }
@@ -67,7 +67,7 @@ fn cat(ctx: &Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<
     };
     let known = CATEGORIES.iter().find(|category| is_word(wanted, category));
     let category =
-        known.ok_or_else(|| Error::refused(format!("Unknown category {}", echo(wanted))))?;
+        known.ok_or_else(|| Error::refused(format!("Unknown category {}", echo_word(wanted))))?;
     let all = ctx.app.commands.iter();
     let names: Vec<&str> = all
         .filter(|about| categories_of(about).contains(category))
@@ -82,11 +82,11 @@ fn cat(ctx: &Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<
 fn dry_run(ctx: &Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let user = args.next()?;
     if user != USER.as_bytes() {
-        return Err(Error::refused(format!("User {} not found", echo(user))));
+        return Err(Error::refused(format!("User {} not found", echo_word(user))));
     }
     let words: Vec<&[u8]> = args.rest().collect();
     let name = args.next()?;
-    let unknown = || Error::refused(format!("Command {} not found", echo(name)));
+    let unknown = || Error::refused(format!("Command {} not found", echo_word(name)));
     let command = ctx.app.description(name).ok_or_else(unknown)?;
     let asked = command.asked_for(words.get(1).copied()).ok_or_else(unknown)?;
     if !asked.takes(words.len()) {

@@ -9,7 +9,7 @@ use super::{
     pause::Paused,
     session::Replies,
 };
-use crate::error::{Error, Result, echo};
+use crate::error::{Error, Result, echo_word};
 use nowthen_protocol::{Reply, parse_integer};
 use std::{
     sync::atomic::Ordering,
@@ -127,7 +127,7 @@ fn set_library(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>
     let (option, value) = (args.next()?, args.next()?);
     let is_name = is_word(option, "LIB-NAME");
     if !is_name && !is_word(option, "LIB-VER") {
-        return Err(Error::refused(format!("Unrecognized option {}", echo(option))));
+        return Err(Error::refused(format!("Unrecognized option {}", echo_word(option))));
     }
     if !is_printable(value) {
         let option = String::from_utf8_lossy(option);

@@ -6,7 +6,7 @@ use super::{
     context::Context,
     session::ClientInfo,
 };
-use crate::error::{Error, Result, echo};
+use crate::error::{Error, Result, echo_word};
 use nowthen_protocol::{Reply, parse_integer};
 
 /// Which connections are to end: those that are all of what is said.
@@ -74,7 +74,7 @@ fn read_filter<'a>(args: &mut Args<'a>) -> Result<Filter<'a>> {
             b"type" => filter.client_type = Some(ClientType::named(value)?),
             b"user" if value == b"default" => {}
             b"user" => {
-                return Err(Error::refused(format!("No such user {}", echo(value))));
+                return Err(Error::refused(format!("No such user {}", echo_word(value))));
             }
             b"maxage" => {
                 let why = "maxage is not an integer or out of range";

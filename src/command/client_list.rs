@@ -5,7 +5,7 @@ use super::{
     context::Context,
     session::{ClientInfo, Session},
 };
-use crate::error::{Error, Result, echo};
+use crate::error::{Error, Result, echo_word};
 use nowthen_protocol::{Reply, parse_integer};
 use std::{
     sync::{
@@ -59,7 +59,7 @@ impl ClientType {
         match name.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
             b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Self::Other),
-            _ => Err(Error::refused(format!("Unknown client type {}", echo(name)))),
+            _ => Err(Error::refused(format!("Unknown client type {}", echo_word(name)))),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     setting_table::{Change, SETTINGS, Setting},
     settings::Settings,
 };
-use crate::error::{Error, Result, echo};
+use crate::error::{Error, Result, echo_word};
 use nowthen_protocol::Reply;
 
 /// `CONFIG GET pattern [pattern ...] | SET name value [name value ...] | REWRITE | RESETSTAT |
@@ -77,7 +77,7 @@ fn set(app: &App, pairs: &[&[u8]]) -> Result<()> {
     let mut refused = None;
     for [name, value] in pairs {
         let Some(setting) = Setting::find(name) else {
-            let name = echo(name);
+            let name = echo_word(name);
             let unknown = format!("Unknown option or number of arguments for CONFIG SET - {name}");
             return Err(refused.unwrap_or_else(|| Error::refused(unknown)));
         };

@@ -93,7 +93,7 @@ pub(super) fn hello(
                 let name = client_name(args.next()?)?;
                 ctx.session.info.names.lock().name = name;
             } else {
-                let why = format!("Syntax error in HELLO option {}", error::echo(option));
+                let why = format!("Syntax error in HELLO option {}", error::echo_word(option));
                 return Err(Error::refused(why));
             }
         }

@@ -39,7 +39,7 @@ pub(super) fn debug(
             HELP.iter().for_each(|line| reply.simple(line));
         }
         _ => {
-            let word = crate::error::echo(word);
+            let word = crate::error::echo_word(word);
             let why = "unknown subcommand or wrong number of arguments for";
             return Err(Error::refused(format!("{why} {word}. Try DEBUG HELP.")));
         }

@@ -9,7 +9,7 @@ use super::{
     session::{Replies, Session},
     table::{Asked, Command, Unknown, find, resolve},
 };
-use crate::error::{ECHO_BYTES_MAX, Error};
+use crate::error::{ECHO_BYTES_MAX, Error, one_line};
 use nowthen_protocol::{Arguments, Reply};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -80,7 +80,6 @@ pub fn dispatch(
         out.truncate(reply_at);
     }
     if session.replies == Replies::SkipNext {
-        out.truncate(reply_at);
         session.replies = Replies::SkipThis;
     } else if session.replies == Replies::SkipThis {
         session.replies = Replies::On;
@@ -207,17 +206,10 @@ fn unknown_name(unknown: Unknown, request: Arguments<'_>) -> Error {
     Error::refused(match unknown {
         Unknown::Command => unknown_command(word(0), request),
         Unknown::SubcommandOf(command) => {
-            let name = cut(word(1), ECHO_BYTES_MAX);
+            let name = one_line(word(1), ECHO_BYTES_MAX);
             format!("unknown subcommand '{name}'. Try {} HELP.", command.to_ascii_uppercase())
         }
     })
-}
-
-/// The bytes up to the first zero byte, cut, on one line.
-fn cut(bytes: &[u8], most: usize) -> String {
-    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
-    text.replace(['\r', '\n'], " ")
 }
 
 /// Redis' text: the name and the first arguments, cut.
@@ -228,8 +220,8 @@ fn unknown_command(name: &[u8], request: Arguments<'_>) -> String {
             break;
         }
         let room = ECHO_BYTES_MAX - arguments.len();
-        arguments.push_str(&format!("'{}' ", cut(argument, room)));
+        arguments.push_str(&format!("'{}' ", one_line(argument, room)));
     }
-    let name = cut(name, ECHO_BYTES_MAX);
+    let name = one_line(name, ECHO_BYTES_MAX);
     format!("unknown command '{name}', with args beginning with: {arguments}")
 }

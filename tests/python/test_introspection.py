@@ -279,6 +279,28 @@ def test_clients_are_listed_with_their_transactions(name, request):
         assert told()[:2] == ("O", "-1")
 
 
+def test_words_in_errors_are_repeated_as_by_redis(both):
+    word = b"a\r\nb\tc\0d"
+    for words in [
+        ["HELLO", 2, word],
+        ["CLIENT", "KILL", "USER", word],
+        ["CLIENT", "KILL", "TYPE", word],
+        ["CLIENT", "LIST", "TYPE", word],
+        ["ACL", "GETUSER", word],
+        ["ACL", "CAT", word],
+        ["ACL", "DRYRUN", word, "GET"],
+        ["ACL", "DRYRUN", "default", word],
+        ["CONFIG", "SET", word, "1"],
+        ["CONFIG", word],
+        [word, word],
+    ]:
+        replies = []
+        for server in both:
+            with Wire(server.port) as wire:
+                replies.append(wire.ask(*words))
+        assert replies[0] == replies[1], words
+
+
 def test_tracking_is_refused_by_name(nowthen):
     with pytest.raises(redis.ResponseError, match="CLIENT TRACKING is not offered"):
         nowthen.client().execute_command("CLIENT", "TRACKING", "ON")
