@@ -70,18 +70,25 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
     let is_write = commands.iter().any(|(asked, _)| asked.about.has_flag("write"));
     let reply_at = reply.len();
     let run = |keyspace: Keyspace<'_>, now: Timestamp| {
-        let is_changed = |watched: &Watched| {
-            keyspace.version(&watched.key, Seen::Latest, now) != watched.version
+        let is_changed = |(key, version): (&Vec<u8>, &Option<u64>)| {
+            keyspace.version(key, Seen::Latest, now) != *version
         };
-        if watched.iter().any(is_changed) {
+        if watched.versions.iter().any(is_changed) {
             return reply.null_array();
         }
-        reply.array(commands.len());
+        // As Redis: CLIENT REPLY counts for the replies behind it, and for the number before them.
+        if !session.is_silent() {
+            reply.array(commands.len());
+        }
         let mut started = Instant::now();
         for (asked, request) in &commands {
             session.info.last_command.store(asked.counter as u64, Ordering::Relaxed);
             let ground = Ground { app, keyspace, now };
+            let reply_at = reply.len();
             let outcome = ground.call(session, asked.command, *request, reply);
+            if session.is_silent() {
+                reply.truncate(reply_at);
+            }
             let ended = Instant::now();
             let took_ns = (ended - started).as_nanos() as u64;
             note(app, session, *request, (Some(asked.counter), outcome), took_ns);
@@ -104,9 +111,9 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
 fn keys_of(
     schema: &Schema,
     commands: &[(Asked, Arguments<'_>)],
-    watched: &[Watched],
+    watched: &Watched,
 ) -> TransactionKeys {
-    let mut keys: Vec<Vec<u8>> = watched.iter().map(|watched| watched.key.clone()).collect();
+    let mut keys: Vec<Vec<u8>> = watched.versions.keys().cloned().collect();
     for (asked, request) in commands {
         if asked.about.reaches_any_key() {
             return TransactionKeys::All;

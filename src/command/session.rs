@@ -10,6 +10,7 @@ use crate::{
 use nowthen_protocol::{OwnedArguments, ProtocolVersion};
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -38,7 +39,7 @@ pub struct Session {
     /// The commands that EXEC found in order: they run next.
     pub(super) due: Option<Box<Queue>>,
     /// The keys that must be as they are for EXEC to run.
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Watched,
     /// The lines for it, if it monitors.
     pub(super) monitor: Option<Arc<MonitorFeed>>,
     /// What it did since it last told the server.
@@ -90,12 +91,32 @@ impl Queue {
     }
 }
 
-/// A key that WATCH named.
-#[derive(Debug)]
+/// The keys that WATCH named.
+#[derive(Debug, Default)]
 pub(super) struct Watched {
-    pub(super) key: Vec<u8>,
-    /// The record that wrote what stood there; `None` if nothing did.
-    pub(super) version: Option<u64>,
+    /// Each with the record that wrote what stood there; `None` if nothing did.
+    pub(super) versions: BTreeMap<Vec<u8>, Option<u64>>,
+    bytes: usize,
+}
+
+impl Watched {
+    /// One more, which must not be there yet. All of them may take as much memory as one request
+    /// may.
+    pub(super) fn add(
+        &mut self,
+        key: Vec<u8>,
+        version: Option<u64>,
+        bytes_max: usize,
+    ) -> Result<()> {
+        let bytes = self.bytes + key.len() + size_of::<(Vec<u8>, Option<u64>)>();
+        if bytes > bytes_max {
+            let most = bytes_max >> 20;
+            return Err(Error::refused(format!("a client may watch at most {most} MiB of keys")));
+        }
+        self.bytes = bytes;
+        self.versions.insert(key, version);
+        Ok(())
+    }
 }
 
 /// Which replies a client wants: `CLIENT REPLY`.
@@ -204,7 +225,7 @@ impl Session {
             has_read_latest: false,
             queue: None,
             due: None,
-            watched: Vec::new(),
+            watched: Watched::default(),
             monitor: None,
             tally: Tally::default(),
             scratch: Vec::new(),
@@ -220,6 +241,11 @@ impl Session {
     /// replies wait for them anyway.
     pub(super) fn seen(&self) -> Seen {
         if self.wait_for.is_some() { Seen::Latest } else { Seen::Published }
+    }
+
+    /// Whether what is said now is not to be sent.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.replies, Replies::Off | Replies::SkipThis)
     }
 
     /// What is to be sent besides replies, if it monitors.
@@ -245,7 +271,7 @@ impl Session {
 
     /// Forgets the commands since MULTI, and the keys that were watched.
     pub(super) fn end_transaction(&mut self) {
-        (self.queue, self.watched) = (None, Vec::new());
+        (self.queue, self.watched) = (None, Watched::default());
         self.info.queued_commands.store(-1, Ordering::Relaxed);
         self.info.queued_bytes.store(0, Ordering::Relaxed);
     }

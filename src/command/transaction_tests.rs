@@ -278,3 +278,41 @@ fn a_client_is_told_of_with_its_transaction() {
         assert_eq!(told(&subject.ask("CLIENT INFO")), (false, false, true, true), "{end}");
     }
 }
+
+/// Each key is compared with few of those before it, and all of them have a bound.
+#[test]
+fn many_keys_can_be_watched_and_not_any_number() {
+    let mut subject = Subject::new();
+    let key = |number: usize| format!("key:{number}");
+    for start in (0..200_000).step_by(4000) {
+        let keys: Vec<String> = (start..start + 4000).map(key).collect();
+        assert_eq!(subject.ask(&format!("WATCH {}", keys.join(" "))), "+OK");
+    }
+    subject.check(&[("MULTI", "+OK"), ("GET key:1", "+QUEUED"), ("EXEC", "*1 $-1")]);
+    subject.check(&[("CONFIG SET client-query-buffer-limit 1mb", "+OK")]);
+    let long = |number: usize| format!("WATCH {number}{}", "x".repeat(300_000));
+    for number in 0..3 {
+        assert_eq!(subject.ask(&long(number)), "+OK");
+    }
+    assert_eq!(subject.ask(&long(3)), "-ERR a client may watch at most 1 MiB of keys");
+    subject.check(&[("UNWATCH", "+OK")]);
+    assert_eq!(subject.ask(&long(3)), "+OK");
+}
+
+/// Redis 7.0.15 says the same: whoever asks for this reads fewer replies than the array promises.
+#[test]
+fn replies_can_be_switched_in_a_transaction() {
+    let ask_all = |subject: &mut Subject, lines: &[&str]| {
+        let replies: Vec<String> = lines.iter().map(|line| subject.ask(line)).collect();
+        replies.into_iter().filter(|reply| !reply.is_empty()).collect::<Vec<_>>().join(" | ")
+    };
+    for (first, inside, wanted) in [
+        ("PING", "SKIP", "+PONG | +OK | +QUEUED | +QUEUED | *2 +PONG | +PONG"),
+        ("PING", "OFF", "+PONG | +OK | +QUEUED | +QUEUED | *2"),
+        ("CLIENT REPLY OFF", "ON", "+OK +PONG | +PONG | +PONG"),
+    ] {
+        let inside = format!("CLIENT REPLY {inside}");
+        let lines = [first, "MULTI", &inside, "PING", "EXEC", "PING", "PING"];
+        assert_eq!(ask_all(&mut Subject::new(), &lines), wanted, "{inside}");
+    }
+}

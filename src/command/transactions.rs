@@ -60,15 +60,16 @@ pub(super) fn watch(
         return Err(Error::refused("WATCH inside MULTI is not allowed"));
     }
     let schema = ctx.keyspace.schema();
+    let bytes_max = ctx.app.settings.request_bytes_max.bytes();
     for key in args.rest() {
         let key = entity_of(&schema, key).map_or_else(|| key.to_vec(), |(_, key)| key.into_owned());
-        if ctx.session.watched.iter().any(|watched| watched.key == key) {
+        if ctx.session.watched.versions.contains_key(&key) {
             continue;
         }
         // The state that reads of this connection see: a write on its way to the disk is a change.
         let seen = ctx.seen();
         let version = ctx.keyspace.version(&key, seen, ctx.now);
-        ctx.session.watched.push(Watched { key, version });
+        ctx.session.watched.add(key, version, bytes_max)?;
     }
     reply.ok();
     Ok(())
@@ -80,7 +81,7 @@ pub(super) fn unwatch(
     _: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    ctx.session.watched = Vec::new();
+    ctx.session.watched = Watched::default();
     reply.ok();
     Ok(())
 }
