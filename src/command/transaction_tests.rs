@@ -160,6 +160,25 @@ fn a_flush_inside_a_transaction_removes_what_was_before_it() {
 }
 
 #[test]
+fn what_stands_behind_a_flush_of_its_own_transaction_survives_a_snapshot() {
+    for durability in [Durability::Always, Durability::Never] {
+        let mut subject = Subject::with(durability);
+        subject.apply(USERS);
+        subject.check(&[
+            ("SET a 1", "+OK"),
+            ("MULTI", "+OK"),
+            ("FLUSHALL", "+QUEUED"),
+            ("SET d 4", "+QUEUED"),
+            ("HSET user:1 f 7", "+QUEUED"),
+            ("EXEC", "*3 +OK +OK :1"),
+            ("SAVE", "+OK"),
+        ]);
+        subject.restart();
+        subject.check(&[("MGET a d", "*2 $-1 $1 4"), ("HGET user:1 f", "$1 7")]);
+    }
+}
+
+#[test]
 fn features_are_written_and_read_in_a_transaction() {
     let mut subject = Subject::new();
     subject.apply(USERS);

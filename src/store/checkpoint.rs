@@ -186,6 +186,10 @@ impl Store {
                 self.clock.advance_to(time);
                 self.checkpoints.lock().last = Checkpoint { time, lsn, is_ok: true };
             }
+            // All rows of a snapshot are from behind it, some of the same record.
+            MetaEntry::Noted { lsn, change: change @ Change::FlushAll } => {
+                self.jobs.lock().note(lsn, &change);
+            }
             MetaEntry::Noted { lsn, change } => {
                 self.publish_change(Lsn(lsn), &change, self.clock.now())?;
             }
