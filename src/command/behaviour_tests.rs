@@ -19,7 +19,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 pub(super) struct Subject {
     fs: SimulatedFs,
     pub(super) app: Arc<App>,
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Subject {

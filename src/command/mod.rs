@@ -21,6 +21,8 @@ mod behaviour_tests;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod transaction_wait_tests;
+#[cfg(test)]
 mod transaction_tests;
 #[cfg(test)]
 mod field_expiry_tests;

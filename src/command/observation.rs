@@ -53,7 +53,8 @@ pub(super) fn note(
 /// Tells of a request whoever wants to know.
 #[cold]
 fn tell(app: &App, session: &Session, request: Arguments<'_>, about: &Description, ns: u64) {
-    let now_us = app.store.now().us();
+    // Only the clock: a transaction may hold rows that `now` would change.
+    let now_us = app.store.clock().now().us();
     if app.monitors.is_any() && !about.has_flag("admin") {
         app.monitors.tell(&line(now_us, session.info.peer, &without_secrets(request)));
     }
