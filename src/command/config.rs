@@ -93,7 +93,9 @@ fn set(app: &App, pairs: &[&[u8]]) -> Result<()> {
         return Err(error);
     }
     let mut changes = Vec::with_capacity(settings.len());
-    for (setting, value) in settings {
+    // What it is already, it may become.
+    let other = |(setting, value): &(&Setting, &[u8])| setting.text(app).as_bytes() != *value;
+    for (setting, value) in settings.into_iter().filter(other) {
         changes.push(setting.judge(value).map_err(|why| failed(setting.name, &why))?);
     }
     make_so(&app.settings, changes);

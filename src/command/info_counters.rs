@@ -1,6 +1,6 @@
 //! The sections of INFO about what was counted: requests, errors, durations.
 
-use super::{context::Context, info_text::InfoText};
+use super::{context::Context, info_text::InfoText, setting_value::percentile_text};
 
 const BYTES_PER_KIB: f64 = 1024.0;
 
@@ -32,8 +32,8 @@ pub(super) fn stats(ctx: &Context<'_>, text: &mut InfoText) {
 
 pub(super) fn commandstats(ctx: &Context<'_>, text: &mut InfoText) {
     for stats in ctx.app.stats.commands.iter().filter(|stats| stats.is_used()) {
-        let calls = stats.latency.count();
-        let us = stats.latency.sum_ns() / 1000;
+        let calls = stats.calls();
+        let us = stats.total_ns() / 1000;
         let us_per_call = if calls == 0 { 0.0 } else { us as f64 / calls as f64 };
         text.line(
             &format!("cmdstat_{}", stats.name),
@@ -54,16 +54,16 @@ pub(super) fn errorstats(ctx: &Context<'_>, text: &mut InfoText) {
 }
 
 pub(super) fn latencystats(ctx: &Context<'_>, text: &mut InfoText) {
-    let tracking = &ctx.app.stats.latency_tracking;
-    if !tracking.is_on() {
+    let settings = &ctx.app.settings;
+    if settings.latency_tracking.get() == 0 {
         return;
     }
-    let percentiles = tracking.percentiles();
+    let percentiles = settings.percentiles.lock().clone();
     let called = |stats: &&crate::stats::CommandStats| stats.latency.count() > 0;
     for stats in ctx.app.stats.commands.iter().filter(called) {
         let told = percentiles.iter().map(|percentile| {
             let us = stats.latency.quantile_ns(percentile / 100.0) as f64 / 1000.0;
-            format!("p{percentile}={us:.3}")
+            format!("p{}={us:.3}", percentile_text(*percentile))
         });
         let told: Vec<String> = told.collect();
         text.line(&format!("latency_percentiles_usec_{}", stats.name), told.join(","));

@@ -41,7 +41,7 @@ pub(super) fn note(
         Outcome::Done => {}
     }
     let Some(stats) = stats else { return };
-    stats.latency.record_ns(ns);
+    stats.call(ns, app.settings.latency_tracking.get() != 0);
     session.tally.commands += 1;
     if (ns >= app.stats.notable_ns() || app.monitors.is_any())
         && let Some(about) = place.and_then(|place| app.commands.get(place))

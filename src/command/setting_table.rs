@@ -8,7 +8,10 @@
 use super::{
     app::App,
     open_files::clients_that_fit,
-    setting_value::{memory_bytes, number, output_limits},
+    setting_value::{
+        memory_bytes, memory_of_clients, number, output_limits, percentiles, percentiles_text,
+        yes_or_no,
+    },
     settings::{Number, Settings},
 };
 use crate::{error::Result, log::Durability};
@@ -21,14 +24,22 @@ pub(super) struct Setting {
 
 /// What a setting is.
 enum Kind {
-    /// As it was at the start.
+    /// As it was at the start; Redis' too.
     Fixed(fn(&App) -> String),
+    /// As it was at the start, and why another is refused; Redis' may change.
+    Kept(fn(&App) -> String, &'static str),
     /// This and nothing else: the text, and why another is refused.
     Only(&'static str, &'static str),
     /// A number within bounds.
     Number(fn(&Settings) -> &Number, i64, i64),
     /// A number of bytes, within bounds, that may have a unit.
     Memory(fn(&Settings) -> &Number, i64, i64),
+    /// Yes or no.
+    YesNo(fn(&Settings) -> &Number),
+    /// Which percentiles INFO tells.
+    Percentiles,
+    /// When clients are closed because all of them together take too much memory: never.
+    MemoryOfClients,
     /// The most clients: as many as the system can handle.
     Clients,
     /// What clients may leave unread: a class of clients, hard and soft limit, seconds.
@@ -41,25 +52,37 @@ const I32_MAX: i64 = i32::MAX as i64;
 
 /// Every setting, by name.
 pub(super) static SETTINGS: &[Setting] = &[
-    fixed("appendfsync", |app| appendfsync(app.store.durability()).into()),
+    kept("appendfsync", |app| appendfsync(app.store.durability()).into(), AT_START),
     only("appendonly", "yes", "the log cannot be switched off"),
     count("arguments-max", |all| &all.arguments_max, 16, 16 * MIB),
-    fixed("bind", |app| app.identity.bind.to_string()),
+    kept(
+        "bind",
+        |app| app.identity.bind.to_string(),
+        "Failed to bind to specified addresses: they are chosen at the start.",
+    ),
     Setting { name: "client-output-buffer-limit", kind: Kind::OutputLimits },
     memory("client-query-buffer-limit", |all| &all.request_bytes_max, MIB, 1024 * MIB),
+    fixed("daemonize", |_| "no".into()),
     fixed("databases", |_| "1".into()),
     fixed("dir", |app| app.identity.data.display().to_string()),
-    fixed("durability", |app| app.store.durability().to_string()),
+    kept("durability", |app| app.store.durability().to_string(), AT_START),
     fixed("enable-debug-command", |app| app.identity.debug.clone()),
-    fixed("http-port", |app| app.identity.http_port.to_string()),
+    kept("http-port", |app| app.identity.http_port.to_string(), AT_START),
     memory("inline-max-len", |all| &all.inline_bytes_max, 1024, MIB),
     fixed("io-threads", |app| app.identity.threads.to_string()),
     count("latency-monitor-threshold", |all| &all.latency_threshold_ms, 0, i64::MAX),
+    Setting { name: "latency-tracking", kind: Kind::YesNo(|all| &all.latency_tracking) },
+    Setting { name: "latency-tracking-info-percentiles", kind: Kind::Percentiles },
     Setting { name: "maxclients", kind: Kind::Clients },
     memory("maxmemory", |all| &all.memory_bytes_max, 0, i64::MAX),
+    Setting { name: "maxmemory-clients", kind: Kind::MemoryOfClients },
     only("maxmemory-policy", "noeviction", "argument(s) must be one of the following: noeviction"),
     count("partial-command-timeout", |all| &all.partial_timeout_s, 0, I32_MAX),
-    fixed("port", |app| app.identity.port.to_string()),
+    kept(
+        "port",
+        |app| app.identity.port.to_string(),
+        "Unable to listen on this port: it is chosen at the start.",
+    ),
     memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
     memory("reply-max-len", |all| &all.reply_bytes_max, MIB, 4096 * MIB),
     only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
@@ -70,8 +93,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     count("write-timeout", |all| &all.write_timeout_s, 0, I32_MAX),
 ];
 
+const AT_START: &str = "it is chosen at the start";
+
 const fn fixed(name: &'static str, read: fn(&App) -> String) -> Setting {
     Setting { name, kind: Kind::Fixed(read) }
+}
+
+const fn kept(name: &'static str, read: fn(&App) -> String, why: &'static str) -> Setting {
+    Setting { name, kind: Kind::Kept(read, why) }
 }
 
 const fn only(name: &'static str, value: &'static str, why: &'static str) -> Setting {
@@ -113,6 +142,8 @@ pub(super) enum Change {
     Number(fn(&Settings) -> &Number, i64),
     /// Hard and soft limit of output, and seconds.
     OutputLimits([i64; 3]),
+    /// The percentiles that INFO tells.
+    Percentiles(Vec<f64>),
 }
 
 impl Setting {
@@ -124,11 +155,14 @@ impl Setting {
     /// Its value as text.
     pub(super) fn text(&self, app: &App) -> String {
         match self.kind {
-            Kind::Fixed(read) => read(app),
+            Kind::Fixed(read) | Kind::Kept(read, _) => read(app),
             Kind::Only(value, _) => value.into(),
             Kind::Number(place, ..) | Kind::Memory(place, ..) => {
                 place(&app.settings).get().to_string()
             }
+            Kind::YesNo(place) => if place(&app.settings).get() == 0 { "no" } else { "yes" }.into(),
+            Kind::Percentiles => percentiles_text(&app.settings.percentiles.lock()),
+            Kind::MemoryOfClients => "0".into(),
             Kind::Clients => app.settings.clients_max.get().to_string(),
             Kind::OutputLimits => {
                 let [hard, soft, seconds] = output_places(&app.settings).map(Number::get);
@@ -146,6 +180,7 @@ impl Setting {
     pub(super) fn judge(&self, text: &[u8]) -> Result<Change, String> {
         match self.kind {
             Kind::Fixed(_) => Err("can't set immutable config".into()),
+            Kind::Kept(_, why) => Err(why.into()),
             Kind::Only(value, why) => match text.eq_ignore_ascii_case(value.as_bytes()) {
                 true => Ok(Change::Nothing),
                 false => Err(why.into()),
@@ -153,6 +188,9 @@ impl Setting {
             Kind::Number(place, least, most) => {
                 Ok(Change::Number(place, within(number(text)?, least, most)?))
             }
+            Kind::YesNo(place) => Ok(Change::Number(place, i64::from(yes_or_no(text)?))),
+            Kind::Percentiles => Ok(Change::Percentiles(percentiles(text)?)),
+            Kind::MemoryOfClients => memory_of_clients(text).map(|()| Change::Nothing),
             Kind::Clients => {
                 let wanted = within(number(text)?, 1, U32_MAX)?;
                 match i64::try_from(clients_that_fit(wanted.unsigned_abs())) {
@@ -193,6 +231,7 @@ impl Change {
             Self::OutputLimits(values) => {
                 output_places(settings).into_iter().zip(values).for_each(|(at, v)| at.set(v));
             }
+            Self::Percentiles(percentiles) => *settings.percentiles.lock() = percentiles,
         }
     }
 }

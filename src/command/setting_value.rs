@@ -30,6 +30,58 @@ fn parse_memory(text: &[u8]) -> Option<i64> {
     number.checked_mul(factor)
 }
 
+/// `yes` or `no`, in any case.
+pub(super) fn yes_or_no(text: &[u8]) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'".into()),
+    }
+}
+
+/// Percentiles, a space between them; nothing for none.
+pub(super) fn percentiles(text: &[u8]) -> Result<Vec<f64>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parsed = text.split(|byte| *byte == b' ').map(|word| {
+        let number = std::str::from_utf8(word).ok().and_then(|word| word.parse::<f64>().ok());
+        match number.filter(|number| !number.is_nan()) {
+            None => Err("Invalid latency-tracking-info-percentiles parameters".into()),
+            Some(number) if (0.0..=100.0).contains(&number) => Ok(number),
+            Some(_) => {
+                let name = "latency-tracking-info-percentiles";
+                Err(format!("{name} parameters should sit between [0.0,100.0]"))
+            }
+        }
+    });
+    parsed.collect()
+}
+
+/// Percentiles as Redis writes them: at most six decimals, without zeros at the end.
+pub(super) fn percentiles_text(percentiles: &[f64]) -> String {
+    let texts: Vec<String> = percentiles.iter().copied().map(percentile_text).collect();
+    texts.join(" ")
+}
+
+/// See [`percentiles_text`].
+pub(super) fn percentile_text(percentile: f64) -> String {
+    format!("{percentile:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// What all clients together may take before some are closed: only 0, which is never.
+pub(super) fn memory_of_clients(text: &[u8]) -> Result<(), String> {
+    let percent = text.strip_suffix(b"%").and_then(parse_integer).filter(|percent| *percent >= 0);
+    match percent.or_else(|| parse_memory(text)) {
+        None => Err("argument must be a memory or percent value".into()),
+        Some(0) => Ok(()),
+        Some(101..) if percent.is_some() => {
+            Err("percentage argument must be less or equal to 100".into())
+        }
+        Some(_) => Err("no client is closed for the memory of all; expected 0".into()),
+    }
+}
+
 /// Limits of output, for the one class of clients there is: `normal hard soft seconds`. The last
 /// wins if there are several; nothing changes nothing.
 pub(super) fn output_limits(text: &[u8]) -> Result<Option<[i64; 3]>, String> {
@@ -58,6 +110,21 @@ pub(super) fn output_limits(text: &[u8]) -> Result<Option<[i64; 3]>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_read_as_redis_reads_and_writes_them() {
+        for (text, told) in
+            [("", ""), ("0.0 50 99.90", "0 50 99.9"), ("1e1 1.23456789", "10 1.234568")]
+        {
+            assert_eq!(
+                percentiles(text.as_bytes()).map(|all| percentiles_text(&all)),
+                Ok(told.into())
+            );
+        }
+        for text in [" ", "1  2", "1,2", "x", "nan", "-1", "100.1", "inf"] {
+            assert!(percentiles(text.as_bytes()).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_the_units_of_redis() {

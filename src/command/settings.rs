@@ -8,6 +8,7 @@
 //! Not here: names, bounds, how they are written as text (`setting_table.rs`).
 
 use nowthen_protocol::RequestLimits;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// A number that few change and many read. Nothing else is ordered by it.
@@ -76,6 +77,10 @@ pub struct Settings {
     pub slow_log_len: Number,
     /// What takes at least so many ms is noted by the latency monitor; 0: nothing.
     pub latency_threshold_ms: Number,
+    /// Whether durations are counted by command; 0: no.
+    pub latency_tracking: Number,
+    /// Which percentiles of them INFO tells, each from 0 to 100.
+    pub percentiles: Mutex<Vec<f64>>,
     version: AtomicU64,
 }
 
@@ -101,6 +106,8 @@ impl Default for Settings {
             slow_log_us: Number::new(10_000),
             slow_log_len: Number::new(128),
             latency_threshold_ms: Number::new(0),
+            latency_tracking: Number::new(1),
+            percentiles: Mutex::new(vec![50.0, 99.0, 99.9]),
             version: AtomicU64::new(0),
         }
     }

@@ -5,7 +5,6 @@ mod server_stats;
 mod command_stats;
 mod error_stats;
 mod latency_monitor;
-mod latency_tracking;
 mod rates;
 mod slow_log;
 

@@ -2,8 +2,7 @@
 
 use super::{
     command_stats::CommandStats, counter::Counter, error_stats::ErrorStats, histogram::Histogram,
-    latency_monitor::LatencyMonitor, latency_tracking::LatencyTracking, rates::Rates,
-    slow_log::SlowLog,
+    latency_monitor::LatencyMonitor, rates::Rates, slow_log::SlowLog,
 };
 use std::time::Instant;
 
@@ -48,8 +47,6 @@ pub struct ServerStats {
     pub slow_log: SlowLog,
     /// When something took long.
     pub latency_monitor: LatencyMonitor,
-    /// What INFO tells of durations.
-    pub latency_tracking: LatencyTracking,
     rates: Rates<3>,
 }
 

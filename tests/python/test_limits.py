@@ -49,6 +49,18 @@ REFUSED = [
     "CONFIG SET timeout 99999999999",
     "CONFIG SET timeout 0",
     "CONFIG GET timeout",
+    "CONFIG SET daemonize yes",
+    "CONFIG GET daemonize",
+    "CONFIG SET latency-tracking maybe",
+    "CONFIG SET latency-tracking NO",
+    "CONFIG GET latency-tracking",
+    "CONFIG SET latency-tracking yes",
+    "CONFIG GET maxmemory-clients",
+    "CONFIG SET maxmemory-clients 200%",
+    "CONFIG SET maxmemory-clients -1%",
+    "CONFIG SET maxmemory-clients %",
+    "CONFIG SET maxmemory-clients x",
+    "CONFIG SET maxmemory-clients 0",
 ]
 
 
@@ -72,6 +84,18 @@ def test_output_limits_have_the_texts_of_redis(nowthen, redis_server):
         theirs.ask("CONFIG", "SET", name, "normal 0 0 0")
 
 
+PERCENTILES = ["0.0 50.0 100.0", "10 50 a", "10 101", "-1", "1  2", "99.90 1.23456789", "", " "]
+
+
+def test_percentiles_are_judged_and_told_as_by_redis(nowthen, redis_server):
+    name = "latency-tracking-info-percentiles"
+    with Wire(nowthen.port) as ours, Wire(redis_server.port) as theirs:
+        for value in PERCENTILES:
+            for line in [("SET", name, value), ("GET", name)]:
+                assert ours.ask("CONFIG", *line) == theirs.ask("CONFIG", *line), value
+        theirs.ask("CONFIG", "SET", name, "50 99 99.9")
+
+
 def test_settings_change_all_or_none(nowthen):
     client = nowthen.client(decode_responses=True)
     assert client.config_get("maxclients", "tcp-keepalive") == {
@@ -85,8 +109,10 @@ def test_settings_change_all_or_none(nowthen):
         "maxclients": "77",
         "proto-max-bulk-len": str(2 << 20),
     }
-    with pytest.raises(redis.ResponseError, match="immutable"):
-        client.config_set("port", 1)
+    with pytest.raises(redis.ResponseError, match="'port'. - Unable to listen on this port"):
+        client.config_set("maxclients", 99, "port", 1)
+    assert client.config_set("maxclients", 77, "port", nowthen.port)
+    assert client.config_get("maxclients", "port")["maxclients"] == "77"
     assert client.config_get("save") == {"save": ""}
 
 

@@ -82,7 +82,16 @@ def test_commands_are_counted_as_redis_counts_them(nowthen, redis_server):
         assert client.info("stats")["total_error_replies"] == 6
         kinds = ["calls", "rejected_calls", "failed_calls"]
         calls = {name: [told[kind] for kind in kinds] for name, told in info.items()}
-        return calls, errors, sorted(client.info("latencystats"))
+        percentiles = [sorted(client.info("latencystats"))]
+        client.config_set("latency-tracking", "no")
+        percentiles.append(client.info("latencystats"))
+        client.config_resetstat()
+        client.set("a", "b")
+        calls["untracked set"] = client.info("commandstats")["cmdstat_set"]["calls"]
+        client.config_set("latency-tracking", "yes")
+        percentiles.append(sorted(client.info("latencystats")))
+        percentiles.append(client.execute_command("LATENCY", "HISTOGRAM", "set"))
+        return calls, errors, percentiles
 
     ours, theirs = counted(nowthen.client()), counted(redis_server.client())
     assert ours[0] == theirs[0]
