@@ -86,7 +86,7 @@ impl Subject {
     }
 
     pub(super) fn sweep(&self) -> usize {
-        (0..self.app.store.shard_count()).map(|shard| self.app.store.sweep(shard)).sum()
+        (0..self.app.store.shard_count()).map(|shard| self.app.store.sweep(shard).rows).sum()
     }
 
     pub(super) fn restart(&mut self) {

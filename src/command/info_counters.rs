@@ -17,6 +17,7 @@ pub(super) fn stats(ctx: &Context<'_>, text: &mut InfoText) {
     text.line("instantaneous_output_kbps", kbps(rates.output_bytes));
     text.line("rejected_connections", stats.connections_refused.get());
     text.line("expired_keys", stats.expired_keys.get());
+    text.line("expired_subkeys", stats.expired_fields.get());
     // Nothing is evicted, nobody subscribes, nothing forks.
     text.line("evicted_keys", 0);
     text.line("keyspace_hits", stats.keyspace_hits.get());

@@ -124,6 +124,10 @@ fn keyspace(ctx: &Context<'_>, text: &mut InfoText) {
     if keys > 0 {
         let expiring = ctx.keyspace.expiring_rows();
         let avg_ttl = ctx.keyspace.mean_ttl_ms(ctx.now);
-        text.line("db0", format_args!("keys={keys},expires={expiring},avg_ttl={avg_ttl}"));
+        let ending = ctx.keyspace.ending_rows();
+        text.line(
+            "db0",
+            format_args!("keys={keys},expires={expiring},avg_ttl={avg_ttl},subexpiry={ending}"),
+        );
     }
 }

@@ -57,13 +57,13 @@ pub(super) fn command(
     Ok(())
 }
 
-/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`: names; with a filter
-/// those of subcommands, too.
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`: names, those of
+/// subcommands, too.
 fn list(ctx: &Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let every = &ctx.app.commands;
     let lower = |word: &[u8]| String::from_utf8_lossy(word).to_ascii_lowercase();
     let named: Vec<&'static Description> = if args.is_empty() {
-        ctx.app.commands_alone().collect()
+        every.clone()
     } else if args.len() != 3 || !args.take_word("FILTERBY") {
         return Err(syntax());
     } else if args.take_word("MODULE") {

@@ -124,3 +124,15 @@ fn the_memory_of_a_key_is_its_row_and_slot() {
     let stats = subject.ask("MEMORY STATS");
     assert!(stats.contains("keys.count :2"), "{stats}");
 }
+
+#[test]
+fn hashes_with_fields_that_end_are_counted_also_in_a_transaction() {
+    let mut subject = Subject::new();
+    for line in ["HSET h f v g v", "HEXPIRE h 100 FIELDS 1 f", "MULTI", "INFO keyspace"] {
+        subject.ask(line);
+    }
+    let told = "db0:keys=1,expires=0,avg_ttl=0,subexpiry=1";
+    assert!(subject.ask("EXEC").contains(told));
+    subject.ask("HDEL h f");
+    assert!(subject.ask("INFO keyspace").contains("subexpiry=0"));
+}

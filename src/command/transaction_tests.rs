@@ -193,8 +193,8 @@ fn features_are_written_and_read_in_a_transaction() {
         ("INFO keyspace", "+QUEUED"),
         (
             "EXEC",
-            "*6 :1 :8 $1 8 *1 *1 $1 8 *2 $1 0 *1 $6 user:1 $44 # Keyspace \
-             db0:keys=1,expires=0,avg_ttl=0",
+            "*6 :1 :8 $1 8 *1 *1 $1 8 *2 $1 0 *1 $6 user:1 $56 # Keyspace \
+             db0:keys=1,expires=0,avg_ttl=0,subexpiry=0",
         ),
         ("HGET user:1 f", "$1 8"),
     ]);

@@ -48,8 +48,10 @@ pub struct ScanStep {
 /// What a step of sweeping did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// How many rows it removed.
+    /// How many rows it removed for their own end.
     pub rows: usize,
+    /// How many fields it removed.
+    pub fields: usize,
     /// Whether nothing is left that was over.
     pub is_done: bool,
 }
@@ -199,13 +201,14 @@ impl Table {
             true => self.shard_mut(index).take_expired(now),
             false => Vec::new(),
         };
-        let mut is_done = true;
+        let (mut fields, mut is_done) = (0, true);
         for (hash, key) in due {
             let count = SWEPT_FIELDS_MAX;
             let removed = self.shard_mut(index).remove_fields_over(hash, &key, now, count);
+            fields += removed;
             is_done &= removed < SWEPT_FIELDS_MAX;
         }
-        Swept { rows: gone.len(), is_done }
+        Swept { rows: gone.len(), fields, is_done }
     }
 
     /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the

@@ -198,7 +198,9 @@ fn sweep(app: Arc<App>) {
             return;
         }
         let started = Instant::now();
-        app.stats.expired_keys.add(app.store.sweep(index) as u64);
+        let swept = app.store.sweep(index);
+        app.stats.expired_keys.add(swept.rows as u64);
+        app.stats.expired_fields.add(swept.fields as u64);
         note_event(&app, "expire-cycle", started.elapsed().as_nanos() as u64);
         if index == 0 {
             app.stats.peak_rows_bytes.raise_to(app.store.keyspace().memory_bytes() as u64);

@@ -27,6 +27,8 @@ pub struct ServerStats {
     pub keyspace_misses: Counter,
     /// Keys removed because their time was over.
     pub expired_keys: Counter,
+    /// Fields removed because their time was over.
+    pub expired_fields: Counter,
     /// Reads of an unknown field of a registered entity.
     pub unknown_fields_total: Counter,
     /// Snapshots written.
@@ -96,6 +98,7 @@ impl ServerStats {
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
+            &self.expired_fields,
             &self.unknown_fields_total,
             &self.http_failed,
         ];

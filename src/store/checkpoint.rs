@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     feature::{CellsWrite, Change, Timestamp},
     log::{DataDirectory, ListedFile, Lsn, SnapshotFile, SnapshotHeader, SnapshotWriter},
-    online::{Row, Table},
+    online::{Row, Swept, Table},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -202,20 +202,22 @@ impl Store {
     }
 
     /// Removes plain rows past their end of life from one shard, and fields past theirs; how many
-    /// rows. None while a snapshot is written: records behind it may have been decided upon a row
+    /// of each. None while a snapshot is written: records behind it may have been decided upon a row
     /// that it then would not hold.
-    pub fn sweep(&self, shard: usize) -> usize {
-        let (now, mut rows) = (self.now(), 0);
+    pub fn sweep(&self, shard: usize) -> Swept {
+        let (now, mut all) = (self.now(), Swept { rows: 0, fields: 0, is_done: false });
         loop {
             let no_snapshot_begins = self.noting.lock();
             if self.is_checkpointing() {
-                return rows;
+                return all;
             }
             let swept = self.table.sweep(shard, now);
             drop(no_snapshot_begins);
-            rows += swept.rows;
-            if swept.is_done {
-                return rows;
+            all.rows += swept.rows;
+            all.fields += swept.fields;
+            all.is_done = swept.is_done;
+            if all.is_done {
+                return all;
             }
         }
     }

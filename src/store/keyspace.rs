@@ -125,6 +125,14 @@ impl<'a> Keyspace<'a> {
         }
     }
 
+    /// How many rows have fields with an end of life.
+    pub fn ending_rows(self) -> usize {
+        match self.transaction {
+            None => self.store.table.ending_rows(),
+            Some(transaction) => transaction.held.sum(Shard::ending_rows),
+        }
+    }
+
     /// The bytes of all rows, without the tables that hold them.
     pub fn row_bytes(self) -> usize {
         match self.transaction {

@@ -113,14 +113,19 @@ def test_rates_follow_what_clients_do(nowthen):
         time.sleep(0.3)
 
 
-def test_keys_that_ended_are_counted(nowthen):
+def test_keys_and_fields_that_ended_are_counted(nowthen):
     client = nowthen.client()
     for key in range(5):
         client.set(f"k{key}", "v", px=50)
+    client.hset("h", mapping={"a": 1, "b": 2, "c": 3})
+    client.execute_command("HPEXPIRE", "h", 50, "FIELDS", 2, "a", "b")
+    assert client.info("keyspace")["db0"]["subexpiry"] == 1
+    wanted = {"expired_keys": 5, "expired_subkeys": 2}
     deadline = time.monotonic() + 10
-    while client.info("stats")["expired_keys"] != 5:
+    while not wanted.items() <= client.info("stats").items():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert client.info("keyspace")["db0"]["subexpiry"] == 0
 
 
 def test_slowlog_and_latency_read_as_redis_py_expects(nowthen, redis_server):
