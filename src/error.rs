@@ -138,6 +138,8 @@ mod tests {
     #[test]
     fn an_error_never_repeats_more_than_128_bytes_nor_a_control_character() {
         assert_eq!(echo(b"a\r\nb"), "'a??b'");
+        assert_eq!(echo_word(b"a\r\n\x01b\0c"), "'a  \x01b'");
+        assert_eq!(echo_word(&[b'x'; 10_000]).len(), ECHO_BYTES_MAX + "''".len());
         assert!(echo(&[b'x'; 10_000]).len() <= ECHO_BYTES_MAX + "'...'".len());
     }
 

@@ -202,8 +202,8 @@ impl Store {
     }
 
     /// Removes plain rows past their end of life from one shard, and fields past theirs; how many
-    /// of each. None while a snapshot is written: records behind it may have been decided upon a row
-    /// that it then would not hold.
+    /// of each. None while a snapshot is written: records behind it may have been decided upon a
+    /// row that it then would not hold.
     pub fn sweep(&self, shard: usize) -> Swept {
         let (now, mut all) = (self.now(), Swept { rows: 0, fields: 0, is_done: false });
         loop {

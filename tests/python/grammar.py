@@ -373,6 +373,7 @@ class Grammar:
     def do_hello(self):
         version = self.random.choice([b"2", b"3", b"1", b"4", b"x", b"", b"99999999999999999999"])
         words = [[b"AUTH", b"default", b"x"], [b"AUTH", b"x"], [b"SETNAME", b"a b"], [b"x"]]
+        words += [[b"\x00\r\n"], [b"a\r\n\x01"], [b"\x7f\n\n"], [b"\r\nx\x00y"]]
         words += [[b"SETNAME", b"n"], [b"AUTH", b"x", b"y"]]
         return self.maybe(version, *self.options(words, 2), chance=0.9)
 
