@@ -63,6 +63,7 @@ pub(crate) fn double_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
 }
 
 /// Appends the line that starts most things in RESP: what it is, and a count or a length.
+#[inline]
 pub(crate) fn write_header(kind: u8, count: usize, out: &mut Vec<u8>) {
     // One digit needs no formatter; short rows and short texts are the common case.
     if let Ok(digit @ 0..=9) = u8::try_from(count) {

@@ -2,7 +2,7 @@
 
 use super::{
     App, ClientInfo, FeatureRequest, Identity, Session, Settings, dispatch, every_command,
-    online_rows,
+    online_rows, resolve,
 };
 use crate::{
     disk::SimulatedFs,
@@ -61,7 +61,8 @@ impl Subject {
         parser.parse(line.as_bytes()).unwrap().unwrap();
         let mut out = Vec::new();
         let request = parser.arguments(line.as_bytes());
-        dispatch(&self.app, &mut self.session, request, Instant::now(), &mut out);
+        let asked = resolve(request);
+        dispatch(&self.app, &mut self.session, asked, request, Instant::now(), &mut out);
         if let Some(lsn) = self.session.wait_for.take() {
             self.app.store.acknowledged_blocking(lsn).unwrap();
         }

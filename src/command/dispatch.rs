@@ -7,7 +7,7 @@ use super::{
     execute::{Ground, execute},
     observation::{Outcome, note},
     session::{Replies, Session},
-    table::{Asked, Command, Unknown, find, resolve},
+    table::{Asked, Command, Resolved, Unknown, resolve},
 };
 use crate::error::{ECHO_BYTES_MAX, Error, one_line};
 use nowthen_protocol::{Arguments, Reply};
@@ -18,8 +18,8 @@ use std::{
 
 /// Whether the request is one that may take long: then it is dispatched beside the threads that
 /// serve connections.
-pub fn is_slow(session: &Session, request: Arguments<'_>) -> bool {
-    let Some((_, command)) = request.get(0).and_then(find) else { return false };
+pub fn is_slow(session: &Session, asked: &Resolved, request: Arguments<'_>) -> bool {
+    let Ok(Asked { command, .. }) = asked else { return false };
     match &session.queue {
         None => takes_long(command, request),
         // What is queued takes as long as copying it; EXEC as long as all of it.
@@ -38,15 +38,14 @@ fn takes_long(command: &Command, request: Arguments<'_>) -> bool {
 }
 
 /// Until when the request has to wait, if somebody paused the server.
-pub fn paused_until(app: &App, session: &Session, request: Arguments<'_>) -> Option<Instant> {
+pub fn paused_until(app: &App, session: &Session, asked: &Resolved) -> Option<Instant> {
     app.pause.holds(|| {
-        let is_asked = |what: &dyn Fn(&Description) -> bool, request| {
-            resolve(request).is_ok_and(|asked| what(asked.about))
-        };
+        let Ok(asked) = asked else { return false };
         let is_write = |about: &Description| about.has_flag("write");
-        let queue = session.queue.as_ref().filter(|_| is_asked(&|it| it.name == "exec", request));
+        let queue = session.queue.as_ref().filter(|_| asked.about.name == "exec");
         let mut queued = queue.into_iter().flat_map(|queue| &queue.requests);
-        is_asked(&is_write, request) || queued.any(|each| is_asked(&is_write, each.borrow()))
+        is_write(asked.about)
+            || queued.any(|each| resolve(each.borrow()).is_ok_and(|asked| is_write(asked.about)))
     })
 }
 
@@ -54,10 +53,11 @@ pub fn paused_until(app: &App, session: &Session, request: Arguments<'_>) -> Opt
 /// would a transaction of more commands.
 const ARGUMENTS_QUICK_MAX: usize = 4096;
 
-/// Runs one request and appends its reply to `out`.
+/// Runs one request, of which `asked` is what it asks for, and appends its reply to `out`.
 pub fn dispatch(
     app: &Arc<App>,
     session: &mut Session,
+    asked: Resolved,
     request: Arguments<'_>,
     started: Instant,
     out: &mut Vec<u8>,
@@ -65,7 +65,7 @@ pub fn dispatch(
     let reply_at = out.len();
     let replies = session.replies;
     let mut reply = Reply::limited(out, session.version, app.settings.reply_bytes_max.bytes());
-    let outcome = run(app, session, request, &mut reply);
+    let outcome = run(app, session, asked, request, &mut reply);
     if reply.is_cut() {
         reply.truncate(reply_at);
         end_for_length(session);
@@ -99,10 +99,11 @@ fn end_for_length(session: &mut Session) {
 fn run(
     app: &Arc<App>,
     session: &mut Session,
+    asked: Resolved,
     request: Arguments<'_>,
     reply: &mut Reply<'_>,
 ) -> (Option<usize>, Outcome) {
-    let asked = match resolve(request) {
+    let asked = match asked {
         Ok(asked) => asked,
         Err(unknown) => {
             return (None, refuse(session, &unknown_name(unknown, request), reply));

@@ -143,4 +143,4 @@ pub use operation::is_for_operator;
 pub use pause::Pause;
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, Settings};
-pub use table::{COMMANDS, Command, every_command};
+pub use table::{COMMANDS, Command, Resolved, every_command, resolve};

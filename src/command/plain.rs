@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// The hash that stands under a plain key, as it is at `now`; `None` if nothing does.
+#[inline]
 pub(super) fn hash_of(row: Option<&Row>, now: Timestamp) -> Result<Option<PlainHash<'_>>> {
     match row.and_then(Row::body) {
         None => Ok(None),
@@ -18,6 +19,7 @@ pub(super) fn hash_of(row: Option<&Row>, now: Timestamp) -> Result<Option<PlainH
 }
 
 /// The string that stands under a plain key; `None` if nothing does.
+#[inline]
 pub(super) fn string_of(row: Option<&Row>) -> Result<Option<&[u8]>> {
     match row.and_then(Row::body) {
         None => Ok(None),

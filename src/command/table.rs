@@ -269,8 +269,9 @@ commands! {
     }
 }
 
-static BY_NAME: LazyLock<HashMap<&'static [u8], usize, ahash::RandomState>> = LazyLock::new(|| {
-    let entry = |(index, command): (usize, &Command)| (command.about.name.as_bytes(), index);
+static BY_NAME: LazyLock<HashMap<Name, usize, ahash::RandomState>> = LazyLock::new(|| {
+    let name = |command: &Command| padded(command.about.name.as_bytes()).unwrap_or_default();
+    let entry = |(index, command): (usize, &Command)| (name(command), index);
     COMMANDS.iter().enumerate().map(entry).collect()
 });
 
@@ -294,19 +295,27 @@ pub(super) fn place_of(about: &'static Description) -> Option<usize> {
 /// Longer than any name of a command.
 const NAME_BYTES_MAX: usize = 24;
 
+/// A name in lower case with zeros behind it: of one length, it is compared without a loop.
+type Name = [u8; NAME_BYTES_MAX];
+
+fn padded(name: &[u8]) -> Option<Name> {
+    let mut padded = Name::default();
+    padded.get_mut(..name.len())?.copy_from_slice(name);
+    padded.make_ascii_lowercase();
+    Some(padded)
+}
+
 /// The command of that name, in any case, and its place in the table.
 pub(super) fn find(name: &[u8]) -> Option<(usize, &'static Command)> {
-    let mut lower = [0; NAME_BYTES_MAX];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    let index = *BY_NAME.get(&*lower)?;
-    COMMANDS.get(index).map(|command| (index, command))
+    let index = *BY_NAME.get(&padded(name)?)?;
+    // Zeros behind a name are none of its own.
+    let command = COMMANDS.get(index).filter(|command| command.about.name.len() == name.len())?;
+    Some((index, command))
 }
 
 /// What a request asks for: a command, or one of its subcommands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub struct Asked {
     /// The place of its counters.
     pub(super) counter: usize,
     pub(super) command: &'static Command,
@@ -316,14 +325,18 @@ pub(super) struct Asked {
 
 /// Which word of a request is no name.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unknown {
+pub enum Unknown {
+    /// The first.
     Command,
     /// The second, which should be a subcommand of this one.
     SubcommandOf(&'static str),
 }
 
+/// What a request asks for, if it does.
+pub type Resolved = Result<Asked, Unknown>;
+
 /// What `request` asks for.
-pub(super) fn resolve(request: Arguments<'_>) -> Result<Asked, Unknown> {
+pub fn resolve(request: Arguments<'_>) -> Resolved {
     let name = request.get(0).unwrap_or_default();
     let (index, command) = find(name).ok_or(Unknown::Command)?;
     let about = &command.about;
@@ -361,5 +374,6 @@ mod tests {
             assert_eq!(find(upper.as_bytes()).unwrap().0, index, "{upper} stands twice");
         }
         assert!(find(b"nosuch").is_none() && find(&[b'x'; 100]).is_none());
+        assert!(find(b"get").is_some() && find(b"get\0").is_none() && find(b"").is_none());
     }
 }

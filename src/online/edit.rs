@@ -144,7 +144,10 @@ fn with_fields<'a>(
     hash: Option<StoredHash<'a>>,
     written: impl ExactSizeIterator<Item = Field<'a>>,
 ) -> Vec<Field<'a>> {
-    let mut fields: Vec<Field<'_>> = hash.map(|hash| hash.every().collect()).unwrap_or_default();
+    let mut fields = Vec::with_capacity(PACKED_FIELDS_MAX);
+    if let Some(hash) = hash {
+        hash.append_to(&mut fields);
+    }
     if fields.len() + written.len() <= PACKED_FIELDS_MAX {
         for field in written {
             match fields.iter_mut().find(|standing| standing.name == field.name) {

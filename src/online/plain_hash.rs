@@ -10,7 +10,7 @@
 //! packed hash takes a hint where to begin.
 
 use super::{
-    bytes::{bytes_at, i64_at, push_len, u32_at},
+    bytes::{i64_at, push_len, u32_at},
     field::{Field, end_of, end_us},
     large_fields::{Fields, LargeFields},
 };
@@ -60,6 +60,14 @@ impl<'a> StoredHash<'a> {
         }
     }
 
+    /// Appends every field, whether its end has come or not.
+    pub(super) fn append_to(self, fields: &mut Vec<Field<'a>>) {
+        match self.0 {
+            PlainHash::Packed(packed) => fields.extend(packed.iter()),
+            _ => fields.extend(self.every()),
+        }
+    }
+
     /// Every field, whether its end has come or not.
     pub(super) fn every(self) -> Box<dyn Iterator<Item = Field<'a>> + 'a> {
         self.at(Timestamp::MIN).fields()
@@ -84,6 +92,7 @@ impl<'a> PlainHash<'a> {
 
     /// The value of `field`. `hint` is where the search begins and, after it, where the field
     /// behind the one found stands: keep one over several calls.
+    #[inline]
     pub fn get(self, field: &[u8], hint: &mut usize) -> Option<&'a [u8]> {
         match self {
             Self::Packed(packed) => packed.get(field, hint).map(|field| field.value),
@@ -130,6 +139,11 @@ impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
     const LENGTHS_BYTES: usize = 8;
     const HEAD_BYTES: usize = Self::LENGTHS_BYTES + if ENDS { 8 } else { 0 };
 
+    /// How many bytes so many fields take, of which names and values take `text_bytes`.
+    pub(super) fn bytes(count: usize, text_bytes: usize) -> usize {
+        4 + count * Self::HEAD_BYTES + text_bytes
+    }
+
     fn count(self) -> usize {
         u32_at(self.0, 0).unwrap_or(0)
     }
@@ -142,13 +156,15 @@ impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
     /// The field at `at` and where the next one stands.
     #[inline]
     fn field(self, at: usize) -> Option<(Field<'a>, usize)> {
-        let (name_bytes, value_bytes) = (u32_at(self.0, at)?, u32_at(self.0, at + 4)?);
-        let name = bytes_at(self.0, at + Self::HEAD_BYTES, name_bytes)?;
-        let value = bytes_at(self.0, at + Self::HEAD_BYTES + name_bytes, value_bytes)?;
-        let end = if ENDS { end_of(i64_at(self.0, at + Self::LENGTHS_BYTES)?) } else { None };
+        let (head, text) = self.0.get(at..)?.split_at_checked(Self::HEAD_BYTES)?;
+        let (name_bytes, value_bytes) = (u32_at(head, 0)?, u32_at(head, 4)?);
+        let (name, text) = text.split_at_checked(name_bytes)?;
+        let value = text.get(..value_bytes)?;
+        let end = if ENDS { end_of(i64_at(head, Self::LENGTHS_BYTES)?) } else { None };
         Some((Field { name, value, end }, at + Self::HEAD_BYTES + name_bytes + value_bytes))
     }
 
+    #[inline]
     fn get(self, wanted: &[u8], hint: &mut usize) -> Option<Field<'a>> {
         let start = (*hint).max(4);
         let from_hint = self.search(wanted, start, usize::MAX);
@@ -157,6 +173,7 @@ impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
         Some(field)
     }
 
+    #[inline]
     fn search(self, wanted: &[u8], from: usize, to: usize) -> Option<(Field<'a>, usize)> {
         let mut at = from;
         while at < to {
@@ -179,10 +196,9 @@ impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
     }
 }
 
-/// Packs fields in one piece; with `has_ends` each has its end of life.
-pub(super) fn pack_fields<'a>(
+/// Packs fields in one piece; with `ENDS` each has its end of life.
+pub(super) fn pack_fields<'a, const ENDS: bool>(
     fields: impl Iterator<Item = Field<'a>>,
-    has_ends: bool,
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
@@ -191,7 +207,7 @@ pub(super) fn pack_fields<'a>(
     for field in fields {
         push_len(out, field.name.len());
         push_len(out, field.value.len());
-        if has_ends {
+        if ENDS {
             out.extend_from_slice(&end_us(field.end).to_le_bytes());
         }
         out.extend_from_slice(field.name);

@@ -73,14 +73,16 @@ impl Row {
     /// A string.
     pub fn string(key: &[u8], lsn: u64, expires_at: Option<Timestamp>, value: &[u8]) -> Self {
         let kind = KIND_STRING | FLAG_HAS_VALUE;
-        Self::Packed(pack(kind, key, lsn, expires_at, |out| out.extend_from_slice(value)))
+        let pack_value = |out: &mut Vec<u8>| out.extend_from_slice(value);
+        Self::Packed(pack(kind, key, lsn, expires_at, value.len(), pack_value))
     }
 
     /// An entity with this body.
     pub fn entity(key: &[u8], lsn: u64, body: &[u8]) -> Self {
         let has_value = if EntityRow(body).has_value() { FLAG_HAS_VALUE } else { 0 };
         let kind = KIND_ENTITY | has_value;
-        Self::Packed(pack(kind, key, lsn, None, |out| out.extend_from_slice(body)))
+        let pack_body = |out: &mut Vec<u8>| out.extend_from_slice(body);
+        Self::Packed(pack(kind, key, lsn, None, body.len(), pack_body))
     }
 
     /// A hash of these fields, packed if it is small enough.
@@ -90,11 +92,9 @@ impl Row {
         expires_at: Option<Timestamp>,
         fields: impl Iterator<Item = Field<'a>> + Clone,
     ) -> Self {
-        let size = fields.clone().fold((0, 0), |(count, bytes), field| {
-            (count + 1, bytes + field.name.len() + field.value.len())
-        });
-        if size.0 <= PACKED_FIELDS_MAX && size.1 <= PACKED_BYTES_MAX {
-            return Self::Packed(packed_hash(key, lsn, expires_at, fields));
+        let extent = Extent::of(fields.clone());
+        if extent.count <= PACKED_FIELDS_MAX && extent.bytes <= PACKED_BYTES_MAX {
+            return Self::Packed(packed_hash_of(&extent, key, lsn, expires_at, fields));
         }
         let (expires_at_us, fields) = (end_us(expires_at), fields.collect());
         Self::Large(Box::new(LargeHash { key: key.into(), lsn, expires_at_us, fields }))
@@ -130,6 +130,7 @@ impl Row {
     }
 
     /// When nothing is left to be seen; `None` for never.
+    #[inline]
     fn gone_at(&self) -> Option<Timestamp> {
         match self {
             Self::Packed(bytes) if self.kind() & FLAG_EXPIRES != 0 => {
@@ -173,6 +174,7 @@ impl Row {
     }
 
     /// What stands under the key; `None` if the bytes are no row, which ours always are.
+    #[inline]
     pub fn body(&self) -> Option<Body<'_>> {
         let bytes = match self {
             Self::Packed(bytes) => bytes,
@@ -303,6 +305,30 @@ impl Row {
     }
 }
 
+/// What a pass over the fields of a hash tells.
+struct Extent {
+    count: usize,
+    /// Of names and values.
+    bytes: usize,
+    first_end_us: i64,
+    last_end_us: i64,
+}
+
+impl Extent {
+    fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
+        let none = Self { count: 0, bytes: 0, first_end_us: NEVER_US, last_end_us: i64::MIN };
+        fields.fold(none, |extent, field| {
+            let end_us = end_us(field.end);
+            Self {
+                count: extent.count + 1,
+                bytes: extent.bytes + field.name.len() + field.value.len(),
+                first_end_us: extent.first_end_us.min(end_us),
+                last_end_us: extent.last_end_us.max(end_us),
+            }
+        })
+    }
+}
+
 /// A hash of these fields in one piece.
 fn packed_hash<'a>(
     key: &[u8],
@@ -310,19 +336,31 @@ fn packed_hash<'a>(
     expires_at: Option<Timestamp>,
     fields: impl Iterator<Item = Field<'a>> + Clone,
 ) -> Box<[u8]> {
-    let ends = fields.clone().map(|field| end_us(field.end));
-    let (first_us, last_us) =
-        ends.fold((NEVER_US, i64::MIN), |(first, last), end| (end.min(first), end.max(last)));
+    packed_hash_of(&Extent::of(fields.clone()), key, lsn, expires_at, fields)
+}
+
+fn packed_hash_of<'a>(
+    extent: &Extent,
+    key: &[u8],
+    lsn: u64,
+    expires_at: Option<Timestamp>,
+    fields: impl Iterator<Item = Field<'a>>,
+) -> Box<[u8]> {
+    let first_us = extent.first_end_us;
     if first_us == NEVER_US {
         let kind = KIND_HASH | FLAG_HAS_VALUE;
-        return pack(kind, key, lsn, expires_at, |out| pack_fields(fields, false, out));
+        let bytes = PackedFields::<false>::bytes(extent.count, extent.bytes);
+        return pack(kind, key, lsn, expires_at, bytes, |out| {
+            pack_fields::<false>(fields, out);
+        });
     }
     let kind = KIND_ENDING_HASH | FLAG_HAS_VALUE;
-    let gone_at = Timestamp(last_us.min(end_us(expires_at)));
-    pack(kind, key, lsn, Some(gone_at), |out| {
+    let gone_at = Timestamp(extent.last_end_us.min(end_us(expires_at)));
+    let bytes = ENDING_HEAD_BYTES + PackedFields::<true>::bytes(extent.count, extent.bytes);
+    pack(kind, key, lsn, Some(gone_at), bytes, |out| {
         out.extend_from_slice(&end_us(expires_at).to_le_bytes());
         out.extend_from_slice(&first_us.to_le_bytes());
-        pack_fields(fields, true, out);
+        pack_fields::<true>(fields, out);
     })
 }
 
@@ -331,9 +369,12 @@ fn pack(
     key: &[u8],
     lsn: u64,
     expires_at: Option<Timestamp>,
+    body_bytes: usize,
     body: impl FnOnce(&mut Vec<u8>),
 ) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(KEY_AT + key.len() + 64);
+    let expiry_bytes = if expires_at.is_some() { 8 } else { 0 };
+    // Exactly: a row that is as long as its space is not moved once more.
+    let mut out = Vec::with_capacity(KEY_AT + key.len() + expiry_bytes + body_bytes);
     out.push(kind | if expires_at.is_some() { FLAG_EXPIRES } else { 0 });
     out.extend_from_slice(&lsn.to_le_bytes());
     push_len(&mut out, key.len());

@@ -7,7 +7,9 @@
 
 use super::{buffers, pulse::Pulse};
 use crate::{
-    command::{App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until},
+    command::{
+        App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until, resolve,
+    },
     error::{Error, Result},
 };
 use nowthen_protocol::{Arguments, ProtocolVersion, Reply, RequestLimits, RequestParser};
@@ -206,21 +208,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.flush().await?;
                     return Err(End::Told(Error::refused(CLIENTS_MAX_REACHED)));
                 }
+                let asked = resolve(request);
                 let session = self.session.as_ref();
-                if let Some(until) = session.and_then(|it| paused_until(&self.app, it, request)) {
+                if let Some(until) = session.and_then(|it| paused_until(&self.app, it, &asked)) {
                     self.flush().await?;
                     self.app.pause.over(until).await;
                     started = Instant::now();
                     continue;
                 }
-                if self.session.as_ref().is_some_and(|session| is_slow(session, request)) {
+                if self.session.as_ref().is_some_and(|session| is_slow(session, &asked, request)) {
                     let bytes = rest.get(..parsed.consumed).unwrap_or_default().to_vec();
                     // Some of these see only what is durable: the writes before them shall be.
                     self.flush().await?;
                     self.answer_slowly(bytes).await?;
                     started = Instant::now();
                 } else if let Some(session) = &mut self.session {
-                    started = dispatch(&self.app, session, request, started, &mut self.output);
+                    let output = &mut self.output;
+                    started = dispatch(&self.app, session, asked, request, started, output);
                 }
             }
             start += parsed.consumed;
@@ -278,7 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut parser = RequestParser::new(limits);
             if let Ok(Some(_)) = parser.parse(&bytes) {
                 let request: Arguments<'_> = parser.arguments(&bytes);
-                dispatch(&app, &mut session, request, Instant::now(), &mut output);
+                let asked = resolve(request);
+                dispatch(&app, &mut session, asked, request, Instant::now(), &mut output);
             }
             (session, output)
         };

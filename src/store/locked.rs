@@ -9,13 +9,43 @@ use crate::{
     online::{Edit, Row, ScanStep, Seen, Shard, Table},
 };
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
-use std::{collections::HashSet, ops::Deref};
+use std::{
+    collections::HashSet,
+    ops::{Deref, DerefMut},
+};
 
 /// Which rows are held, and what for.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
-    shards: Vec<usize>,
+    shards: OneOrMany<usize>,
     is_write: bool,
+}
+
+/// Most decisions are about one key: they need no vector.
+#[derive(Clone, Debug)]
+enum OneOrMany<T> {
+    One([T; 1]),
+    Many(Vec<T>),
+}
+
+impl<T> Deref for OneOrMany<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl<T> DerefMut for OneOrMany<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
 }
 
 impl Reach {
@@ -27,16 +57,25 @@ impl Reach {
     /// The rows of `keys`, to be read.
     pub(super) fn read<'k>(table: &Table, keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
         let shard = |key| Table::shard_index(table.hash(key));
-        let mut shards: Vec<usize> = keys.into_iter().map(shard).collect();
+        let mut shards = keys.into_iter().map(shard);
+        let first = match (shards.next(), shards.next()) {
+            (Some(one), None) => return Self::of(OneOrMany::One([one])),
+            first => <[_; 2]>::from(first),
+        };
+        let mut shards: Vec<usize> = first.into_iter().flatten().chain(shards).collect();
         // Always in ascending order, so that two who hold several never wait for each other.
         shards.sort_unstable();
         shards.dedup();
+        Self::of(OneOrMany::Many(shards))
+    }
+
+    fn of(shards: OneOrMany<usize>) -> Self {
         Self { shards, is_write: false }
     }
 
     /// Every row.
     pub(super) fn everything(is_write: bool) -> Self {
-        Self { shards: (0..Table::SHARD_COUNT).collect(), is_write }
+        Self { is_write, ..Self::of(OneOrMany::Many((0..Table::SHARD_COUNT).collect())) }
     }
 }
 
@@ -55,7 +94,7 @@ pub(super) enum Showing {
 #[derive(Debug)]
 pub(super) struct Held<'a> {
     table: &'a Table,
-    shards: Vec<(usize, HeldShard<'a>)>,
+    shards: OneOrMany<(usize, HeldShard<'a>)>,
     seen: Seen,
     pub(super) now: Timestamp,
 }
@@ -111,7 +150,10 @@ impl<'a> Held<'a> {
             true => (*index, HeldShard::Write(table.shard_mut(*index))),
             false => (*index, HeldShard::Read(table.shard(*index))),
         };
-        let shards = reach.shards.iter().map(hold).collect();
+        let shards = match &reach.shards {
+            OneOrMany::One([index]) => OneOrMany::One([hold(index)]),
+            OneOrMany::Many(shards) => OneOrMany::Many(shards.iter().map(hold).collect()),
+        };
         Self { table, shards, seen, now: now() }
     }
 
@@ -156,7 +198,7 @@ impl<'a> Held<'a> {
 
     /// Removes every row older than record `lsn`; all of them are held.
     pub(super) fn flush(&mut self, lsn: Lsn, showing: Showing) {
-        for (_, shard) in &mut self.shards {
+        for (_, shard) in self.shards.iter_mut() {
             match (shard, showing) {
                 (HeldShard::Write(shard), Showing::Later) => shard.flush_pending(lsn.0),
                 (HeldShard::Write(shard), Showing::AtOnce | Showing::Durable) => {
