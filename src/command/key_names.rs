@@ -136,8 +136,9 @@ pub(super) fn copy(
         return Err(Error::refused("source and destination objects are the same"));
     }
     both_must_be_plain(ctx, "COPY", from, to)?;
-    let is_copied = take_over(ctx, from, to, Taking { replaces, moves: false })?.unwrap_or(false);
-    reply.integer(i64::from(is_copied));
+    let is_copied = take_over(ctx, from, to, Taking { replaces, moves: false })?;
+    ctx.session.looked_up(is_copied.is_some());
+    reply.integer(i64::from(is_copied.unwrap_or(false)));
     Ok(())
 }
 

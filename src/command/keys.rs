@@ -67,6 +67,7 @@ pub(super) fn exists(
         };
         keys.iter().filter(is_there).count()
     });
+    ctx.session.looked_up_all(keys.len(), count);
     reply.integer(count as i64);
     Ok(())
 }

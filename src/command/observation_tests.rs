@@ -136,3 +136,37 @@ fn hashes_with_fields_that_end_are_counted_also_in_a_transaction() {
     subject.ask("HDEL h f");
     assert!(subject.ask("INFO keyspace").contains("subexpiry=0"));
 }
+
+/// The numbers are those of Redis 7.0.15.
+#[test]
+fn every_read_of_a_key_is_a_hit_or_a_miss() {
+    for (line, counted) in [
+        ("GET k", (1, 0)),
+        ("MGET k k2 none h", (3, 1)),
+        ("EXISTS k none", (1, 1)),
+        ("TOUCH k k", (2, 0)),
+        ("GETDEL k", (1, 0)),
+        ("GETDEL none", (0, 1)),
+        ("GETEX k", (1, 0)),
+        ("GETEX none", (0, 1)),
+        ("GETSET k 2", (1, 0)),
+        ("SET k 2 GET", (1, 0)),
+        ("SET none 2 GET", (0, 1)),
+        ("SET k 2", (0, 0)),
+        ("COPY k q", (1, 0)),
+        ("COPY none q", (0, 1)),
+        ("HMGET h a b", (1, 0)),
+        ("DEL k none", (0, 0)),
+    ] {
+        let mut subject = Subject::new();
+        subject.check(&[("MSET k 1 k2 1", "+OK"), ("HSET h a 1", ":1")]);
+        subject.ask(line);
+        let info = subject.ask("INFO stats");
+        let figure = |name: &str| -> u64 {
+            let found = info.split(' ').find_map(|part| part.strip_prefix(name));
+            found.unwrap().parse().unwrap()
+        };
+        let told = (figure("keyspace_hits:"), figure("keyspace_misses:"));
+        assert_eq!(told, counted, "{line}");
+    }
+}

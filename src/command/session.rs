@@ -269,6 +269,12 @@ impl Session {
         self.tally.misses += u64::from(!is_there);
     }
 
+    /// Notes that so many keys were read, and how many of them were there.
+    pub(super) fn looked_up_all(&mut self, count: usize, there: usize) {
+        self.tally.hits += there as u64;
+        self.tally.misses += count.saturating_sub(there) as u64;
+    }
+
     /// Forgets the commands since MULTI, and the keys that were watched.
     pub(super) fn end_transaction(&mut self) {
         (self.queue, self.watched) = (None, Watched::default());

@@ -73,6 +73,7 @@ pub(super) fn getset(
     let (key, value) = (args.next()?, args.next()?);
     must_be_plain(ctx, "GETSET", [key])?;
     let old = write_plain(ctx, key, |row, _| Ok((Some(string(value, None)), old_value(row)?)))?;
+    ctx.session.looked_up(old.is_some());
     bulk_or_null(old.as_deref(), reply);
     Ok(())
 }
@@ -89,6 +90,7 @@ pub(super) fn getdel(
         let old = old_value(row)?;
         Ok((old.is_some().then_some(PlainChange::Delete), old))
     })?;
+    ctx.session.looked_up(old.is_some());
     bulk_or_null(old.as_deref(), reply);
     Ok(())
 }
@@ -117,6 +119,7 @@ pub(super) fn getex(
         };
         Ok((change, Some(value)))
     })?;
+    ctx.session.looked_up(value.is_some());
     bulk_or_null(value.as_deref(), reply);
     Ok(())
 }

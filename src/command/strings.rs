@@ -31,14 +31,19 @@ pub(super) fn mget(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     reply.array(args.len());
-    ctx.read_together(args.rest(), |rows| {
+    let there = ctx.read_together(args.rest(), |rows| {
+        let mut there = 0;
         for key in args.rest() {
-            match rows.row(key).and_then(Row::body) {
+            let body = rows.row(key).and_then(Row::body);
+            there += usize::from(body.is_some());
+            match body {
                 Some(Body::String(value)) => reply.bulk(value),
                 _ => reply.null(),
             }
         }
+        there
     });
+    ctx.session.looked_up_all(args.len(), there);
     Ok(())
 }
 
@@ -63,6 +68,9 @@ pub(super) fn set(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
         let change = PlainChange::SetString { value: value.to_vec(), expires_at };
         Ok((is_set.then_some(change), (old, is_set)))
     })?;
+    if options.returns_old {
+        ctx.session.looked_up(old.is_some());
+    }
     match (options.returns_old, old, is_set) {
         (true, Some(old), _) => reply.bulk(&old),
         (true, None, _) | (false, _, false) => reply.null(),

@@ -3,7 +3,7 @@
 use super::behaviour_tests::{Subject, USERS};
 use crate::{log::Durability, online::Seen};
 use std::sync::{
-    Arc,
+    Arc, Barrier,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -207,16 +207,20 @@ fn nobody_sees_half_of_a_transaction() {
         let mut subject = Subject::with(durability);
         subject.check(&[("MSET a 0 b 0", "+OK")]);
         let is_done = Arc::new(AtomicBool::new(false));
+        let is_begun = Arc::new(Barrier::new(3));
         let reader = |ask: fn(&mut Subject) -> String| {
             let (mut other, is_done) = (subject.another(), Arc::clone(&is_done));
+            let is_begun = Arc::clone(&is_begun);
             std::thread::spawn(move || {
                 let mut count = 0;
+                let mut is_begun = Some(is_begun);
                 while !is_done.load(Ordering::Relaxed) {
                     let reply = ask(&mut other);
                     let words: Vec<&str> = reply.split(' ').collect();
                     let [.., a, _, b] = words.as_slice() else { panic!("{reply}") };
                     assert_eq!(a, b, "{reply}");
                     count += 1;
+                    is_begun.take().map(|begun| begun.wait());
                 }
                 count
             })
@@ -230,6 +234,7 @@ fn nobody_sees_half_of_a_transaction() {
                 other.ask("EXEC")
             }),
         ];
+        is_begun.wait();
         for i in 1..=150 {
             let set = |key| format!("SET {key} {i}");
             subject.check(&[
