@@ -88,8 +88,8 @@ pub(super) fn client_line(info: &ClientInfo, ctx: &Context<'_>) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={idle} flags={} db=0 sub=0 psub=0 \
          ssub=0 multi={queued} qbuf={input} qbuf-free={} argv-mem=0 multi-mem={queued_bytes} \
-         rbs={output_space} rbp=0 obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 \
-         resp={} lib-name={} lib-ver={}",
+         rbs={output_space} rbp=0 obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} \
+         user=default redir=-1 resp={} lib-name={} lib-ver={}",
         info.id,
         info.peer,
         info.local,
