@@ -5,7 +5,7 @@ use super::{
     online_rows, resolve,
 };
 use crate::{
-    disk::SimulatedFs,
+    disk::{Cut, SimulatedFs},
     feature::Timestamp,
     log::Durability,
     online::Seen,
@@ -88,6 +88,13 @@ impl Subject {
 
     pub(super) fn sweep(&self) -> usize {
         (0..self.app.store.shard_count()).map(|shard| self.app.store.sweep(shard).rows).sum()
+    }
+
+    /// What was acknowledged must be there afterwards.
+    pub(super) fn crash(&mut self, seed: u64, cut: Cut) {
+        let (now, durability) = (self.app.store.now(), self.app.store.durability());
+        self.fs = self.fs.crash(seed, cut);
+        self.app = app(&self.fs, durability, now);
     }
 
     pub(super) fn restart(&mut self) {

@@ -23,6 +23,8 @@ mod examples;
 #[cfg(test)]
 mod transaction_wait_tests;
 #[cfg(test)]
+mod transaction_model_tests;
+#[cfg(test)]
 mod transaction_tests;
 #[cfg(test)]
 mod field_expiry_tests;

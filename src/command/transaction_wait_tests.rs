@@ -77,3 +77,15 @@ fn a_cell_whose_time_comes_during_a_transaction_that_is_told_of_waits_for_its_en
         subject.check(&[("HGET user:1 f", "$1 7")]);
     });
 }
+
+#[test]
+fn a_transaction_of_many_writes_to_one_large_hash_takes_no_longer_than_they_do() {
+    let mut subject = Subject::with(Durability::Always);
+    subject.ask("MULTI");
+    (0..8_000).for_each(|i| drop(subject.ask(&format!("HSET h {i} {i}"))));
+    let started = std::time::Instant::now();
+    assert!(subject.ask("EXEC").starts_with("*8000 :1"));
+    subject.check(&[("HLEN h", ":8000")]);
+    // Copying the hash for each of them took minutes.
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}

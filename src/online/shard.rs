@@ -89,6 +89,16 @@ impl Shard {
 
     /// Applies `edit` as record `lsn` to what the next write builds on.
     pub fn apply_pending(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
+        // A large hash is copied once for all writes that wait, not for each of them.
+        if let Edit::Plain(key, change) = edit
+            && let Some(pending) = self.pending.get_mut(key)
+            && let Some(row) = pending.row.as_mut().filter(|row| row.lsn() <= lsn)
+            && let Some(fields) = row.large_fields_mut(lsn)
+            && edit_in_place(fields, change)
+        {
+            pending.lsn = lsn;
+            return;
+        }
         let row = match edited(self.get(hash, edit.key(), Seen::Latest), lsn, edit) {
             // A write that changes nothing yet waits like any other: its reply must not be
             // overtaken by a read of the row without it.
