@@ -163,6 +163,7 @@ fn server() -> Arc<App> {
         data: "/data".into(),
         port: 0,
         http_port: 0,
+        debug: "no".into(),
         started: Instant::now(),
         threads: 1,
     };
