@@ -31,6 +31,21 @@ pub struct LimitOptions {
     /// The longest reply; a client that asks for more is closed [default: 512mb]
     #[arg(long, env = "NOWTHEN_REPLY_MAX_LEN", value_name = "SIZE")]
     pub reply_max_len: Option<String>,
+    /// What Redis clients must say with AUTH; HTTP does not ask for it [default: none]
+    #[arg(long, env = "NOWTHEN_REQUIREPASS", value_name = "PASSWORD", hide_env_values = true)]
+    pub requirepass: Option<String>,
+    /// Seconds in which a client must have said it [default: 5]
+    #[arg(long, env = "NOWTHEN_LOGIN_TIMEOUT", value_name = "SECONDS")]
+    pub login_timeout: Option<String>,
+    /// The most arguments of a request until then [default: 10]
+    #[arg(long, env = "NOWTHEN_LOGIN_ARGUMENTS_MAX", value_name = "N")]
+    pub login_arguments_max: Option<String>,
+    /// The longest argument until then [default: 16kb]
+    #[arg(long, env = "NOWTHEN_LOGIN_BULK_MAX_LEN", value_name = "SIZE")]
+    pub login_bulk_max_len: Option<String>,
+    /// The most bytes a client may send until then [default: 1mb]
+    #[arg(long, env = "NOWTHEN_LOGIN_MAX_LEN", value_name = "SIZE")]
+    pub login_max_len: Option<String>,
     /// The longest argument [default: 64mb]
     #[arg(long, env = "NOWTHEN_PROTO_MAX_BULK_LEN", value_name = "SIZE")]
     pub proto_max_bulk_len: Option<String>,
@@ -57,6 +72,11 @@ impl LimitOptions {
             ("write-timeout", &self.write_timeout),
             ("client-output-buffer-limit", &self.client_output_buffer_limit),
             ("reply-max-len", &self.reply_max_len),
+            ("requirepass", &self.requirepass),
+            ("login-timeout", &self.login_timeout),
+            ("login-arguments-max", &self.login_arguments_max),
+            ("login-bulk-max-len", &self.login_bulk_max_len),
+            ("login-max-len", &self.login_max_len),
             ("proto-max-bulk-len", &self.proto_max_bulk_len),
             ("client-query-buffer-limit", &self.client_query_buffer_limit),
             ("arguments-max", &self.arguments_max),

@@ -26,11 +26,12 @@ pub(super) fn acl(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
         }
         b"dryrun" => return dry_run(ctx, args, reply),
         b"genpass" => return generate(args, reply),
-        b"getuser" => get_user(args.next()?, reply),
+        b"getuser" => get_user(ctx, args.next()?, reply),
         b"help" => help(ctx, "acl", reply),
         b"list" => {
             reply.array(1);
-            reply.bulk_text("user default on nopass ~* &* +@all");
+            let password = if ctx.app.settings.has_password() { "" } else { "nopass " };
+            reply.bulk_text(&format!("user default on {password}~* &* +@all"));
         }
         b"log" => match args.pop() {
             Some(word) if is_word(word, "RESET") => reply.ok(),
@@ -119,15 +120,18 @@ fn generate(args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     Ok(())
 }
 
-fn get_user(name: &[u8], reply: &mut Reply<'_>) {
+fn get_user(ctx: &Context<'_>, name: &[u8], reply: &mut Reply<'_>) {
     if name != USER.as_bytes() {
         return reply.null();
     }
     reply.map(6);
     reply.bulk_text("flags");
-    reply.set(2);
+    let has_password = ctx.app.settings.has_password();
+    reply.set(if has_password { 1 } else { 2 });
     reply.bulk_text("on");
-    reply.bulk_text("nopass");
+    if !has_password {
+        reply.bulk_text("nopass");
+    }
     reply.bulk_text("passwords");
     reply.array(0);
     for (key, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {

@@ -1,7 +1,7 @@
 //! The connection itself: who, which protocol, which database.
 
 use super::{
-    arguments::{Args, check_database, is_word, syntax, wrong_arity},
+    arguments::{Args, check_database, is_word, wrong_arity},
     client::client_name,
     context::Context,
     session::Replies,
@@ -47,27 +47,37 @@ pub(super) fn select(
     Ok(())
 }
 
-/// `AUTH [username] password`: there are no users yet, and the text says so as Redis does.
-pub(super) fn auth(_: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
-    check_login(args.len(), args.pop())?;
+/// `AUTH [username] password`: OK if `requirepass` is that; the only user is `default`.
+pub(super) fn auth(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let (first, second) = (args.next()?, args.pop());
+    args.end()?;
+    if second.is_none() && !ctx.app.settings.has_password() {
+        return Err(Error::refused(
+            "AUTH <password> called without any password configured for the default user. Are \
+             you sure your configuration is correct?",
+        ));
+    }
+    match second {
+        Some(password) => log_in(ctx, first, password)?,
+        None => log_in(ctx, b"default", first)?,
+    }
     reply.ok();
     Ok(())
 }
 
-/// The user `default` needs no password and takes any, as long as no users are configured.
-fn check_login(count: usize, user: Option<&[u8]>) -> Result<()> {
-    match (count, user) {
-        (1, _) => Err(Error::refused(
-            "AUTH <password> called without any password configured for the default user. Are \
-             you sure your configuration is correct?",
-        )),
-        (2, Some(b"default")) => Ok(()),
-        (2, _) => Err(Error::refused_as(
-            "WRONGPASS",
-            "invalid username-password pair or user is disabled.",
-        )),
-        _ => Err(syntax()),
+/// Without a password in the settings the user `default` takes any.
+fn log_in(ctx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<()> {
+    let settings = &ctx.app.settings;
+    if user == b"default" && (!settings.has_password() || settings.is_password(password)) {
+        ctx.session.authenticate();
+        return Ok(());
     }
+    let why = "invalid username-password pair or user is disabled.";
+    Err(Error::refused_as("WRONGPASS", why))
 }
 
 /// `HELLO [protover [AUTH username password] [SETNAME name]]`: a map of what the server is.
@@ -76,7 +86,7 @@ pub(super) fn hello(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let mut version = ctx.session.version;
+    let (mut version, mut login) = (ctx.session.version, None);
     if let Some(wanted) = args.pop() {
         let number = parse_integer(wanted)
             .ok_or_else(|| Error::refused("Protocol version is not an integer or out of range"))?;
@@ -85,9 +95,8 @@ pub(super) fn hello(
         while !args.is_empty() {
             let option = args.next()?;
             if is_word(option, "AUTH") && args.len() >= 2 {
-                let user = args.next()?;
-                args.next()?;
-                check_login(2, Some(user))?;
+                let (user, password) = (args.next()?, args.next()?);
+                login = Some((user, password));
             } else if is_word(option, "SETNAME") && !args.is_empty() {
                 // At once, as Redis does: the name stays if a later word is refused.
                 let name = client_name(args.next()?)?;
@@ -97,6 +106,17 @@ pub(super) fn hello(
                 return Err(Error::refused(why));
             }
         }
+    }
+    if let Some((user, password)) = login {
+        log_in(ctx, user, password)?;
+    }
+    if !ctx.session.is_authenticated {
+        return Err(Error::refused_as(
+            "NOAUTH",
+            "HELLO must be called with the client already authenticated, otherwise the HELLO \
+             AUTH <user> <pass> option can be used to authenticate the client and select \
+             the RESP protocol version at the same time",
+        ));
     }
     ctx.session.speak(version);
     reply.set_version(version);
@@ -125,6 +145,9 @@ pub(super) fn reset(ctx: &mut Context<'_>, _: &mut Args<'_>, reply: &mut Reply<'
     ctx.session.monitor = None;
     ctx.session.info.is_monitor.store(false, Ordering::Relaxed);
     ctx.session.end_transaction();
+    if ctx.app.settings.has_password() {
+        ctx.session.forget_login();
+    }
     ctx.session.info.names.lock().name.clear();
     reply.set_version(ProtocolVersion::Resp2);
     reply.simple("RESET");

@@ -117,6 +117,14 @@ fn run(
         }
         return (Some(asked.counter), refuse(session, &error, reply));
     }
+    if !session.is_authenticated && !asked.about.has_flag("no_auth") {
+        let mut error = Error::refused_as("NOAUTH", "Authentication required.");
+        if asked.about.name == "exec" {
+            let why = format!("Transaction discarded because of: NOAUTH {error}");
+            error = Error::refused_as("EXECABORT", why);
+        }
+        return (Some(asked.counter), refuse(session, &error, reply));
+    }
     if app.may_be_full() && may_take_memory(session, asked.about) && app.look_at_memory() {
         return (Some(asked.counter), refuse_memory(session, asked.about, reply));
     }

@@ -30,6 +30,8 @@ pub struct Session {
     pub wait_for: Option<Lsn>,
     /// It is closed once its replies have left.
     pub is_closing: bool,
+    /// It said the password, or need not.
+    pub is_authenticated: bool,
     /// Which replies it wants.
     pub replies: Replies,
     /// Replies drew on what may not be durable yet.
@@ -169,6 +171,8 @@ pub struct ClientInfo {
     pub protocol: AtomicU64,
     /// It monitors.
     pub is_monitor: AtomicBool,
+    /// It said the password, or need not.
+    pub is_authenticated: AtomicBool,
     /// The commands since MULTI; -1 if there was none.
     pub queued_commands: AtomicI64,
     /// The memory of them.
@@ -207,6 +211,7 @@ impl ClientInfo {
             output_capacity: AtomicUsize::new(0),
             protocol: AtomicU64::new(2),
             is_monitor: AtomicBool::new(false),
+            is_authenticated: AtomicBool::new(true),
             queued_commands: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
         }
@@ -221,6 +226,7 @@ impl Session {
             version: ProtocolVersion::default(),
             wait_for: None,
             is_closing: false,
+            is_authenticated: true,
             replies: Replies::On,
             has_read_latest: false,
             queue: None,
@@ -230,6 +236,24 @@ impl Session {
             tally: Tally::default(),
             scratch: Vec::new(),
         }
+    }
+
+    /// The same, which must say a password before anything else.
+    pub fn unauthenticated(mut self) -> Self {
+        self.forget_login();
+        self
+    }
+
+    /// It must say the password again.
+    pub(super) fn forget_login(&mut self) {
+        self.is_authenticated = false;
+        self.info.is_authenticated.store(false, Ordering::Relaxed);
+    }
+
+    /// It may do whatever it likes from here on.
+    pub(super) fn authenticate(&mut self) {
+        self.is_authenticated = true;
+        self.info.is_authenticated.store(true, Ordering::Relaxed);
     }
 
     /// The replies so far must wait for record `lsn` too.

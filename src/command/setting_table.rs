@@ -38,6 +38,8 @@ enum Kind {
     YesNo(fn(&Settings) -> &Number),
     /// Which percentiles INFO tells.
     Percentiles,
+    /// What clients must say with AUTH.
+    Password,
     /// When clients are closed because all of them together take too much memory: never.
     MemoryOfClients,
     /// The most clients: as many as the system can handle.
@@ -73,6 +75,10 @@ pub(super) static SETTINGS: &[Setting] = &[
     count("latency-monitor-threshold", |all| &all.latency_threshold_ms, 0, i64::MAX),
     Setting { name: "latency-tracking", kind: Kind::YesNo(|all| &all.latency_tracking) },
     Setting { name: "latency-tracking-info-percentiles", kind: Kind::Percentiles },
+    count("login-arguments-max", |all| &all.login_arguments_max, 3, MIB),
+    memory("login-bulk-max-len", |all| &all.login_bulk_bytes_max, 64, MIB),
+    memory("login-max-len", |all| &all.login_bytes_max, 1024, 64 * MIB),
+    count("login-timeout", |all| &all.login_timeout_s, 0, I32_MAX),
     Setting { name: "maxclients", kind: Kind::Clients },
     memory("maxmemory", |all| &all.memory_bytes_max, 0, i64::MAX),
     Setting { name: "maxmemory-clients", kind: Kind::MemoryOfClients },
@@ -85,6 +91,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
     memory("reply-max-len", |all| &all.reply_bytes_max, MIB, 4096 * MIB),
+    Setting { name: "requirepass", kind: Kind::Password },
     only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
     count("slowlog-log-slower-than", |all| &all.slow_log_us, -1, i64::MAX),
     count("slowlog-max-len", |all| &all.slow_log_len, 0, i64::MAX),
@@ -144,6 +151,8 @@ pub(super) enum Change {
     OutputLimits([i64; 3]),
     /// The percentiles that INFO tells.
     Percentiles(Vec<f64>),
+    /// What clients must say with AUTH.
+    Password(Vec<u8>),
 }
 
 impl Setting {
@@ -162,6 +171,7 @@ impl Setting {
             }
             Kind::YesNo(place) => if place(&app.settings).get() == 0 { "no" } else { "yes" }.into(),
             Kind::Percentiles => percentiles_text(&app.settings.percentiles.lock()),
+            Kind::Password => String::from_utf8_lossy(&app.settings.password()).into_owned(),
             Kind::MemoryOfClients => "0".into(),
             Kind::Clients => app.settings.clients_max.get().to_string(),
             Kind::OutputLimits => {
@@ -190,6 +200,7 @@ impl Setting {
             }
             Kind::YesNo(place) => Ok(Change::Number(place, i64::from(yes_or_no(text)?))),
             Kind::Percentiles => Ok(Change::Percentiles(percentiles(text)?)),
+            Kind::Password => Ok(Change::Password(text.to_vec())),
             Kind::MemoryOfClients => memory_of_clients(text).map(|()| Change::Nothing),
             Kind::Clients => {
                 let wanted = within(number(text)?, 1, U32_MAX)?;
@@ -231,6 +242,7 @@ impl Change {
             Self::OutputLimits(values) => {
                 output_places(settings).into_iter().zip(values).for_each(|(at, v)| at.set(v));
             }
+            Self::Password(password) => settings.set_password(password),
             Self::Percentiles(percentiles) => *settings.percentiles.lock() = percentiles,
         }
     }

@@ -9,7 +9,7 @@
 
 use nowthen_protocol::RequestLimits;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// A number that few change and many read. Nothing else is ordered by it.
 #[derive(Debug, Default)]
@@ -37,6 +37,16 @@ impl Number {
 
     pub(super) fn set(&self, value: i64) {
         self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// What no log line may tell.
+#[derive(Default)]
+struct Password(Vec<u8>);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(redacted)")
     }
 }
 
@@ -71,6 +81,17 @@ pub struct Settings {
     pub arguments_max: Number,
     /// The longest inline command.
     pub inline_bytes_max: Number,
+    /// What clients must say with AUTH before anything else; empty: nothing.
+    password: Mutex<Password>,
+    has_password: AtomicBool,
+    /// After how many seconds a client must have said it; 0: never.
+    pub login_timeout_s: Number,
+    /// The most arguments of a request until then.
+    pub login_arguments_max: Number,
+    /// The longest argument until then.
+    pub login_bulk_bytes_max: Number,
+    /// The most bytes it may send until then.
+    pub login_bytes_max: Number,
     /// Requests that take at least so many µs come into the slow log; -1: none.
     pub slow_log_us: Number,
     /// So many of them are kept.
@@ -87,6 +108,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let limits = RequestLimits::DEFAULT;
+        let before = RequestLimits::BEFORE_AUTHENTICATION;
         let bytes = |bytes: usize| Number::new(i64::try_from(bytes).unwrap_or(i64::MAX));
         Self {
             clients_max: Number::new(10_000),
@@ -103,6 +125,12 @@ impl Default for Settings {
             request_bytes_max: bytes(limits.request_bytes_max),
             arguments_max: bytes(limits.arguments_max),
             inline_bytes_max: bytes(limits.inline_bytes_max),
+            password: Mutex::default(),
+            has_password: AtomicBool::new(false),
+            login_timeout_s: Number::new(5),
+            login_arguments_max: bytes(before.arguments_max),
+            login_bulk_bytes_max: bytes(before.bulk_bytes_max),
+            login_bytes_max: bytes(before.request_bytes_max),
             slow_log_us: Number::new(10_000),
             slow_log_len: Number::new(128),
             latency_threshold_ms: Number::new(0),
@@ -124,8 +152,38 @@ impl Settings {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// What a client may send.
-    pub fn request_limits(&self) -> RequestLimits {
+    /// Whether clients must say a password.
+    pub fn has_password(&self) -> bool {
+        self.has_password.load(Ordering::Relaxed)
+    }
+
+    /// `requirepass`
+    pub(super) fn password(&self) -> Vec<u8> {
+        self.password.lock().0.clone()
+    }
+
+    pub(super) fn set_password(&self, password: Vec<u8>) {
+        self.has_password.store(!password.is_empty(), Ordering::Relaxed);
+        self.password.lock().0 = password;
+    }
+
+    /// Whether this is the password. Takes the same time for every wrong one: what is compared are
+    /// digests.
+    pub(super) fn is_password(&self, said: &[u8]) -> bool {
+        blake3::hash(said) == blake3::hash(&self.password.lock().0)
+    }
+
+    /// What a client may send; before it has said the password, if it must, little.
+    pub fn request_limits(&self, is_authenticated: bool) -> RequestLimits {
+        if !is_authenticated {
+            return RequestLimits {
+                bulk_bytes_max: self.login_bulk_bytes_max.bytes(),
+                arguments_max: self.login_arguments_max.bytes(),
+                inline_bytes_max: self.inline_bytes_max.bytes(),
+                request_bytes_max: self.login_bytes_max.bytes(),
+                authenticated: false,
+            };
+        }
         RequestLimits {
             bulk_bytes_max: self.bulk_bytes_max.bytes(),
             arguments_max: self.arguments_max.bytes(),

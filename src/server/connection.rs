@@ -66,6 +66,8 @@ pub(super) struct Connection<S> {
     step: u64,
     /// How many bytes its client took.
     sent_bytes: u64,
+    /// How much its client sent before it said the password.
+    login_bytes: usize,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -88,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         is_operator: bool,
     ) -> Self {
         let settings_version = app.settings.version();
-        let limits = app.settings.request_limits();
+        let limits = app.settings.request_limits(session.is_authenticated);
         Self {
             app,
             stream,
@@ -100,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             is_operator,
             step: 0,
             sent_bytes: 0,
+            login_bytes: 0,
             input: Vec::new(),
             output: Vec::new(),
         }
@@ -150,6 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(End::Closed);
         }
         self.app.stats.input_bytes_total.add(count as u64);
+        if !self.limits.authenticated {
+            self.login_bytes = self.login_bytes.saturating_add(count);
+            if self.login_bytes > self.app.settings.login_bytes_max.bytes() {
+                return Err(End::Told(Error::refused("too many bytes before AUTH")));
+            }
+        }
         Ok(())
     }
 
@@ -228,6 +237,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             start += parsed.consumed;
+            if !self.limits.authenticated {
+                self.look_at_settings();
+            }
             if self.session.as_ref().is_none_or(|session| session.is_closing) {
                 self.flush().await?;
                 return Err(End::Closed);
@@ -248,10 +260,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn look_at_settings(&mut self) {
         let version = self.app.settings.version();
-        if self.settings_version != version {
+        let is_authenticated = self.session.as_ref().is_some_and(|it| it.is_authenticated);
+        if self.settings_version != version || self.limits.authenticated != is_authenticated {
             self.settings_version = version;
-            self.limits = self.app.settings.request_limits();
+            self.limits = self.app.settings.request_limits(is_authenticated);
             self.parser.set_limits(self.limits);
+            self.login_bytes = 0;
         }
     }
 

@@ -5,7 +5,12 @@
 
 use super::pulse::{Fault, Patience, Pulse, Silence};
 use crate::command::{ClientInfo, Settings};
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::task::AbortHandle;
 
 /// How often connections are looked at.
@@ -20,6 +25,8 @@ pub(super) struct Watched {
     pub(super) task: AbortHandle,
     pub(super) is_operator: bool,
     pub(super) silence: Silence,
+    /// How often it was looked at and had not said the password.
+    pub(super) login_s: u64,
 }
 
 thread_local! {
@@ -45,8 +52,17 @@ pub(super) fn reap(settings: &Settings) {
         1..OPERATOR_IDLE_S => patience,
         _ => Patience { idle_s: OPERATOR_IDLE_S, ..patience },
     };
+    let login_s = settings.login_timeout_s.count();
     WATCHED.with_borrow_mut(|all| {
         for watched in all.values_mut() {
+            let is_authenticated = watched.info.is_authenticated.load(Ordering::Relaxed);
+            watched.login_s = if is_authenticated { 0 } else { watched.login_s + 1 };
+            if login_s > 0 && watched.login_s > login_s {
+                let (id, peer) = (watched.info.id, watched.info.peer);
+                tracing::warn!(id, %peer, "a client that did not log in is closed");
+                watched.task.abort();
+                continue;
+            }
             let patience = if watched.is_operator { &operator } else { &patience };
             if let Some(fault) = watched.silence.judge(&watched.pulse, patience) {
                 tell(&watched.info, fault);

@@ -123,7 +123,10 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     let _ = stream.set_nodelay(true);
     keep_alive(&stream, app.settings.tcp_keepalive_s.count());
     let (pulse, is_operator) = (Arc::<Pulse>::default(), place.is_operator);
-    let session = Session::new(Arc::clone(&info));
+    let mut session = Session::new(Arc::clone(&info));
+    if app.settings.has_password() {
+        session = session.unauthenticated();
+    }
     let connection =
         Connection::new(Arc::clone(app), stream, session, Arc::clone(&pulse), is_operator);
     let killed = Arc::clone(&info);
@@ -136,7 +139,14 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
         }
     });
     let task = task.abort_handle();
-    reaper::watch(Watched { info, pulse, task, is_operator, silence: Silence::default() });
+    reaper::watch(Watched {
+        info,
+        pulse,
+        task,
+        is_operator,
+        silence: Silence::default(),
+        login_s: 0,
+    });
 }
 
 /// A place among the clients, free again when it is dropped.

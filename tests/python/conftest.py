@@ -54,11 +54,12 @@ class Server:
             time.sleep(0.02)
 
     def answers(self) -> bool:
-        """Whether PING gets its PONG, asked once: a client of redis-py would try again."""
+        """Whether PING gets its PONG, or the word that it needs a password, asked once: a client
+        of redis-py would try again."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(7) == b"+PONG\r\n"
+                return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
         except OSError:
             return False
 
