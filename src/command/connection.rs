@@ -86,7 +86,7 @@ pub(super) fn hello(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let (mut version, mut login) = (ctx.session.version, None);
+    let mut version = ctx.session.version;
     if let Some(wanted) = args.pop() {
         let number = parse_integer(wanted)
             .ok_or_else(|| Error::refused("Protocol version is not an integer or out of range"))?;
@@ -96,7 +96,7 @@ pub(super) fn hello(
             let option = args.next()?;
             if is_word(option, "AUTH") && args.len() >= 2 {
                 let (user, password) = (args.next()?, args.next()?);
-                login = Some((user, password));
+                log_in(ctx, user, password)?;
             } else if is_word(option, "SETNAME") && !args.is_empty() {
                 // At once, as Redis does: the name stays if a later word is refused.
                 let name = client_name(args.next()?)?;
@@ -106,9 +106,6 @@ pub(super) fn hello(
                 return Err(Error::refused(why));
             }
         }
-    }
-    if let Some((user, password)) = login {
-        log_in(ctx, user, password)?;
     }
     if !ctx.session.is_authenticated {
         return Err(Error::refused_as(

@@ -17,6 +17,7 @@ SESSIONS = [
     ["AUTH sesame", "GET k", "ACL WHOAMI", "AUTH wrong", "GET k"],
     ["AUTH default sesame", "GET k", "RESET", "GET k", "AUTH sesame", "GET k"],
     ["HELLO 2 AUTH default wrong", "GET k", "HELLO 2 AUTH me sesame", "GET k"],
+    ["HELLO 2 AUTH default wrong x", "HELLO 2 AUTH default sesame x", "GET k"],
     ["MULTI", "SET k v", "EXEC", "AUTH sesame", "MULTI", "SET k v", "EXEC", "GET k"],
 ]
 
