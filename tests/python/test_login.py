@@ -32,8 +32,8 @@ def test_who_has_not_said_the_password_is_answered_as_by_redis(nowthen, redis_se
     for server in (nowthen, redis_server):
         with Wire(server.port) as wire:
             wire.ask("CONFIG", "SET", "requirepass", PASSWORD)
-            # Who is connected stays.
-            assert wire.ask("DBSIZE") == wire.ask("DBSIZE")
+            # Who is connected stays, with Redis too.
+            assert wire.ask("DBSIZE")[0] == ":"
     try:
         assert answers(nowthen.port, lines) == answers(redis_server.port, lines)
     finally:
