@@ -6,7 +6,8 @@
                       --> tests/redis/README.md
 
 Usage, where checkouts of Redis exist (nothing of them has to be compiled, nothing is kept here):
-    .venv/bin/python tests/redis/run_suite.py ~/redis-7.0.15 [--newer ~/redis-8.0.2] [--binary PATH] [--write]
+    .venv/bin/python tests/redis/run_suite.py ~/redis-7.0.15 [--newer ~/redis-8.0.2] \
+        [--binary PATH] [--write]
 
 What is eased in the copy, since the server is no Redis and has no scripts:
 - the harness does not empty functions and scripts (`FUNCTION FLUSH`, `SCRIPT FLUSH`);
