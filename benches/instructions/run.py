@@ -119,6 +119,9 @@ def measure(binary: str) -> dict[str, float]:
                 "HMGET 10 of 50, plain": server.instructions(
                     [command("HMGET", key("plain", i), *names[:10]) for i in many]
                 ),
+                "HMGET 50 of 50, plain": server.instructions(
+                    [command("HMGET", key("plain", i), *names) for i in many]
+                ),
                 "HMGET 10 of 50, registered": server.instructions(
                     [command("HMGET", key("user", i), *names[:10]) for i in many]
                 ),

@@ -65,14 +65,18 @@ pub(crate) fn double_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
 /// Appends the line that starts most things in RESP: what it is, and a count or a length.
 #[inline]
 pub(crate) fn write_header(kind: u8, count: usize, out: &mut Vec<u8>) {
-    // One digit needs no formatter; short rows and short texts are the common case.
-    if let Ok(digit @ 0..=9) = u8::try_from(count) {
-        out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']);
-        return;
+    // One or two digits need no formatter; short rows and short texts are the common case.
+    match u8::try_from(count) {
+        Ok(digit @ 0..=9) => out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']),
+        Ok(two @ 10..=99) => {
+            out.extend_from_slice(&[kind, b'0' + two / 10, b'0' + two % 10, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(kind);
+            out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
     }
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

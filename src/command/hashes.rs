@@ -137,12 +137,13 @@ fn read_fields(
         return ctx.read_plain(key, |row| {
             let hash = hash_of(row, now)?;
             begin(reply);
-            let mut hint = 0;
-            for field in args.rest() {
-                match hash.and_then(|hash| hash.get(field, &mut hint)) {
-                    Some(value) => reply.bulk(value),
-                    None => reply.null(),
-                }
+            let give = |value: Option<&[u8]>| match value {
+                Some(value) => reply.bulk(value),
+                None => reply.null(),
+            };
+            match hash {
+                Some(hash) => hash.get_each(args.rest(), give),
+                None => args.rest().map(|_| None).for_each(give),
             }
             Ok(())
         });

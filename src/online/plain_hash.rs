@@ -103,6 +103,23 @@ impl<'a> PlainHash<'a> {
         }
     }
 
+    /// Gives the value of each of `names`, in the order asked.
+    #[inline]
+    pub fn get_each<'n>(
+        self,
+        names: impl Iterator<Item = &'n [u8]>,
+        mut give: impl FnMut(Option<&'a [u8]>),
+    ) {
+        let mut hint = 0;
+        match self {
+            // The usual kind is found out once, not once for every name.
+            Self::Packed(packed) => names.for_each(|name| {
+                give(packed.get(name, &mut hint).map(|field| field.value));
+            }),
+            other => names.for_each(|name| give(other.get(name, &mut hint))),
+        }
+    }
+
     /// [`PlainHash::get`] with the end of life.
     pub fn field(self, name: &[u8], hint: &mut usize) -> Option<Field<'a>> {
         match self {
