@@ -1,4 +1,4 @@
-//! FS.APPLY and what the catalog holds.
+//! FS.APPLY, FS.DROP and what the catalog holds.
 
 use super::{arguments::Args, context::Context};
 use crate::{
@@ -21,6 +21,21 @@ pub(super) fn apply(
     let file = DefinitionFile { path: "definitions".into(), text };
     let definitions = parse_repository(std::slice::from_ref(&file))?;
     let applied = ctx.app.store.apply_definitions(&definitions, is_dry_run)?;
+    reply.verbatim(&applied.plan.to_string());
+    Ok(())
+}
+
+/// `FS.DROP kind name [DRYRUN]`: removes an entity, view or service that nothing else uses; the
+/// difference as text.
+pub(super) fn drop(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let (kind, name) = (args.text("kind")?, args.text("name")?);
+    let is_dry_run = args.take_word("DRYRUN");
+    args.end()?;
+    let applied = ctx.app.store.drop_definition(kind, name, is_dry_run)?;
     reply.verbatim(&applied.plan.to_string());
     Ok(())
 }

@@ -206,10 +206,12 @@ documents! {
     "fs.asof" "0.1.0" NONE PLAIN "O(N log N) with N rows of spine and history"
         "{SERVICE name|FEATURES n f ...} SPINE stream [option ...]";
     "fs.apply" "0.1.0" NONE PLAIN "O(N) with N definitions" "definitions [DRYRUN]";
+    "fs.drop" "0.1.0" NONE PLAIN "O(N) with N definitions" "entity|view|service name [DRYRUN]";
     "fs.entities" "0.1.0" NONE PLAIN "O(N) with N entities" "";
     "fs.views" "0.1.0" NONE PLAIN "O(N) with N views" "";
     "fs.services" "0.1.0" NONE PLAIN "O(N) with N services" "";
     "fs.describe" "0.1.0" NONE PLAIN "O(1)" "name";
+    "fs.lineage" "0.1.0" NONE PLAIN "O(N) with N definitions" "name";
     "fs.materialize" "0.1.0" NONE PLAIN "O(N) with N rows of the source"
         "view|* [FROM t] [TO t] [WAIT]";
     "fs.runs" "0.1.0" NONE PLAIN "O(N) with N runs" "[view] [COUNT n]";

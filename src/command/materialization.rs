@@ -73,7 +73,8 @@ pub(super) fn runs(
     Ok(())
 }
 
-fn write_run(run: &Run, reply: &mut Reply<'_>) {
+/// A map that tells of a run.
+pub(super) fn write_run(run: &Run, reply: &mut Reply<'_>) {
     let time = |time: Option<Timestamp>| time.map(Timestamp::to_iso).unwrap_or_default();
     let (state, error) = match &run.state {
         RunState::Running => ("running", ""),

@@ -19,6 +19,8 @@ mod observation_tests;
 #[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
+mod definition_tests;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod transaction_wait_tests;
@@ -58,6 +60,8 @@ mod key_names;
 mod object;
 mod keys;
 mod latency;
+mod lineage;
+
 mod materialization;
 mod memory;
 mod operation;

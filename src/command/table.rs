@@ -9,7 +9,7 @@ use super::{
     debug, definitions,
     description::{Description, Keys, Speed},
     features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
-    introspection, key_names, keys, latency, materialization, memory, object, operation,
+    introspection, key_names, keys, latency, lineage, materialization, memory, object, operation,
     replication, slowlog, string_numbers, string_parts, string_values, strings, subcommands,
     training, transactions,
 };
@@ -258,10 +258,14 @@ commands! {
             "Joins features to a spine, as of the times in it.";
         "fs.apply" -2 ADMIN_ALONE NONE slow definitions::apply,
             "Makes definitions true, or tells what would change.";
+        "fs.drop" -3 ADMIN_ALONE NONE slow definitions::drop,
+            "Removes a definition that nothing else uses.";
         "fs.entities" 1 READ_SLOW NONE quick definitions::entities, "Lists the entities.";
         "fs.views" 1 READ_SLOW NONE quick definitions::views, "Lists the feature views.";
         "fs.services" 1 READ_SLOW NONE quick definitions::services, "Lists the feature services.";
         "fs.describe" 2 READ_SLOW NONE quick definitions::describe, "Tells what a name means.";
+        "fs.lineage" 2 READ_SLOW NONE quick lineage::lineage,
+            "Tells which sources and runs feed what, and who reads it.";
         "fs.materialize" -2 ADMIN_ALONE NONE slow materialization::materialize,
             "Brings the newest rows of sources online.";
         "fs.runs" -1 READ_SLOW NONE quick materialization::runs,

@@ -193,6 +193,17 @@ impl Catalog {
         Some(&entry.definition)
     }
 
+    /// What a definition of a view does now: `serving`, `filling`, `replaced` or `dropped`.
+    pub fn view_state(&self, view: &View) -> &'static str {
+        let is = |other: Option<&Arc<View>>| other.is_some_and(|o| o.version == view.version);
+        match () {
+            () if is(self.view(&view.name)) => "serving",
+            () if is(self.filling(&view.name)) => "filling",
+            () if self.newest_view(&view.name).is_none() => "dropped",
+            () => "replaced",
+        }
+    }
+
     /// All that a view ever meant, oldest first.
     pub fn view_history(&self, name: &str) -> impl Iterator<Item = &Applied<View>> {
         self.record(name).into_iter().flat_map(|record| record.history.oldest_first())

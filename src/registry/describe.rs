@@ -18,7 +18,6 @@ use crate::{
     },
 };
 use serde_json::{Value as Json, json};
-use std::sync::Arc;
 
 /// Describes the entity, view or service that `name` names.
 pub fn describe(catalog: &Catalog, name: &str) -> Result<Json> {
@@ -71,13 +70,6 @@ fn entity_json(catalog: &Catalog, entity: &Entity) -> Json {
 }
 
 fn view_json(catalog: &Catalog, view: &View) -> Json {
-    let is = |other: Option<&Arc<View>>| other.is_some_and(|other| other.version == view.version);
-    let state = match () {
-        () if is(catalog.view(&view.name)) => "serving",
-        () if is(catalog.filling(&view.name)) => "filling",
-        () if catalog.newest_view(&view.name).is_none() => "dropped",
-        () => "replaced",
-    };
     let services = catalog.services().filter(|service| {
         let mut features = service.features.iter();
         features.any(|pin| pin.view == view.name && pin.view_version == view.version)
@@ -88,7 +80,7 @@ fn view_json(catalog: &Catalog, view: &View) -> Json {
         "version": view.version,
         "generation": view.generation,
         "hash": view.hash,
-        "state": state,
+        "state": catalog.view_state(view),
         "entity": catalog.entity_by_id(view.entity).map(|entity| entity.name.as_str()),
         "source": view.source,
         "event_timestamp": view.event_timestamp,

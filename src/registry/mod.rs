@@ -23,6 +23,7 @@ mod sample;
 
 mod describe;
 mod lineage;
+mod removal;
 mod name;
 mod plan;
 mod select;
@@ -48,8 +49,9 @@ pub use definition::{
 };
 pub use describe::describe;
 pub use history::Applied;
-pub use lineage::{Edge, lineage};
+pub use lineage::{Step, lineage};
 pub use parse::parse_repository;
 pub use plan::{Action, Plan, PlannedChange, plan};
+pub use removal::definitions_without;
 pub use repository::{read_repository, with_sources_below};
 pub use select::Selected;

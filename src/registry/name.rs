@@ -14,7 +14,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::View, Self::Service, Self::Entity];
+    pub(super) const ALL: [Self; 3] = [Self::View, Self::Service, Self::Entity];
 
     pub(super) fn name(self) -> &'static str {
         match self {

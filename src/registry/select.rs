@@ -91,7 +91,7 @@ impl Catalog {
     }
 }
 
-fn in_view(view: &Arc<View>, name: &str) -> Result<Selected> {
+pub(super) fn in_view(view: &Arc<View>, name: &str) -> Result<Selected> {
     let position = view.features.iter().position(|feature| feature.name == name);
     let feature = position.ok_or_else(|| {
         let names = view.features.iter().map(|feature| feature.name.as_str());

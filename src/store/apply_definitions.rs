@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     feature::{Change, FileStamp, Run, RunState, Timestamp},
     online::Body,
-    registry::{Definitions, Plan, canonical_text, plan},
+    registry::{Definitions, Plan, canonical_text, definitions_without, plan},
 };
 
 /// A view must leave room for its slots in a packed row.
@@ -31,6 +31,17 @@ impl Store {
         is_dry_run: bool,
     ) -> Result<Applied> {
         let _one_at_a_time = self.applying.lock();
+        self.apply_alone(definitions, is_dry_run)
+    }
+
+    /// Drops one definition, in the same way: `kind` is `entity`, `view` or `service`.
+    pub fn drop_definition(&self, kind: &str, name: &str, is_dry_run: bool) -> Result<Applied> {
+        let _one_at_a_time = self.applying.lock();
+        let definitions = definitions_without(&self.schema().catalog, kind, name)?;
+        self.apply_alone(&definitions, is_dry_run)
+    }
+
+    fn apply_alone(&self, definitions: &Definitions, is_dry_run: bool) -> Result<Applied> {
         let now = self.now();
         let schema = self.schema();
         let plan = plan(&schema.catalog, definitions)?;

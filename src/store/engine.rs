@@ -161,6 +161,12 @@ impl Store {
     pub fn runs(&self, view: Option<&str>, count: usize) -> Vec<Run> {
         self.jobs.lock().runs(view, count)
     }
+
+    /// The last run that brought rows to this generation of a view and is done; `None` if there was
+    /// none since the last flush.
+    pub fn fed_by(&self, view: &str, generation: u32) -> Option<Run> {
+        self.jobs.lock().fed_by(view, generation).cloned()
+    }
 }
 
 /// How often a waiting client looks whether waiting still makes sense.

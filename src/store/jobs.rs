@@ -145,24 +145,32 @@ impl Jobs {
         all.filter(|run| view.is_none_or(|view| run.view == view)).take(count).cloned().collect()
     }
 
+    /// The last run that brought rows to this generation of a view; `None` if there was none since
+    /// the last flush.
+    pub(super) fn fed_by(&self, view: &str, generation: u32) -> Option<&Run> {
+        self.since_flush().find(|run| (run.view.as_str(), run.generation) == (view, generation))
+    }
+
+    /// The runs that are kept and whose rows no flush has removed, the newest first.
+    fn since_flush(&self) -> impl Iterator<Item = &Run> {
+        let kept = self.kept.iter().rev().map(|(_, kept)| kept);
+        kept.take_while(|kept| !matches!(kept, Change::FlushAll)).filter_map(|kept| match kept {
+            Change::RunEnded(run) => Some(run),
+            _ => None,
+        })
+    }
+
     /// What the last run of this version and generation read, if reading it again could bring
     /// nothing new at a later time: since the last flush, from the beginning, with nothing ahead.
     pub(super) fn cursor(&self, view: &str, version: u32, generation: u32) -> Option<&[FileStamp]> {
         if self.flush_noted < self.flushed {
             return None;
         }
-        let since_flush = self.kept.iter().rev().map(|(_, kept)| kept);
-        since_flush.take_while(|kept| !matches!(kept, Change::FlushAll)).find_map(|kept| match kept
-        {
-            Change::RunEnded(run)
-                if (run.view.as_str(), run.version, run.generation)
-                    == (view, version, generation)
-                    && run.from.is_none()
-                    && run.rows_ahead == 0 =>
-            {
-                Some(run.files.as_slice())
-            }
-            _ => None,
-        })
+        let is_cursor = |run: &&Run| {
+            (run.view.as_str(), run.version, run.generation) == (view, version, generation)
+                && run.from.is_none()
+                && run.rows_ahead == 0
+        };
+        self.since_flush().find(is_cursor).map(|run| run.files.as_slice())
     }
 }
