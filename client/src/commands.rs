@@ -2,11 +2,14 @@
 //!
 //! Not here: what the commands do (`protocol/PROTOCOL.md`, and the server's `COMMAND DOCS`).
 
+use std::borrow::Cow;
+
 use nowthen_protocol::Value;
 
 use crate::{
     client::Client,
     error::{ClientError, Result, expected},
+    feature_matrix::FeatureMatrix,
     feature_rows::FeatureRows,
 };
 
@@ -111,26 +114,60 @@ impl Client {
         R: AsRef<[V]>,
         V: AsRef<[u8]>,
     {
-        // A flat list of values would hide that one row lacks what another has too many of.
-        for (row_index, row) in rows.iter().enumerate() {
-            let (values, keys) = (row.as_ref().len(), join_keys.len());
-            if values != keys {
-                let why = format!("row {row_index} has {values} values for {keys} join keys");
-                return Err(ClientError::request(why));
-            }
-        }
-        let counts = [features.len(), join_keys.len(), rows.len()].map(|count| count.to_string());
-        let [feature_count, join_key_count, row_count] = counts.each_ref().map(String::as_bytes);
-        let mut arguments: Vec<&[u8]> = vec![b"FS.GET", b"FEATURES", feature_count];
-        arguments.extend(features.iter().map(|feature| feature.as_bytes()));
-        arguments.extend([b"FOR", join_key_count]);
-        arguments.extend(join_keys.iter().map(|join_key| join_key.as_bytes()));
-        arguments.extend([b"ROWS", row_count]);
-        arguments.extend(rows.iter().flat_map(|row| row.as_ref()).map(AsRef::as_ref));
-        arguments.extend(at.into_iter().flat_map(|time| [b"AT", time.as_bytes()]));
-        arguments.extend([&b"WITHSTATUS"[..], b"WITHTIME"]);
+        let mut arguments = get_request(features, join_keys, rows, at)?;
+        arguments.extend([b"WITHSTATUS", &b"WITHTIME"[..]].map(Cow::Borrowed));
         FeatureRows::from_reply(self.command(&arguments).await?, features, rows.len())
     }
+
+    /// `FS.GET ... AS VECTOR`: the same features as one matrix of numbers. Text is refused, and a
+    /// list such as `float32[128]` is as many columns.
+    pub async fn get_feature_matrix<R, V>(
+        &mut self,
+        features: &[&str],
+        join_keys: &[&str],
+        rows: &[R],
+        at: Option<&str>,
+    ) -> Result<FeatureMatrix>
+    where
+        R: AsRef<[V]>,
+        V: AsRef<[u8]>,
+    {
+        let mut arguments = get_request(features, join_keys, rows, at)?;
+        arguments.extend([b"AS", &b"VECTOR"[..]].map(Cow::Borrowed));
+        FeatureMatrix::from_reply(&self.command(&arguments).await?, rows.len())
+    }
+}
+
+/// The arguments of `FS.GET`, but for those that say in which form the answer is wanted.
+fn get_request<'a, R, V>(
+    features: &'a [&str],
+    join_keys: &'a [&str],
+    rows: &'a [R],
+    at: Option<&'a str>,
+) -> Result<Vec<Cow<'a, [u8]>>>
+where
+    R: AsRef<[V]>,
+    V: AsRef<[u8]> + 'a,
+{
+    // A flat list of values would hide that one row lacks what another has too many of.
+    for (row_index, row) in rows.iter().enumerate() {
+        let (values, keys) = (row.as_ref().len(), join_keys.len());
+        if values != keys {
+            let why = format!("row {row_index} has {values} values for {keys} join keys");
+            return Err(ClientError::request(why));
+        }
+    }
+    let count = |count: usize| Cow::Owned(count.to_string().into_bytes());
+    let word = |word: &'a str| Cow::Borrowed(word.as_bytes());
+    let mut arguments = vec![word("FS.GET"), word("FEATURES"), count(features.len())];
+    arguments.extend(features.iter().map(|feature| word(feature)));
+    arguments.extend([word("FOR"), count(join_keys.len())]);
+    arguments.extend(join_keys.iter().map(|join_key| word(join_key)));
+    arguments.extend([word("ROWS"), count(rows.len())]);
+    let values = rows.iter().flat_map(|row| row.as_ref());
+    arguments.extend(values.map(|value| Cow::Borrowed(value.as_ref())));
+    arguments.extend(at.into_iter().flat_map(|time| [word("AT"), word(time)]));
+    Ok(arguments)
 }
 
 fn list(reply: Value) -> Result<Vec<Value>> {

@@ -24,6 +24,8 @@ mod commands;
 
 mod client;
 
+mod feature_matrix;
+
 mod feature_rows;
 
 mod connection;
@@ -34,5 +36,6 @@ mod error;
 
 pub use client::Client;
 pub use error::{ClientError, Result};
+pub use feature_matrix::{FeatureMatrix, MatrixValues};
 pub use feature_rows::{FeatureCell, FeatureRows, FeatureStatus};
 pub use nowthen_protocol::Value;

@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
-use nowthen_client::{Client, ClientError, FeatureStatus, Result, Value};
+use nowthen_client::{
+    Client, ClientError, FeatureMatrix, FeatureStatus, MatrixValues, Result, Value,
+};
 use nowthen_protocol::encode_request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -328,6 +330,30 @@ fn rows_that_do_not_fit_the_join_keys_are_refused_before_they_are_sent() {
         client.command(&["PING"]).await
     });
     pong.unwrap();
+}
+
+fn get_matrix(frame: &str) -> Result<FeatureMatrix> {
+    let words = "FS.GET FEATURES 1 visits FOR 1 user_id ROWS 2 8a2f 9b00 AS VECTOR";
+    let reply = format!("${}\r\n{frame}\r\n", frame.len());
+    ask(words, &reply, async |client| {
+        client.get_feature_matrix(&["visits"], &["user_id"], &[["8a2f"], ["9b00"]], None).await
+    })
+}
+
+#[test]
+fn features_come_as_a_matrix() {
+    let header = "NTFV\x01\x03\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0";
+    let cells = "\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x00\x03";
+    let matrix = get_matrix(&format!("{header}{cells}")).unwrap();
+    assert_eq!((matrix.rows, matrix.columns, matrix.is_rounded), (2, 1, false));
+    assert_eq!(matrix.values, MatrixValues::I64(vec![7, 0]));
+    assert_eq!(matrix.statuses, [FeatureStatus::Present, FeatureStatus::NotFound]);
+
+    let why = get_matrix(header).unwrap_err().to_string();
+    assert!(why.contains("expected as many bytes as its rows and columns"), "{why}");
+    let one_row = header.replacen('\x02', "\x01", 1);
+    let why = get_matrix(&format!("{one_row}{}\0", &cells[..8])).unwrap_err().to_string();
+    assert!(why.contains("1 rows instead of 2"), "{why}");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub enum ProtocolError {
     TooBigRequest,
     /// A reply is no RESP: what it should have been.
     InvalidReply(&'static str),
+    /// The answer of `FS.GET ... AS VECTOR` is no frame of features: what it should have had.
+    InvalidVector(&'static str),
     /// Arrays, maps and the like inside each other, deeper than [`crate::value::NESTING_MAX`].
     NestedTooDeep,
 }
@@ -57,6 +59,9 @@ impl fmt::Display for ProtocolError {
             Self::TooBigRequest => "too big request",
             Self::InvalidReply(expected) => {
                 return write!(f, "the server's reply is not RESP: expected {expected}");
+            }
+            Self::InvalidVector(expected) => {
+                return write!(f, "the frame of features is damaged: expected {expected}");
             }
             Self::NestedTooDeep => "the server's reply is nested too deep",
         })

@@ -4,6 +4,7 @@
 //! bytes of a client --> RequestParser --> Arguments        (borrowed from those bytes)
 //! bytes to a client <-- Reply         <-- a command
 //! bytes of a server --> value::decode --> Value            (the client's side)
+//! VectorWriter --> a bulk string --> VectorFrame           (features as a matrix)
 //! ```
 //! Invariants
 //! - Pure: no socket, no clock, no task. The caller reads, writes and decides when to close.
@@ -20,6 +21,8 @@ pub mod reply;
 pub mod value;
 
 pub mod command;
+
+pub mod vector;
 
 mod frame;
 mod inline;

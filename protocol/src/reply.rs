@@ -146,6 +146,25 @@ impl<'a> Reply<'a> {
         self.end_line();
     }
 
+    /// As many bytes as `length` says, zeros that `fill` writes over in place. `None`, without a
+    /// call, if the reply is too long already.
+    pub fn bulk_in_place<T>(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> T,
+    ) -> Option<T> {
+        if self.out.len() > self.bytes_max {
+            self.is_cut = true;
+            return None;
+        }
+        write_header(b'$', length, self.out);
+        let start = self.out.len();
+        self.out.resize(start.checked_add(length)?, 0);
+        let filled = self.out.get_mut(start..).map(fill);
+        self.end_line();
+        filled
+    }
+
     /// A text of any length, with line ends as they are.
     pub fn bulk_text(&mut self, text: &str) {
         self.bulk(text.as_bytes());
@@ -290,6 +309,8 @@ mod tests {
         check_same(|reply| reply.bulk(b""), r"$0\r\n\r\n");
         check_same(|reply| reply.bulk(b"\r\n\0"), r"$3\r\n\r\n\x00\r\n");
         check_same(|reply| reply.bulk_text("spend"), r"$5\r\nspend\r\n");
+        let fill = |bytes: &mut [u8]| bytes.copy_from_slice(b"ab\n");
+        check_same(|reply| assert!(reply.bulk_in_place(3, fill).is_some()), r"$3\r\nab\n\r\n");
         check_same(|reply| reply.bulk_integer(-10), r"$3\r\n-10\r\n");
         check_same(|reply| reply.bulk_double(12.5), r"$4\r\n12.5\r\n");
         check_same(|reply| reply.array(0), r"*0\r\n");
@@ -322,6 +343,7 @@ mod tests {
         let mut reply = Reply::limited(&mut out, ProtocolVersion::Resp2, 10);
         (0..100).for_each(|_| reply.bulk(b"1234567"));
         assert!(reply.is_cut());
+        assert_eq!(reply.bulk_in_place(1, |_| ()), None);
         assert_eq!(out, b"$7\r\n1234567\r\n");
     }
 

@@ -12,6 +12,7 @@ mod common;
 
 use nowthen_protocol::{
     ProtocolVersion, Reply, RequestLimits, RequestParser, decode, encode_request,
+    vector::{VectorElement, VectorFrame, VectorNumber, VectorShape, VectorStatus, VectorWriter},
 };
 
 const DOCUMENT: &str = include_str!("../PROTOCOL.md");
@@ -28,14 +29,14 @@ fn blocks() -> Vec<(&'static str, String)> {
     blocks
 }
 
-/// The blocks called `name`, each with the block that follows it.
-fn followed(name: &str) -> Vec<(String, String)> {
+/// The blocks called `name`, each with the block called `what` that follows it.
+fn followed(name: &str, what: &str) -> Vec<(String, String)> {
     let blocks = blocks();
     let pairs: Vec<_> = blocks
         .windows(2)
         .filter(|pair| pair[0].0 == name)
         .map(|pair| {
-            assert_eq!(pair[1].0, "arguments", "a block follows that tells the arguments");
+            assert_eq!(pair[1].0, what, "a block follows that tells the {what}");
             (pair[0].1.clone(), pair[1].1.clone())
         })
         .collect();
@@ -76,7 +77,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 fn each_request_has_the_arguments_told_and_is_what_a_client_writes() {
-    for (request, arguments) in followed("request") {
+    for (request, arguments) in followed("request", "arguments") {
         let request = unescape(&request);
         let arguments = parse(format!("{arguments}\n").as_bytes());
         assert_eq!(parse(&request), arguments, "{}", request.escape_ascii());
@@ -89,7 +90,7 @@ fn each_request_has_the_arguments_told_and_is_what_a_client_writes() {
 
 #[test]
 fn each_inline_command_has_the_arguments_told() {
-    for (line, arguments) in followed("inline") {
+    for (line, arguments) in followed("inline", "arguments") {
         assert_eq!(parse(&unescape(&line)), parse(format!("{arguments}\n").as_bytes()), "{line}");
     }
 }
@@ -110,6 +111,54 @@ fn each_reply_is_what_we_write_for_the_value_a_client_reads() {
             common::write(&value, &mut Reply::new(&mut written, version));
             assert_eq!(written.escape_ascii().to_string(), reply.escape_ascii().to_string());
         }
+    }
+}
+
+/// The bytes that the lines of a hexdump show, each behind its offset.
+fn undump(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let offset = usize::from_str_radix(words.next().expect("an offset"), 16);
+        assert_eq!(offset, Ok(bytes.len()), "{line}");
+        bytes.extend(words.map(|word| u8::from_str_radix(word, 16).expect("a byte")));
+    }
+    bytes
+}
+
+#[test]
+fn each_frame_is_what_we_write_for_the_cells_a_client_reads() {
+    for (dump, told) in followed("frame", "cells") {
+        let bytes = undump(&dump);
+        let frame = VectorFrame::decode(&bytes).expect("a frame");
+        let shape = frame.shape();
+        let mut lines = told.lines();
+        assert_eq!(lines.next(), Some(format!("f64 {} {}", shape.rows, shape.columns).as_str()));
+        let cells: Vec<(f64, VectorStatus)> = frame.f64s().zip(frame.statuses()).collect();
+        let name = |status| match status {
+            VectorStatus::Present => "PRESENT",
+            VectorStatus::NullValue => "NULL_VALUE",
+            VectorStatus::OutsideMaxAge => "OUTSIDE_MAX_AGE",
+            VectorStatus::NotFound => "NOT_FOUND",
+        };
+        let text = |(cell, status): &(f64, _)| match cell.is_nan() {
+            true => format!("nan {}", name(*status)),
+            false => format!("{cell} {}", name(*status)),
+        };
+        assert_eq!(lines.collect::<Vec<_>>(), cells.iter().map(text).collect::<Vec<_>>());
+
+        let shape = VectorShape { element: VectorElement::F64, ..shape };
+        let mut written = vec![0; shape.frame_bytes().expect("a size")];
+        let mut writer = VectorWriter::begin(shape, &mut written).expect("room");
+        for (place, (cell, status)) in cells.into_iter().enumerate() {
+            match status {
+                VectorStatus::Present => {
+                    assert!(writer.set_number(place, VectorNumber::Float64(cell)));
+                }
+                status => writer.set_status(place, status),
+            }
+        }
+        assert_eq!(written, bytes);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     registry::{DefinitionFile, parse_repository},
     store::{Clock, Store, StoreOptions},
 };
-use nowthen_protocol::{RequestLimits, RequestParser};
+use nowthen_protocol::{RequestLimits, RequestParser, encode_request};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 /// A server with one client.
@@ -54,19 +54,23 @@ impl Subject {
     /// The reply to a line, as RESP2 with blanks for line ends, once it may leave.
     pub(super) fn ask(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
-        let bulk = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
-        let bulks: String = words.iter().map(bulk).collect();
-        let line = format!("*{}\r\n{bulks}", words.len());
+        String::from_utf8_lossy(&self.say(&words)).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// The bytes of the reply to a request of these words, once it may leave.
+    pub(super) fn say(&mut self, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_request(words, &mut bytes);
         let mut parser = RequestParser::new(RequestLimits::DEFAULT);
-        parser.parse(line.as_bytes()).unwrap().unwrap();
+        parser.parse(&bytes).unwrap().unwrap();
         let mut out = Vec::new();
-        let request = parser.arguments(line.as_bytes());
+        let request = parser.arguments(&bytes);
         let asked = resolve(request);
         dispatch(&self.app, &mut self.session, asked, request, Instant::now(), &mut out);
         if let Some(lsn) = self.session.wait_for.take() {
             self.app.store.acknowledged_blocking(lsn).unwrap();
         }
-        String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
+        out
     }
 
     /// Each line and its reply.

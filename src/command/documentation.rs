@@ -200,7 +200,8 @@ documents! {
     "wait" "3.0.0" NONE TIP_WAIT "O(1)" "replicas timeout";
     "waitaof" "7.2.0" NONE PLAIN "O(1)" "local replicas timeout";
     "fs.get" "0.1.0" NONE PLAIN "O(N) with N values"
-        "{SERVICE name|FEATURES n f ...} FOR k join-key ... ROWS m value ... [AT t] ...";
+        "{SERVICE name|FEATURES n f ...} FOR k join-key ... ROWS m value ... [AT t] \
+         [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR]";
     "fs.set" "0.1.0" NONE PLAIN "O(N) with N values"
         "view EVENT t|NOW ROWS m FEATURES n f ... value ...";
     "fs.asof" "0.1.0" NONE PLAIN "O(N log N) with N rows of spine and history"

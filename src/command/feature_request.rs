@@ -62,14 +62,7 @@ impl FeatureRequest {
 
     /// Refuses what would not fit into memory: names may be repeated, and cost a few bytes each.
     pub fn check_size(&self, row_count: usize) -> Result<()> {
-        if row_count.saturating_mul(self.features.len()) > CELLS_MAX {
-            return Err(Error::refused(format!(
-                "{row_count} rows of {} features are too many for one request: expected at most \
-                 {CELLS_MAX} values",
-                self.features.len()
-            )));
-        }
-        Ok(())
+        check_cells(row_count, self.features.len(), "features")
     }
 
     /// Calls `visit` with each feature of one row, in the order of the entities: the place in the
@@ -95,6 +88,17 @@ impl FeatureRequest {
         }
         Ok(())
     }
+}
+
+/// Refuses more values than one request may ask for.
+pub(super) fn check_cells(row_count: usize, width: usize, of_what: &str) -> Result<()> {
+    if row_count.saturating_mul(width) > CELLS_MAX {
+        return Err(Error::refused(format!(
+            "{row_count} rows of {width} {of_what} are too many for one request: expected at most \
+             {CELLS_MAX} values"
+        )));
+    }
+    Ok(())
 }
 
 impl Group {

@@ -4,6 +4,7 @@ use super::{
     arguments::{Args, syntax},
     context::Context,
     feature_request::{FeatureRequest, online_rows},
+    feature_vector::write_vector,
 };
 use crate::{
     error::{Error, Result, did_you_mean, echo},
@@ -39,11 +40,23 @@ struct Shape {
     at: Option<Timestamp>,
     with_status: bool,
     with_time: bool,
+    form: Form,
+}
+
+/// What the reply is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    /// An array per row.
+    #[default]
+    Values,
+    /// One matrix of numbers.
+    Vector,
 }
 
 /// `FS.GET {SERVICE name | FEATURES n f ...} FOR k join_key ... ROWS m value ... [AT t]
-/// [WITHSTATUS] [WITHTIME] [AS VALUES]`: an array per row, a cell per feature in the order asked;
-/// with a status or a time a cell is an array `[value, status, event timestamp in µs]`.
+/// [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR]`: an array per row, a cell per feature in the order
+/// asked; with a status or a time a cell is an array `[value, status, event timestamp in µs]`. As a
+/// vector one bulk string: the frame of `protocol/src/vector.rs`.
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let schema = ctx.keyspace.schema();
     let features = selection(&schema, args)?;
@@ -59,6 +72,9 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let shape = shape(args)?;
     let request = FeatureRequest::new(&schema, features, &join_keys)?;
     request.check_size(rows.len())?;
+    if shape.form == Form::Vector {
+        return write_vector(ctx, &schema, &request, &rows, shape.at, reply);
+    }
     let answers = match shape.at {
         Some(at) => request.rows_at(&ctx.app.store, &schema, &rows, at)?,
         None => {
@@ -104,14 +120,22 @@ fn shape(args: &mut Args<'_>) -> Result<Shape> {
         } else if args.take_word("WITHTIME") {
             shape.with_time = true;
         } else if args.take_word("AS") {
-            if !args.take_word("VALUES") {
-                return Err(Error::refused("expected AS VALUES; other forms do not exist yet"));
-            }
+            shape.form = form(args)?;
         } else {
             return Err(syntax());
         }
     }
+    if shape.form == Form::Vector && shape.with_time {
+        return Err(Error::refused("WITHTIME: a vector has no room for times; ask AS VALUES"));
+    }
     Ok(shape)
+}
+
+fn form(args: &mut Args<'_>) -> Result<Form> {
+    let forms = [("VALUES", Form::Values), ("VECTOR", Form::Vector)];
+    let form = forms.into_iter().find(|(word, _)| args.take_word(word));
+    let names = "expected AS VALUES or AS VECTOR";
+    form.map(|(_, form)| form).ok_or_else(|| Error::refused(names))
 }
 
 fn write_answer(answer: &Answer, shape: &Shape, reply: &mut Reply<'_>) {

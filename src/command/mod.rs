@@ -17,6 +17,8 @@ mod reference_tests;
 mod observation_tests;
 
 #[cfg(test)]
+mod feature_form_tests;
+#[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
 mod definition_tests;
@@ -90,6 +92,8 @@ mod client;
 mod client_kill;
 
 mod client_list;
+
+mod feature_vector;
 
 mod feature_request;
 

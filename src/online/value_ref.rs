@@ -9,6 +9,7 @@
 
 use super::bytes::{bytes_at, push_len, u32_at};
 use crate::feature::{List, Scalar, Timestamp, Value, ValueType};
+use nowthen_protocol::vector::VectorNumber;
 
 /// A value in a row, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,14 @@ impl<'a> ValueRef<'a> {
             ValueType::Scalar(scalar) => unpack_scalar(scalar, self.bytes),
             ValueType::List { element, .. } => unpack_list(element, self.bytes).map(Value::List),
         }
+    }
+
+    /// The numbers it holds, without a copy: one, or the elements of a list. None of text or bytes.
+    pub fn numbers(self) -> impl Iterator<Item = VectorNumber> + use<'a> {
+        let (ValueType::Scalar(scalar) | ValueType::List { element: scalar, .. }) = self.value_type;
+        let size = scalar.fixed_bytes();
+        let bytes = size.map_or(&[][..], |_| self.bytes);
+        bytes.chunks_exact(size.unwrap_or(1)).filter_map(move |bytes| number(scalar, bytes))
     }
 
     /// Appends the text form: see [`Value::write_text`].
@@ -94,6 +103,18 @@ fn unpack_scalar(scalar: Scalar, bytes: &[u8]) -> Option<Value> {
             Value::Timestamp(Timestamp(i64::from_le_bytes(bytes.try_into().ok()?)))
         }
     })
+}
+
+fn number(scalar: Scalar, bytes: &[u8]) -> Option<VectorNumber> {
+    let integer = |integer| Some(VectorNumber::Integer(integer));
+    match scalar {
+        Scalar::Bool => integer(i64::from(*bytes.first()? != 0)),
+        Scalar::Int32 => integer(i64::from(i32::from_le_bytes(bytes.try_into().ok()?))),
+        Scalar::Int64 | Scalar::Timestamp => integer(i64::from_le_bytes(bytes.try_into().ok()?)),
+        Scalar::Float32 => Some(VectorNumber::Float32(f32::from_le_bytes(bytes.try_into().ok()?))),
+        Scalar::Float64 => Some(VectorNumber::Float64(f64::from_le_bytes(bytes.try_into().ok()?))),
+        Scalar::String | Scalar::Bytes => None,
+    }
 }
 
 fn unpack_list(element: Scalar, mut bytes: &[u8]) -> Option<List> {

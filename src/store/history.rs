@@ -77,7 +77,7 @@ impl Store {
     ) -> Result<Joined> {
         let opened = open_views(&schema.catalog, &request.features)?;
         let pushed = self.pushed_cells(&opened)?;
-        join(&opened, &pushed, request, spine, false)
+        join(&opened, &pushed, request, &names_of(request), spine, false)
     }
 
     /// What each feature was at `at` for some entities of one kind, given by their join keys.
@@ -90,12 +90,12 @@ impl Store {
         at: Timestamp,
     ) -> Result<Vec<Vec<Answer>>> {
         let spine = Spine::from_rows(entity, keys, at)?;
-        let mut request = TrainingRequest::new(features.to_vec());
-        // A feature and a join key may share a name, and nobody sees these names.
-        request.full_names = true;
+        let request = TrainingRequest::new(features.to_vec());
+        // A feature may be asked for twice, or be called as a join key: nobody sees these names.
+        let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
         let pushed = self.pushed_cells(&opened)?;
-        let joined = join(&opened, &pushed, &request, &spine, true)?;
+        let joined = join(&opened, &pushed, &request, &names, &spine, true)?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
         Ok((0..keys.len()).map(answer_row).collect())
@@ -173,10 +173,10 @@ fn join(
     opened: &[Opened],
     pushed: &HashMap<ViewId, Vec<PushedCells>>,
     request: &TrainingRequest,
+    names: &[String],
     spine: &Spine,
     with_status: bool,
 ) -> Result<Joined> {
-    let names = column_names(&request.features, request.full_names);
     let mut requests = Vec::with_capacity(opened.len());
     for view in opened {
         let places = view.features.iter().map(|(_, place)| *place);
@@ -212,7 +212,11 @@ pub fn column_names(features: &[Selected], full_names: bool) -> Vec<String> {
 /// A training set from the files of `catalog` alone: nothing that was pushed to a server.
 pub fn join_files(catalog: &Catalog, request: &TrainingRequest, spine: &Spine) -> Result<Joined> {
     let opened = open_views(catalog, &request.features)?;
-    join(&opened, &HashMap::new(), request, spine, false)
+    join(&opened, &HashMap::new(), request, &names_of(request), spine, false)
+}
+
+fn names_of(request: &TrainingRequest) -> Vec<String> {
+    column_names(&request.features, request.full_names)
 }
 
 fn answer(joined: &Joined, row: usize, place: usize) -> Answer {
