@@ -5,11 +5,12 @@ use nowthen::{
     cli::{self, Cli, Verb},
     error::Error,
 };
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 /// Something failed.
 const EXIT_FAILED: u8 = 1;
-/// Bytes on disk are not the bytes that were written (EX_DATAERR of sysexits.h).
+/// Bytes on disk are not the bytes that were written, or not ours to read (EX_DATAERR of
+/// sysexits.h).
 const EXIT_DAMAGED: u8 = 65;
 
 fn main() -> ExitCode {
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = match Cli::parse().verb {
         Verb::Serve(options) => cli::serve(&options),
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             match error {
-                Error::Corrupt { .. } => ExitCode::from(EXIT_DAMAGED),
+                Error::Corrupt { .. } | Error::Refused { code: "VERSION", .. } => {
+                    ExitCode::from(EXIT_DAMAGED)
+                }
                 Error::Refused { .. } | Error::Io { .. } => ExitCode::from(EXIT_FAILED),
             }
         }

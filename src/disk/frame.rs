@@ -24,6 +24,7 @@ pub const PREAMBLE_BYTES: usize = 4 + 4 + 2 + 2 + 4;
 
 /// Where the checksummed part of a header begins.
 const CHECKED_FROM: usize = 8;
+const FEATURE_BITS_AT: usize = 12;
 
 /// A kind of file: what its preamble must say.
 #[derive(Clone, Copy, Debug)]
@@ -83,11 +84,13 @@ pub fn decode_header<'a>(kind: &Kind, bytes: &'a [u8], path: &Path) -> Result<Fi
 
 fn newer(kind: &Kind, version: u16, feature_bits: u32, path: &Path) -> Error {
     let unknown_bits = feature_bits & !kind.feature_bits_known;
+    let offset = if version == kind.version { FEATURE_BITS_AT } else { CHECKED_FROM };
     Error::refused_as(
         "VERSION",
         format!(
-            "{} was written by a newer nowthen: {} of version {version} with unknown feature bits \
-             {unknown_bits:#x}, this one reads version {}; nothing was changed, start the newer",
+            "{} was written by a newer nowthen: at byte {offset} {} of version {version} with \
+             unknown feature bits {unknown_bits:#x}, this one reads version {}; nothing was \
+             changed, start the newer",
             path.display(),
             kind.name,
             kind.version

@@ -96,7 +96,8 @@ impl DataDirectory {
         generation: &Generation,
         listed: &ListedFile,
     ) -> Result<SnapshotFile> {
-        let file = SnapshotFile::open(&*self.fs, &self.root, listed)?;
+        let file = SnapshotFile::open(&*self.fs, &self.root, listed);
+        let file = file.map_err(|error| in_snapshot(error, generation))?;
         let header = file.header();
         let belongs = header.store_id == self.store_id()
             && header.snapshot_id == generation.snapshot_id
@@ -105,8 +106,8 @@ impl DataDirectory {
         if belongs {
             return Ok(file);
         }
-        let expected = format!("a file of snapshot {}", generation.snapshot_id);
-        Err(Error::corrupt(self.root.join(&listed.name), 0, expected))
+        let error = Error::corrupt(self.root.join(&listed.name), 0, "a file of this snapshot");
+        Err(in_snapshot(error, generation))
     }
 
     /// Lets a finished snapshot count, and the oldest of three no more. The log must be durable up
@@ -214,26 +215,38 @@ fn look(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>> {
     let Some(manifest) = Manifest::read_newest(fs, root)? else {
         return refuse_unless_new(fs, root).map(|()| None);
     };
-    let files = manifest.generations.iter().flat_map(|generation| &generation.files);
-    for listed in files {
-        let path = root.join(&listed.name);
-        let found = match fs.metadata(&path) {
-            Ok(metadata) => metadata.bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::corrupt(
-                    path,
-                    0,
-                    "a file that the manifest lists; it is missing",
-                ));
-            }
-            Err(error) => return Err(Error::io("looking at the snapshot", path)(error)),
-        };
-        if found != listed.bytes {
-            let expected = format!("{} bytes, as the manifest says; it has {found}", listed.bytes);
-            return Err(Error::corrupt(path, found.min(listed.bytes), expected));
+    for generation in &manifest.generations {
+        for listed in &generation.files {
+            look_at(fs, root, listed).map_err(|error| in_snapshot(error, generation))?;
         }
     }
     Ok(Some(manifest))
+}
+
+/// Whether a listed file is there and as long as the manifest says.
+fn look_at(fs: &dyn FileSystem, root: &Path, listed: &ListedFile) -> Result<()> {
+    let path = root.join(&listed.name);
+    let found = match fs.metadata(&path) {
+        Ok(metadata) => metadata.bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let expected = "a file that the manifest lists; it is missing";
+            return Err(Error::corrupt(path, 0, expected));
+        }
+        Err(error) => return Err(Error::io("looking at the snapshot", path)(error)),
+    };
+    if found == listed.bytes {
+        return Ok(());
+    }
+    let expected = format!("{} bytes, as the manifest says; it has {found}", listed.bytes);
+    Err(Error::corrupt(path, found.min(listed.bytes), expected))
+}
+
+/// Which records left their traces in a snapshot that is damaged.
+fn in_snapshot(error: Error, generation: &Generation) -> Error {
+    let Error::Corrupt { path, offset, expected } = error else { return error };
+    let Generation { snapshot_id, last_lsn, .. } = generation;
+    let holds = format!("snapshot {snapshot_id} holds what LSN 1 to {last_lsn} wrote");
+    Error::corrupt(path, offset, format!("{expected}; {holds}"))
 }
 
 /// Without a manifest there may be nothing, or what making a store leaves when it is interrupted.

@@ -125,7 +125,8 @@ impl Judge<'_> {
     fn segment(&mut self, number: u64, later: Option<u64>) -> Result<()> {
         let path = segment_path(self.directory, number);
         let bytes = self.fs.map(&path).map_err(Error::io("reading the log", &path))?;
-        let header = SegmentHeader::decode(&bytes, &path)?;
+        let header = SegmentHeader::decode(&bytes, &path);
+        let header = header.map_err(|error| self.with_loss(error, later))?;
         self.follows(number, &header, &path)?;
 
         let mut walk = Walk::new(&bytes, header, Position::start_of(&header));
@@ -178,7 +179,8 @@ impl Judge<'_> {
             self.judged.recovered.first_lsn = header.base_lsn;
             let needed = self.identity.kept_after.next();
             if header.base_lsn > needed || header.base_lsn == Lsn(0) {
-                return wrong(40, format!("LSN {needed} or earlier: older segments are missing"));
+                let lost = lost(needed, header.base_lsn.previous());
+                return wrong(40, format!("LSN {needed} here, older segments are missing, {lost}"));
             }
             return Ok(());
         };
@@ -191,6 +193,25 @@ impl Judge<'_> {
             return wrong(40, format!("the segment that goes on with LSN {}", before.next_lsn));
         }
         Ok(())
+    }
+
+    /// The last LSN before segment `later`, if its header tells.
+    fn last_before(&self, later: u64) -> Option<Lsn> {
+        let path = segment_path(self.directory, later);
+        let bytes = self.fs.map(&path).ok()?;
+        Some(SegmentHeader::decode(&bytes, &path).ok()?.base_lsn.previous())
+    }
+
+    /// Which records go with a segment that cannot be read at all.
+    fn with_loss(&self, error: Error, later: Option<u64>) -> Error {
+        let Error::Corrupt { path, offset, expected } = error else { return error };
+        let from = self.before.map_or(self.identity.kept_after.next(), |before| before.next_lsn);
+        let to = later.and_then(|later| self.last_before(later));
+        let lost = match to.or(Some(self.identity.reaches)).filter(|to| *to >= from) {
+            Some(to) => lost(from, to),
+            None => format!("LSN {from} and all after it are lost"),
+        };
+        Error::corrupt(path, offset, format!("{expected}, {lost}"))
     }
 
     /// Behind a footer there are only zeros.
@@ -215,9 +236,7 @@ impl Judge<'_> {
             Err(Error::corrupt(path, at.offset as u64, format!("{expected}, {lost}")))
         };
         if let Some(later) = later {
-            let next = segment_path(self.directory, later);
-            let base = self.fs.map(&next).ok().and_then(|b| SegmentHeader::decode(&b, &next).ok());
-            return damaged(base.map_or(at.next_lsn, |header| header.base_lsn.previous()));
+            return damaged(self.last_before(later).unwrap_or(at.next_lsn));
         }
         let proven = walk.proven_later().unwrap_or_default().max(self.identity.reaches);
         if proven >= at.next_lsn {
