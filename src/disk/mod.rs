@@ -25,4 +25,4 @@ pub mod frame;
 pub use fs::{DirectoryEntry, File, FileSystem, Lock, Metadata, is_out_of_space};
 pub use map::Mapped;
 pub use real::RealFs;
-pub use simulated::{Cut, SimulatedFs};
+pub use simulated::{Call, CallKind, Cut, Moment, SimulatedFs};

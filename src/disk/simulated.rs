@@ -3,6 +3,8 @@
 //! ```text
 //! let fs = SimulatedFs::new();          fs.fail_call(17, StorageFull, false);
 //! ...the code under test...             let after = fs.crash(seed, Cut::Power);
+//!
+//! fs.watch(|call, moment| ...)          before each call: the disk as it is then, to be cut later
 //! ```
 //! Invariants
 //! - The same calls and the same seed give the same result; no clock, no thread of its own.
@@ -32,6 +34,67 @@ pub enum Cut {
     Process,
 }
 
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallKind {
+    /// Makes a file.
+    Create,
+    /// Opens or maps a file.
+    Open,
+    /// Writes bytes.
+    Write,
+    /// Makes bytes safe.
+    Sync,
+    /// Reserves space.
+    Allocate,
+    /// Cuts or extends a file.
+    SetLen,
+    /// Makes folders.
+    CreateDir,
+    /// Gives a file another name.
+    Rename,
+    /// Gives a file one more name.
+    HardLink,
+    /// Takes a name away.
+    Remove,
+    /// Makes names safe.
+    SyncDir,
+}
+
+/// A call that can fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Counted from 0.
+    pub number: u64,
+    /// What it does.
+    pub kind: CallKind,
+    /// To which file or folder, by the name it was opened with.
+    pub path: PathBuf,
+}
+
+/// All that is on a disk at one moment.
+#[derive(Clone, Debug)]
+pub struct Moment(Disk);
+
+impl Moment {
+    /// The file system as the next process finds it, without locks, faults and limits.
+    pub fn crash(&self, seed: u64, cut: Cut) -> SimulatedFs {
+        let disk = match cut {
+            Cut::Power => self.0.after_power_cut(&mut Random(seed)),
+            Cut::Process => self.0.after_kill(),
+        };
+        let shared = Shared { disk, ..Shared::default() };
+        SimulatedFs { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// How many extents, lengths and names a power cut keeps or loses, each by itself.
+    pub fn undecided(&self) -> usize {
+        self.0.undecided()
+    }
+}
+
+type Watcher = Box<dyn FnMut(&Call, Moment) + Send>;
+
 /// The file system. A clone is another handle of the same disk.
 #[derive(Clone, Default)]
 pub struct SimulatedFs {
@@ -45,6 +108,8 @@ struct Shared {
     capacity_bytes: Option<u64>,
     calls: u64,
     fault: Option<Fault>,
+    failed: Vec<Call>,
+    watcher: Option<Watcher>,
 }
 
 #[derive(Clone, Copy)]
@@ -62,12 +127,23 @@ impl SimulatedFs {
 
     /// The file system as the next process finds it, without locks, faults and limits.
     pub fn crash(&self, seed: u64, cut: Cut) -> Self {
-        let shared = self.shared.lock();
-        let disk = match cut {
-            Cut::Power => shared.disk.after_power_cut(&mut Random(seed)),
-            Cut::Process => shared.disk.after_kill(),
-        };
-        Self { shared: Arc::new(Mutex::new(Shared { disk, ..Shared::default() })) }
+        self.moment().crash(seed, cut)
+    }
+
+    /// The disk as it is now.
+    pub fn moment(&self) -> Moment {
+        Moment(self.shared.lock().disk.clone())
+    }
+
+    /// Lets `watcher` hear of every call before it is made, with the disk as it is then. It must
+    /// not call this file system.
+    pub fn watch(&self, watcher: impl FnMut(&Call, Moment) + Send + 'static) {
+        self.shared.lock().watcher = Some(Box::new(watcher));
+    }
+
+    /// Nobody hears of calls any more.
+    pub fn unwatch(&self) {
+        self.shared.lock().watcher = None;
     }
 
     /// How many calls that can fail there were: opening, writing, syncing, changing names.
@@ -79,6 +155,11 @@ impl SimulatedFs {
     /// it, if `for_good`. Half of what a failing call should write is written.
     pub fn fail_call(&self, call: u64, kind: io::ErrorKind, for_good: bool) {
         self.shared.lock().fault = Some(Fault { call, kind, for_good });
+    }
+
+    /// The calls that were made to fail.
+    pub fn failed_calls(&self) -> Vec<Call> {
+        self.shared.lock().failed.clone()
     }
 
     /// No call fails any more.
@@ -117,14 +198,21 @@ impl SimulatedFs {
 
 impl Shared {
     /// Counts a call, and fails it if it is its turn.
-    fn call(&mut self) -> io::Result<()> {
-        let call = self.calls;
+    fn call(&mut self, kind: CallKind, path: &Path) -> io::Result<()> {
+        let call = Call { number: self.calls, kind, path: path.to_path_buf() };
         self.calls += 1;
-        match self.fault {
-            Some(fault) if call == fault.call || (fault.for_good && call > fault.call) => {
+        if let Some(watcher) = &mut self.watcher {
+            watcher(&call, Moment(self.disk.clone()));
+        }
+        let is_failing = |fault: &Fault| {
+            call.number == fault.call || (fault.for_good && call.number > fault.call)
+        };
+        match self.fault.filter(is_failing) {
+            Some(fault) => {
+                self.failed.push(call);
                 Err(fault.kind.into())
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -140,28 +228,29 @@ impl Shared {
     }
 
     fn open(&mut self, path: &Path) -> io::Result<u64> {
-        self.call()?;
+        self.call(CallKind::Open, path)?;
         self.disk.file(path)
     }
 }
 
 impl SimulatedFs {
-    fn handle(&self, number: u64) -> Box<dyn File> {
-        Box::new(SimulatedFile { shared: Arc::clone(&self.shared), number })
+    fn handle(&self, number: u64, path: &Path) -> Box<dyn File> {
+        let path = path.to_path_buf();
+        Box::new(SimulatedFile { shared: Arc::clone(&self.shared), number, path })
     }
 }
 
 impl FileSystem for SimulatedFs {
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::Create, path)?;
         let number = shared.disk.create_file(path)?;
-        Ok(self.handle(number))
+        Ok(self.handle(number, path))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let number = self.shared.lock().open(path)?;
-        Ok(self.handle(number))
+        Ok(self.handle(number, path))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Box<dyn File>> {
@@ -184,7 +273,7 @@ impl FileSystem for SimulatedFs {
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::CreateDir, path)?;
         let mut above: Vec<&Path> = path.ancestors().collect();
         above.reverse();
         for directory in above {
@@ -199,33 +288,36 @@ impl FileSystem for SimulatedFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::Rename, from)?;
         shared.disk.rename(from, to)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::HardLink, from)?;
         let number = shared.disk.file(from)?;
         shared.disk.link(to, Node::File(number))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::Remove, path)?;
         shared.disk.unlink(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        if let Err(failed) = shared.call(CallKind::SyncDir, path) {
+            shared.disk.fail_sync_dir(path);
+            return Err(failed);
+        }
         shared.disk.sync_dir(path)
     }
 
     fn lock_exclusive(&self, path: &Path) -> io::Result<Option<Lock>> {
         let mut shared = self.shared.lock();
         if shared.disk.node(path).is_err() {
-            shared.call()?;
+            shared.call(CallKind::Create, path)?;
             shared.disk.create_file(path)?;
         }
         if !shared.locks.insert(path.to_path_buf()) {
@@ -250,6 +342,7 @@ impl Drop for Held {
 struct SimulatedFile {
     shared: Arc<Mutex<Shared>>,
     number: u64,
+    path: PathBuf,
 }
 
 impl File for SimulatedFile {
@@ -264,7 +357,7 @@ impl File for SimulatedFile {
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut shared = self.shared.lock();
         shared.reserve(self.number, offset + bytes.len() as u64)?;
-        let called = shared.call();
+        let called = shared.call(CallKind::Write, &self.path);
         let written = if called.is_ok() { bytes.len() } else { bytes.len() / 2 };
         let bytes = bytes.get(..written).unwrap_or_default();
         shared.disk.inode(self.number).write(offset as usize, bytes);
@@ -273,7 +366,7 @@ impl File for SimulatedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        let called = shared.call();
+        let called = shared.call(CallKind::Sync, &self.path);
         let inode = shared.disk.inode(self.number);
         match called {
             Ok(()) => inode.sync(),
@@ -285,7 +378,7 @@ impl File for SimulatedFile {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         let mut shared = self.shared.lock();
         shared.reserve(self.number, bytes)?;
-        shared.call()?;
+        shared.call(CallKind::Allocate, &self.path)?;
         let inode = shared.disk.inode(self.number);
         inode.set_len(inode.live().len().max(bytes as usize));
         Ok(())
@@ -293,7 +386,7 @@ impl File for SimulatedFile {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut shared = self.shared.lock();
-        shared.call()?;
+        shared.call(CallKind::SetLen, &self.path)?;
         shared.disk.inode(self.number).set_len(bytes as usize);
         Ok(())
     }
@@ -345,6 +438,57 @@ mod tests {
         let kept = (0..200).filter(|seed| left(&fs, *seed).is_some()).count();
         assert!(kept > 0 && kept < 200);
         assert!((0..200).all(|seed| left(&disk(true), seed).is_some()));
+    }
+
+    #[test]
+    fn an_extent_written_twice_may_keep_what_it_held_in_between() {
+        let fs = disk(true);
+        fs.open_write(Path::new("/d/f")).unwrap().write_all_at(1024, &[3; 512]).unwrap();
+        let seen: BTreeSet<Vec<u8>> = (0..400).map(|seed| left(&fs, seed).unwrap()).collect();
+        let whole = |value: u8| move |bytes: &Vec<u8>| bytes[1024..] == [value; 512];
+        assert!(seen.iter().any(whole(2)) && seen.iter().any(whole(3)));
+        let cut = |bytes: &Vec<u8>| (1025..1536).contains(&bytes.len());
+        assert!(seen.iter().any(cut), "the length is not always that before or after");
+    }
+
+    #[test]
+    fn what_was_cut_off_a_file_reads_as_zeros_when_it_grows_again_even_after_a_sync() {
+        let fs = disk(true);
+        let file = fs.open_write(Path::new("/d/f")).unwrap();
+        file.set_len(100).unwrap();
+        file.set_len(1024).unwrap();
+        file.sync_data().unwrap();
+        let expected = [vec![1; 100], vec![0; 924]].concat();
+        assert!((0..50).all(|seed| left(&fs, seed).unwrap() == expected));
+    }
+
+    #[test]
+    fn names_of_a_folder_whose_sync_failed_are_never_made_safe_by_the_next_one() {
+        let fs = disk(false);
+        fs.fail_call(fs.calls(), io::ErrorKind::Other, false);
+        assert!(fs.sync_dir(Path::new("/d")).is_err());
+        fs.sync_dir(Path::new("/d")).unwrap();
+        assert!((0..50).any(|seed| left(&fs, seed).is_none()));
+        fs.rename(Path::new("/d/f"), Path::new("/d/g")).unwrap();
+        fs.sync_dir(Path::new("/d")).unwrap();
+        assert!((0..50).all(|seed| left(&fs, seed).is_none()), "what came later stands");
+    }
+
+    #[test]
+    fn a_watcher_meets_every_call_with_the_disk_before_it() {
+        let fs = disk(true);
+        let calls: Arc<Mutex<Vec<(Call, usize)>>> = Arc::default();
+        let heard = Arc::clone(&calls);
+        fs.watch(move |call, moment| heard.lock().push((call.clone(), moment.undecided())));
+        let first = fs.calls();
+        fs.open_write(Path::new("/d/f")).unwrap().sync_data().unwrap();
+        fs.unwatch();
+        fs.sync_dir(Path::new("/d")).unwrap();
+        let call = |number, kind| Call { number, kind, path: "/d/f".into() };
+        // The extent of twos, and the length that it needs.
+        let expected =
+            [(call(first, CallKind::Open), 2), (call(first + 1, CallKind::Sync), 2)];
+        assert_eq!(*calls.lock(), expected);
     }
 
     #[test]

@@ -5,16 +5,20 @@
 //! names      names ───── sync_dir ─────> durable_names      (a change of names is kept or lost)
 //! data       live  ──── sync_data ─────> durable            (each extent of 512 bytes by itself:
 //!                                                            new, old, torn, zeros or garbage)
+//! length     of live, of durable, or between
 //! ```
 //! Invariants
 //! - An extent that was synced and not written since is never touched by a cut.
-//! - After a failed sync its extents are seen by the process and never become safe, as on Linux.
+//! - Of an extent that was written several times since its sync, any of what it held may be kept.
+//! - After a failed sync its extents, or names, are seen by the process and never become safe, as
+//!   on Linux.
 
 use super::fs::{DirectoryEntry, Metadata};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What one sector is: the unit that a power cut leaves whole, or not.
@@ -34,16 +38,21 @@ struct NameChange {
     directory: PathBuf,
     remove: Option<PathBuf>,
     insert: Option<(PathBuf, Node)>,
+    /// The sync that should have made it safe failed: visible, but never safe.
+    is_doomed: bool,
 }
 
-/// The bytes of a file.
+/// Extents that are not safe, each with what it held since its last sync, without the newest.
+type Extents = BTreeMap<usize, Vec<Vec<u8>>>;
+
+/// The bytes of a file. Copies of a disk share them until one is written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: BTreeSet<usize>,
+    live: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
+    unsynced: Extents,
     /// Extents whose sync failed: visible, but never safe.
-    doomed: BTreeSet<usize>,
+    doomed: Extents,
 }
 
 /// All files and names.
@@ -112,7 +121,7 @@ impl Disk {
         if self.node(&directory)? != Node::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let change = NameChange { directory, remove, insert };
+        let change = NameChange { directory, remove, insert, is_doomed: false };
         apply(&mut self.names, &change);
         self.changes.push(change);
         Ok(())
@@ -122,11 +131,33 @@ impl Disk {
         if self.node(path)? != Node::Directory {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        let changes = std::mem::take(&mut self.changes);
-        let (synced, rest): (Vec<_>, _) = changes.into_iter().partition(|c| c.directory == path);
-        synced.iter().for_each(|change| apply(&mut self.durable_names, change));
-        self.changes = rest;
+        let mut left: Vec<NameChange> = Vec::new();
+        for change in std::mem::take(&mut self.changes) {
+            if change.is_doomed || change.directory != path {
+                left.push(change);
+                continue;
+            }
+            // What is safe of a name stands over what an earlier, failed sync lost of it.
+            left.iter_mut().for_each(|earlier| earlier.forget_names_of(&change));
+            apply(&mut self.durable_names, &change);
+        }
+        self.changes = left;
         Ok(())
+    }
+
+    /// The sync of a folder failed: what it should have made safe never will be.
+    pub(super) fn fail_sync_dir(&mut self, path: &Path) {
+        let of_folder = self.changes.iter_mut().filter(|change| change.directory == path);
+        of_folder.for_each(|change| change.is_doomed = true);
+    }
+
+    /// How many extents and names a power cut decides about.
+    pub(super) fn undecided(&self) -> usize {
+        let extents = |inode: &Inode| {
+            let length = usize::from(inode.live.len() != inode.durable.len());
+            inode.unsynced.len() + inode.doomed.len() + length
+        };
+        self.changes.len() + self.inodes.values().map(extents).sum::<usize>()
     }
 
     pub(super) fn read_dir(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
@@ -164,7 +195,7 @@ impl Disk {
     pub(super) fn contents(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let content = |node: &Node| match node {
             Node::Directory => None,
-            Node::File(number) => self.inodes.get(number).map(|inode| inode.live.clone()),
+            Node::File(number) => self.inodes.get(number).map(|inode| inode.live.to_vec()),
         };
         self.names.iter().map(|(name, node)| (name.clone(), content(node))).collect()
     }
@@ -195,6 +226,17 @@ impl Disk {
     }
 }
 
+impl NameChange {
+    fn forget_names_of(&mut self, later: &Self) {
+        let is_later = |path: &PathBuf| {
+            later.remove.as_ref() == Some(path)
+                || later.insert.as_ref().is_some_and(|(inserted, _)| inserted == path)
+        };
+        self.remove = self.remove.take().filter(|path| !is_later(path));
+        self.insert = self.insert.take().filter(|(path, _)| !is_later(path));
+    }
+}
+
 fn apply(names: &mut BTreeMap<PathBuf, Node>, change: &NameChange) {
     if let Some(path) = &change.remove {
         names.remove(path);
@@ -212,23 +254,43 @@ impl Inode {
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset + bytes.len();
         self.set_len(self.live.len().max(end));
-        if let Some(target) = self.live.get_mut(offset..end) {
+        for extent in offset / EXTENT_BYTES..end.div_ceil(EXTENT_BYTES) {
+            self.is_written(extent);
+        }
+        if let Some(target) = Arc::make_mut(&mut self.live).get_mut(offset..end) {
             target.copy_from_slice(bytes);
         }
-        for extent in offset / EXTENT_BYTES..end.div_ceil(EXTENT_BYTES) {
-            self.doomed.remove(&extent);
-            self.unsynced.insert(extent);
+    }
+
+    /// Notes that an extent is about to change.
+    fn is_written(&mut self, extent: usize) {
+        let held = extent_of(&self.live, extent).to_vec();
+        match self.doomed.remove(&extent).or_else(|| self.unsynced.remove(&extent)) {
+            Some(mut earlier) => {
+                earlier.push(held);
+                self.unsynced.insert(extent, earlier);
+            }
+            // What it held is what is safe.
+            None => drop(self.unsynced.insert(extent, Vec::new())),
         }
     }
 
     pub(super) fn set_len(&mut self, bytes: usize) {
-        self.live.resize(bytes, 0);
+        if bytes == self.live.len() {
+            return;
+        }
+        // What is cut off reads as zeros if the file grows again.
+        for extent in bytes / EXTENT_BYTES..self.live.len().div_ceil(EXTENT_BYTES) {
+            self.is_written(extent);
+        }
+        Arc::make_mut(&mut self.live).resize(bytes, 0);
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable.resize(self.live.len(), 0);
-        for extent in std::mem::take(&mut self.unsynced) {
-            copy_extent(&self.live, &mut self.durable, extent);
+        let durable = Arc::make_mut(&mut self.durable);
+        durable.resize(self.live.len(), 0);
+        for extent in std::mem::take(&mut self.unsynced).into_keys() {
+            copy_extent(&self.live, durable, extent);
         }
     }
 
@@ -237,14 +299,27 @@ impl Inode {
     }
 
     fn after_power_cut(&self, random: &mut Random) -> Self {
-        let mut left = self.durable.clone();
-        if random.one_in(2) {
-            left.resize(self.live.len(), 0);
+        if self.unsynced.is_empty() && self.doomed.is_empty() && self.live == self.durable {
+            return self.clone();
         }
-        for extent in self.unsynced.union(&self.doomed) {
-            cut_extent(&self.live, &mut left, *extent, random);
+        let mut left = self.durable.to_vec();
+        let (old, new) = (left.len(), self.live.len());
+        let length = match random.below(4) {
+            0 => old.min(new) + random.below(old.abs_diff(new) as u64 + 1) as usize,
+            1 => old,
+            _ => new,
+        };
+        left.resize(length, 0);
+        for (extent, earlier) in self.unsynced.iter().chain(&self.doomed) {
+            let newest = extent_of(&self.live, *extent);
+            let written = match random.below(earlier.len() as u64 * 2 + 2) as usize {
+                version if version < earlier.len() => earlier.get(version).map_or(newest, |v| v),
+                _ => newest,
+            };
+            cut_extent(written, &mut left, *extent, random);
         }
-        Self { durable: left.clone(), live: left, ..Self::default() }
+        let left = Arc::new(left);
+        Self { durable: Arc::clone(&left), live: left, ..Self::default() }
     }
 }
 
@@ -260,8 +335,8 @@ fn copy_extent(from: &[u8], to: &mut [u8], extent: usize) {
     }
 }
 
-/// Leaves in `left` what may be left of an extent that was not synced.
-fn cut_extent(live: &[u8], left: &mut [u8], extent: usize, random: &mut Random) {
+/// Leaves in `left` what may be left of an extent that was `written` and not synced.
+fn cut_extent(written: &[u8], left: &mut [u8], extent: usize, random: &mut Random) {
     let kept_bytes = match random.below(8) {
         0..=2 => EXTENT_BYTES,
         3..=5 => 0,
@@ -269,7 +344,7 @@ fn cut_extent(live: &[u8], left: &mut [u8], extent: usize, random: &mut Random) 
     };
     let filler = random.below(4);
     let start = extent * EXTENT_BYTES;
-    let targets = left.iter_mut().skip(start).zip(extent_of(live, extent)).enumerate();
+    let targets = left.iter_mut().skip(start).zip(written).enumerate();
     for (index, (target, byte)) in targets {
         if index < kept_bytes {
             *target = *byte;
