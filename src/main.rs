@@ -4,6 +4,7 @@ use clap::Parser;
 use nowthen::{
     cli::{self, Cli, Verb},
     error::Error,
+    log::Severity,
 };
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
         Verb::Asof(options) => cli::asof(&options),
         Verb::Materialize(options) => cli::materialize(&options),
         Verb::Get(options) => cli::get(&options),
+        Verb::Verify(options) => match cli::verify(&options) {
+            Ok(worst) => return exit_code(worst),
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,5 +47,14 @@ fn main() -> ExitCode {
                 Error::Refused { .. } | Error::Io { .. } => ExitCode::from(EXIT_FAILED),
             }
         }
+    }
+}
+
+/// How a look at files ends.
+fn exit_code(worst: Severity) -> ExitCode {
+    match worst {
+        Severity::Note => ExitCode::SUCCESS,
+        Severity::Unread => ExitCode::from(EXIT_FAILED),
+        Severity::Damage => ExitCode::from(EXIT_DAMAGED),
     }
 }

@@ -8,6 +8,7 @@ mod asof;
 mod definitions;
 mod get;
 mod materialize;
+mod verify;
 
 mod boot;
 
@@ -17,6 +18,8 @@ mod options;
 
 mod limit_options;
 
+mod output;
+
 pub use options::{Cli, Verb};
 
 pub use asof::asof;
@@ -25,3 +28,4 @@ pub use demo::demo;
 pub use get::get;
 pub use materialize::materialize;
 pub use serve::serve;
+pub use verify::verify;

@@ -38,7 +38,17 @@ pub enum Verb {
     /// Read features of one entity from a running server.
     #[command(after_help = "Example: nowthen get airport:JFK temp wind_speed")]
     Get(GetOptions),
+    /// Look at everything in a data directory that no server uses, and tell all that is wrong.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyOptions),
 }
+
+const VERIFY_HELP: &str = "\
+Example: nowthen verify ./data
+
+Reads every byte that counts: manifest, snapshots, log, and what belongs to none of them. Changes
+nothing. A server cannot start on the directory meanwhile; one that runs answers FS.VERIFY.
+Exit codes: 0 all is well (a torn tail is), 1 something could not be read, 2 usage, 65 damage.";
 
 /// `nowthen serve`
 #[derive(Debug, Args)]
@@ -198,6 +208,17 @@ pub struct GetOptions {
     #[arg(long, env = "NOWTHEN_URL", default_value = "redis://127.0.0.1:6379")]
     pub url: String,
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nowthen verify`
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// The data directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print JSON: one object.
     #[arg(long)]
     pub json: bool,
 }

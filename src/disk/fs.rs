@@ -36,6 +36,9 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Locks a file, made if need be, against every other process until the guard is dropped;
     /// `None` if another holds it.
     fn lock_exclusive(&self, path: &Path) -> io::Result<Option<Lock>>;
+    /// Locks an existing file, which is not changed, against everyone who wants it for himself;
+    /// `None` if somebody has.
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Lock>>;
 }
 
 /// One open file.

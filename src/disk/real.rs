@@ -84,6 +84,15 @@ impl FileSystem for RealFs {
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let file = fs::File::open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 struct RealFile(fs::File);
@@ -163,8 +172,14 @@ mod tests {
         let held = RealFs.lock_exclusive(&path).unwrap();
         assert!(held.is_some());
         assert!(RealFs.lock_exclusive(&path).unwrap().is_none());
+        assert!(RealFs.lock_shared(&path).unwrap().is_none());
         drop(held);
+        let readers = [RealFs.lock_shared(&path).unwrap(), RealFs.lock_shared(&path).unwrap()];
+        assert!(readers.iter().all(Option::is_some));
+        assert!(RealFs.lock_exclusive(&path).unwrap().is_none());
+        drop(readers);
         assert!(RealFs.lock_exclusive(&path).unwrap().is_some());
+        assert!(RealFs.lock_shared(&folder.path().join("none")).is_err());
     }
 
     #[test]

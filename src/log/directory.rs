@@ -29,9 +29,9 @@ use std::{
     sync::Arc,
 };
 
-const LOCK: &str = "LOCK";
-const LOG: &str = "log";
-const ASIDE: &str = "aside";
+pub(super) const LOCK: &str = "LOCK";
+pub(super) const LOG: &str = "log";
+pub(super) const ASIDE: &str = "aside";
 /// How many snapshots are kept.
 const GENERATIONS_KEPT: usize = 2;
 

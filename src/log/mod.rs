@@ -21,12 +21,23 @@
 mod conformance;
 #[cfg(test)]
 mod directory_tests;
+#[cfg(test)]
+mod verify_agreement_tests;
+#[cfg(test)]
+mod verify_tests;
+
+#[cfg(test)]
+mod verify_fixture;
+
+mod verify;
 
 mod directory;
 mod local;
 mod snapshot;
 
 mod manifest;
+
+mod examination;
 
 mod contract;
 mod options;
@@ -36,6 +47,9 @@ mod digest;
 pub use contract::{Log, LogStatus, Lsn, Records, SegmentInfo};
 pub use digest::StateDigest;
 pub use directory::DataDirectory;
+pub use examination::{
+    Decoders, Finding, GenerationReport, Progress, Report, SegmentReport, Severity,
+};
 pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
@@ -44,3 +58,4 @@ pub use options::{Durability, LogOptions};
 pub use snapshot::{
     SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,
 };
+pub use verify::{verify, verify_running};

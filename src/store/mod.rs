@@ -19,6 +19,8 @@ mod race_tests;
 
 mod open;
 
+mod verify;
+
 mod checkpoint;
 
 mod history;
@@ -66,4 +68,5 @@ pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
 pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};
 pub use schema::Schema;
+pub use verify::verify;
 pub use write_features::{FeatureRow, WriteCount};

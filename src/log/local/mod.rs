@@ -22,6 +22,8 @@ pub(super) mod fixture;
 
 mod local_log;
 
+mod survey;
+
 mod recovery;
 mod writer;
 
@@ -39,4 +41,6 @@ pub use local_log::{LocalLog, Surroundings};
 pub use queue::WallClock;
 pub use reader::read_log_bytes;
 pub use recovery::{LogIdentity, Recovered};
+pub(super) use segment::{LogFile, log_file};
+pub(super) use survey::{Part, Survey};
 pub use writer::OnDurable;

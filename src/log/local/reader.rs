@@ -10,7 +10,7 @@
 //! Not here: what a broken end means (`recovery.rs`).
 
 use super::{
-    log_frame::{FRAME_ALIGNMENT, Frame, decode_frame, proven_durable},
+    log_frame::{FRAME_ALIGNMENT, Frame, FrameHeader, decode_frame, proven_durable},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader},
 };
 use crate::{
@@ -86,6 +86,21 @@ impl<'a> Walk<'a> {
             chain: frame.chain,
         };
         if frame.header.is_footer { Step::Footer } else { Step::Frame(frame) }
+    }
+
+    /// Goes to the next frame, here or later, that is valid by itself, whatever became of those
+    /// before it; whether there is one.
+    pub(super) fn skip_to_valid(&mut self) -> bool {
+        let start = self.position.offset;
+        let offsets = (start..start + self.rest_bytes()).step_by(FRAME_ALIGNMENT);
+        let frame_at = |offset| {
+            let frame = decode_frame(self.bytes.get(offset..)?, self.header.place(offset)).ok()?;
+            let FrameHeader { first_lsn, chain_before, .. } = frame.header;
+            Some(Position { offset, next_lsn: first_lsn, chain: chain_before })
+        };
+        let found = { offsets }.find_map(frame_at);
+        self.position = found.unwrap_or(self.position);
+        found.is_some()
     }
 
     /// How many bytes from here to the last that is not zero.

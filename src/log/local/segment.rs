@@ -96,14 +96,14 @@ impl SegmentHeader {
 
 /// What a file in the folder of the log is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogFile {
+pub(in crate::log) enum LogFile {
     Segment(u64),
     Spare,
     Other,
 }
 
 /// What `name` stands for.
-pub(super) fn log_file(name: &str) -> LogFile {
+pub(in crate::log) fn log_file(name: &str) -> LogFile {
     let number = |digits: &str| match digits.len() {
         20 => digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten(),
         _ => None,

@@ -25,7 +25,11 @@ pub(super) const BLOCK_RAW_BYTES: usize = 64 * 1024;
 /// The longest entry that is taken.
 pub(super) const ENTRY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-const BLOCK_HEADER_BYTES: usize = 24;
+/// The length of the header of a block.
+pub(super) const BLOCK_HEADER_BYTES: usize = 24;
+/// What is expected where a block begins.
+pub(super) const HEAD_EXPECTED: &str = "a block header with a valid checksum";
+
 const FLAG_LZ4: u32 = 1;
 const FLAG_FOOTER: u32 = 2;
 const _: () = assert!(ENTRY_BYTES_MAX + BLOCK_RAW_BYTES < u32::MAX as usize);
@@ -47,6 +51,23 @@ pub(super) struct Block<'a> {
     pub(super) bytes: usize,
     /// Its payload without compression.
     pub(super) raw: Cow<'a, [u8]>,
+}
+
+impl Block<'_> {
+    /// Gives every entry to `take`; `Ok(Err(_))` says what is wrong with the payload.
+    pub(super) fn for_each_entry(
+        &self,
+        mut take: impl FnMut(&[u8]) -> crate::error::Result<()>,
+    ) -> crate::error::Result<Result<(), &'static str>> {
+        let mut fields = Fields::new(&self.raw);
+        for _ in 0..self.count {
+            let Some(entry) = fields.prefixed() else {
+                return Ok(Err("as many entries as it says"));
+            };
+            take(entry)?;
+        }
+        Ok(if fields.rest().is_empty() { Ok(()) } else { Err("no more entries than it says") })
+    }
 }
 
 impl BlockPlace {
@@ -74,17 +95,28 @@ pub(super) fn encode_block(raw: &[u8], count: u32, place: BlockPlace) -> Vec<u8>
     block
 }
 
+/// The numbers of the header of a block, if that is valid.
+fn decode_head(bytes: &[u8], place: BlockPlace) -> Option<[u32; 5]> {
+    let mut fields = Fields::new(bytes);
+    let stored_checksum = fields.u32()?;
+    let checked = bytes.get(4..BLOCK_HEADER_BYTES)?;
+    let numbers = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+    (checksum(place.seed(), checked) == stored_checksum).then_some(numbers)
+}
+
+/// The length in the file of the block that `head`, its first [`BLOCK_HEADER_BYTES`], begins,
+/// whatever became of its payload; `None` if that is not valid.
+pub(super) fn block_bytes(head: &[u8], place: BlockPlace) -> Option<u64> {
+    let [_, stored_bytes, ..] = decode_head(head, place)?;
+    Some(BLOCK_HEADER_BYTES as u64 + u64::from(stored_bytes))
+}
+
 /// The block at the start of `bytes`, or what is wrong with it.
 pub(super) fn decode_block(bytes: &[u8], place: BlockPlace) -> Result<Block<'_>, &'static str> {
-    let mut fields = Fields::new(bytes);
-    let mut read = || {
-        let stored_checksum = fields.u32()?;
-        let checked = bytes.get(4..BLOCK_HEADER_BYTES)?;
-        let numbers = [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
-        (checksum(place.seed(), checked) == stored_checksum).then_some(numbers)
-    };
     let [payload_checksum, stored_bytes, raw_bytes, count, flags] =
-        read().ok_or("a block header with a valid checksum")?;
+        decode_head(bytes, place).ok_or(HEAD_EXPECTED)?;
+    let mut fields = Fields::new(bytes);
+    fields.take(BLOCK_HEADER_BYTES);
     let stored = usize::try_from(stored_bytes).ok().and_then(|count| fields.take(count));
     let stored = stored.ok_or("a payload of the length its header says")?;
     if checksum(place.seed(), stored) != payload_checksum {

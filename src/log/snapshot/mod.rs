@@ -10,6 +10,9 @@
 mod snapshot_tests;
 
 mod snapshot_writer;
+mod survey;
+
+mod block_reader;
 
 mod snapshot_file;
 
@@ -17,3 +20,4 @@ mod block;
 
 pub use snapshot_file::{SnapshotFile, SnapshotHeader, SnapshotSummary, read_snapshot_bytes};
 pub use snapshot_writer::SnapshotWriter;
+pub(super) use survey::survey_generation;

@@ -33,7 +33,7 @@ use crate::{
 use std::path::{Path, PathBuf};
 
 /// The length of the header, and the offset of the first block.
-const HEADER_BYTES: usize = 56;
+pub(super) const HEADER_BYTES: usize = 56;
 
 const KIND: Kind =
     Kind { magic: *b"NTsn", version: 1, feature_bits_known: 0, name: "a snapshot file" };
@@ -61,7 +61,7 @@ impl SnapshotHeader {
         encode_header(&KIND, 0, &body)
     }
 
-    fn decode(bytes: &[u8], path: &Path) -> Result<(Self, u32)> {
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<(Self, u32)> {
         let mut fields = decode_header(&KIND, bytes, path)?;
         let mut read = || {
             let (snapshot_id, store_id) = (fields.u64()?, fields.u128()?);
@@ -93,7 +93,7 @@ impl SnapshotSummary {
         payload
     }
 
-    fn decode(payload: &[u8]) -> Option<Self> {
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(payload);
         let (entries, digest) = (fields.u64()?, StateDigest(fields.u128()?));
         let last_lsn = Lsn(fields.u64()?);
@@ -164,15 +164,11 @@ fn read_entries(
             }
             return Ok(footer);
         }
-        let mut fields = Fields::new(&block.raw);
-        for _ in 0..block.count {
-            let entry = fields.prefixed().ok_or_else(|| damaged("as many entries as it says"))?;
+        let entries = block.for_each_entry(|entry| {
             read.digest.add(entry);
-            take(entry)?;
-        }
-        if !fields.rest().is_empty() {
-            return Err(damaged("no more entries than it says"));
-        }
+            take(entry)
+        });
+        entries?.map_err(damaged)?;
         read.entries += u64::from(block.count);
         offset += block.bytes;
     }

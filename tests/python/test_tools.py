@@ -1,0 +1,187 @@
+"""The operator's tools on directories that a real server wrote: verify.
+
+Each damage is done to a copy with the means of an accident: a flipped bit, a cut, a lost file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Nowthen, run_nowthen
+
+DEFINITIONS = """
+[entity.user]
+join_keys = { user_id = "string" }
+[view.stats]
+entity = "user"
+[view.stats.features]
+spend = "float64"
+genre = "string"
+"""
+OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 65
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """The data directory of a server that took two snapshots and was stopped."""
+    folder = tmp_path_factory.mktemp("written")
+    repository = folder / "repository"
+    repository.mkdir()
+    (repository / "features.toml").write_text(DEFINITIONS)
+    server = Nowthen(folder, repository, ())
+    server.start()
+    try:
+        client = server.client()
+        for number in range(20):
+            client.hset(f"user:{number}", mapping={"spend": number, "genre": "jazz"})
+            client.set(f"plain:{number}", b"\x00\xff" * number)
+            if number in (5, 10):
+                client.save()
+        client.hset("hash:1", mapping={"a": "1", "b": "two words"})
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    return server.data
+
+
+@pytest.fixture
+def data(written, tmp_path) -> Path:
+    """A copy of it, for whatever happens to it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(written, copy)
+    return copy
+
+
+def verify(data: Path) -> dict:
+    """What `verify --json` tells; text and exit code tell the same."""
+    before = contents(data)
+    told = run_nowthen("verify", data, "--json")
+    text = run_nowthen("verify", data)
+    assert contents(data) == before, "verify changed something"
+    report = json.loads(told.stdout)
+    code = {"note": OK, "unread": FAILED, "damage": DAMAGED}[report["worst"]]
+    assert (told.returncode, text.returncode) == (code, code), text.stderr
+    assert text.stdout.endswith("all is well\n") == (report["worst"] == "note")
+    for finding in report["findings"]:
+        line = f"{finding['severity']}: {finding['file']} at byte {finding['offset']}: "
+        assert line + finding["what"] in text.stdout
+    return report
+
+
+def contents(data: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file with its bytes and the time of its last change."""
+    files = (path for path in data.rglob("*") if path.is_file())
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def segments(data: Path) -> list[Path]:
+    """The segments of the log, oldest first."""
+    return sorted((data / "log").glob("wal-*.log"))
+
+
+def change(path: Path, how: Callable[[bytearray], None]) -> None:
+    """Changes the bytes of a file."""
+    content = bytearray(path.read_bytes())
+    how(content)
+    path.write_bytes(content)
+
+
+def flip(offset: int) -> Callable[[bytearray], None]:
+    """A bit of the byte there turns over."""
+
+    def turn(content: bytearray) -> None:
+        content[offset] ^= 0x10
+
+    return turn
+
+
+def damage(report: dict) -> list[dict]:
+    """What is damaged."""
+    return [found for found in report["findings"] if found["severity"] == "damage"]
+
+
+def test_a_whole_directory_is_told_as_it_is(data):
+    report = verify(data)
+    assert report["worst"] == "note"
+    assert report["findings"] == []
+    newest, older = report["generations"]
+    assert (newest["snapshot_id"], older["snapshot_id"]) == (2, 1)
+    assert (newest["entries"], older["entries"]) == (22, 12)
+    # The definitions, twenty users, twenty plain keys, one hash.
+    assert (report["first_lsn"], report["last_lsn"], report["records"]) == (1, 42, 42)
+    assert [segment["is_sealed"] for segment in report["segments"]] == [True]
+
+
+def test_a_flipped_bit_in_the_log_costs_one_record_and_is_named(data):
+    (segment,) = segments(data)
+    third = 512 * 3  # each of these small records has a frame of one sector
+    change(segment, flip(third + 80))
+    report = verify(data)
+    (found,) = damage(report)
+    assert (found["file"], found["offset"]) == (str(segment), third)
+    assert (found["first_lsn"], found["last_lsn"], report["records"]) == (3, 3, 41)
+
+
+def test_several_accidents_are_all_told(data):
+    (segment,) = segments(data)
+    snapshots = sorted((data / "snapshots").iterdir())
+    change(segment, flip(512 * 3 + 80))
+    change(segment, flip(512 * 7 + 80))
+    change(snapshots[0], flip(60))
+    snapshots[-1].unlink()
+    told = {(found["file"], found["offset"]) for found in damage(verify(data))}
+    expected = {(snapshots[0], 56), (snapshots[-1], 0), (segment, 512 * 3), (segment, 512 * 7)}
+    assert told == {(str(path), offset) for path, offset in expected}
+
+
+def test_a_cut_segment_a_cut_snapshot_and_a_lost_manifest_are_damage(data):
+    (segment,) = segments(data)
+    change(segment, lambda content: content.__delitem__(slice(512 * 5, None)))
+    (found,) = damage(verify(data))
+    assert (found["file"], found["offset"]) == (str(segment), 512 * 5)
+    assert (found["first_lsn"], found["last_lsn"]) == (5, 23), "the second snapshot proves these"
+    snapshot = sorted((data / "snapshots").iterdir())[0]
+    change(snapshot, lambda content: content.__delitem__(slice(100, None)))
+    assert any(found["file"] == str(snapshot) for found in damage(verify(data)))
+    (manifest,) = data.glob("MANIFEST-*")
+    manifest.unlink()
+    assert any("a manifest; it is missing" in found["what"] for found in damage(verify(data)))
+
+
+def test_a_torn_tail_is_told_and_is_no_damage(start_nowthen):
+    server = start_nowthen()
+    server.client().set("a", "1")
+    server.kill()
+    (segment,) = segments(server.data)
+    change(segment, lambda content: content.__setitem__(slice(1024, 1028), b"NTwf"))
+    report = verify(server.data)
+    (found,) = report["findings"]
+    assert report["worst"] == "note" and found["what"].startswith("a torn tail of 4 bytes")
+    server.start()
+    assert server.client().get("a") == b"1"
+
+
+def test_a_directory_in_use_is_refused(start_nowthen):
+    server = start_nowthen()
+    refused = run_nowthen("verify", server.data)
+    assert refused.returncode == FAILED
+    assert "is in use by a server; ask that with FS.VERIFY" in refused.stderr
+
+
+def test_what_is_no_store_is_refused_and_usage_is_usage(tmp_path):
+    assert run_nowthen("verify", tmp_path / "none").returncode == FAILED
+    empty = run_nowthen("verify", tmp_path)
+    assert (empty.returncode, list(tmp_path.iterdir())) == (FAILED, [])
+    assert "holds no store" in empty.stderr
+    assert run_nowthen("verify").returncode == USAGE
+    assert "Example: nowthen verify ./data" in run_nowthen("verify", "--help").stdout
+
+
+def test_a_copy_without_a_lock_file_gets_none(data):
+    (data / "LOCK").unlink()
+    assert verify(data)["worst"] == "note"
+    assert not (data / "LOCK").exists()
