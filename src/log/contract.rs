@@ -90,6 +90,9 @@ pub trait Log: Send + Sync {
     /// `deadline`, if there is one; whether it is synced.
     fn flush_until(&self, deadline: Option<Instant>) -> Result<bool>;
 
+    /// Takes nothing any more: nobody knows what is on the disk.
+    fn poison(&self, why: &str);
+
     /// Writes and syncs all that was appended, marks the end as clean and takes nothing more.
     fn close(&self) -> Result<()>;
 }

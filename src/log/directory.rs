@@ -40,6 +40,8 @@ pub struct DataDirectory {
     fs: Arc<dyn FileSystem>,
     root: PathBuf,
     manifest: Manifest,
+    /// Naming a manifest failed: nobody knows whether that one counts.
+    is_unknown: bool,
     _lock: Lock,
 }
 
@@ -57,7 +59,7 @@ impl DataDirectory {
             Some(manifest) => manifest,
             None => make_store(&*fs, root, fresh_store_id)?,
         };
-        Ok(Self { fs, root: root.to_path_buf(), manifest, _lock: lock })
+        Ok(Self { fs, root: root.to_path_buf(), manifest, is_unknown: false, _lock: lock })
     }
 
     /// Which store it is: random, given when it was made.
@@ -118,7 +120,13 @@ impl DataDirectory {
         let dropped = generations.split_off(generations.len().min(GENERATIONS_KEPT));
         let number = self.manifest.number + 1;
         let manifest = Manifest { number, store_id: self.store_id(), generations };
-        manifest.write(&*self.fs, &self.root)?;
+        if let Err(error) = manifest.write_aside(&*self.fs, &self.root) {
+            self.remove_unlisted(&manifest);
+            return Err(error);
+        }
+        self.is_unknown = true;
+        manifest.name(&*self.fs, &self.root)?;
+        self.is_unknown = false;
 
         let older = manifest_path(&self.root, self.manifest.number);
         self.manifest = manifest;
@@ -128,6 +136,19 @@ impl DataDirectory {
         let _ = self.fs.sync_dir(&self.root.join(SNAPSHOTS));
         let _ = self.fs.sync_dir(&self.root);
         Ok(())
+    }
+
+    /// Whether a commit failed so that nobody knows which manifest counts: the next start will see.
+    /// Until then nothing may be built upon either.
+    pub fn is_unknown(&self) -> bool {
+        self.is_unknown
+    }
+
+    /// Leaves nothing of a snapshot that no manifest lists; what cannot be removed is set aside at
+    /// the next start.
+    fn remove_unlisted(&self, manifest: &Manifest) {
+        let files = manifest.generations.first().into_iter().flat_map(|newest| &newest.files);
+        files.for_each(|file| drop(self.fs.remove(&self.root.join(&file.name))));
     }
 
     /// Removes unfinished files and older manifests, and sets aside what no manifest lists; gives

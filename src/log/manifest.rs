@@ -121,6 +121,12 @@ impl Manifest {
 
     /// Makes this the manifest that counts.
     pub(super) fn write(&self, fs: &dyn FileSystem, root: &Path) -> Result<()> {
+        self.write_aside(fs, root)?;
+        self.name(fs, root)
+    }
+
+    /// Writes and syncs it under a name that does not count; nothing is left of it if that fails.
+    pub(super) fn write_aside(&self, fs: &dyn FileSystem, root: &Path) -> Result<()> {
         let unfinished = root.join(UNFINISHED);
         match fs.remove(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -130,10 +136,16 @@ impl Manifest {
         }
         let file = fs.create_new(&unfinished).map_err(Error::io("creating", &unfinished))?;
         let written = file.write_all_at(0, &self.encode());
-        written.map_err(Error::io("writing the manifest", &unfinished))?;
-        file.sync_data().map_err(Error::io("syncing the manifest", &unfinished))?;
+        let written = written.map_err(Error::io("writing the manifest", &unfinished));
+        let synced = |()| file.sync_data().map_err(Error::io("syncing the manifest", &unfinished));
+        written.and_then(synced).inspect_err(|_| drop(fs.remove(&unfinished)))
+    }
+
+    /// Lets it count. If that fails, nobody knows whether it does.
+    pub(super) fn name(&self, fs: &dyn FileSystem, root: &Path) -> Result<()> {
         let path = manifest_path(root, self.number);
-        fs.rename(&unfinished, &path).map_err(Error::io("naming the manifest", &path))?;
+        let renamed = fs.rename(&root.join(UNFINISHED), &path);
+        renamed.map_err(Error::io("naming the manifest", &path))?;
         fs.sync_dir(root).map_err(Error::io("syncing the folder", root))
     }
 

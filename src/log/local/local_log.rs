@@ -172,9 +172,16 @@ impl Log for LocalLog {
             removed.map_err(Error::io("removing the segment", &entry.path))?;
             self.shared.catalog.forget(entry.info.number);
             let synced = self.shared.fs.sync_dir(directory);
-            synced.map_err(Error::io("syncing the folder", directory))?;
+            synced.map_err(Error::io("syncing the folder", directory)).inspect_err(|error| {
+                // A gap could be left if the next segment went and this one came back.
+                self.poison(&error.to_string());
+            })?;
         }
         Ok(())
+    }
+
+    fn poison(&self, why: &str) {
+        self.shared.queue.poison(why);
     }
 
     fn segments(&self) -> Vec<SegmentInfo> {

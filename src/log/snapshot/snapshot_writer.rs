@@ -138,8 +138,9 @@ impl SnapshotWriter {
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         for part in &self.parts {
-            // Renamed already, or to be removed at the next start.
+            // It has one name or the other; what cannot be removed goes at the next start.
             let _ = self.fs.remove(&part.unfinished);
+            let _ = self.fs.remove(&self.root.join(&part.name));
         }
     }
 }
