@@ -1,14 +1,14 @@
 //! Starting a server: listen, open, apply, serve; and stopping it.
 
-use super::options::NetworkOptions;
+use super::{options::NetworkOptions, start_progress::StartProgress};
 use crate::{
-    command::{App, Identity, Settings, Shutdown, every_command},
+    command::{App, Identity, Settings, Shutdown, every_command, write_last_snapshot},
     disk::RealFs,
     error::{Error, Result},
     http,
     registry::{Definitions, parse_repository, read_repository, with_sources_below},
     server::{self, Listeners, bind, bound_port},
-    store::{Clock, Store, StoreOptions},
+    store::{Clock, LoadProgress, Store, StoreOptions},
 };
 use std::{
     net::{SocketAddr, TcpListener},
@@ -67,7 +67,12 @@ impl Boot<'_> {
             threads,
             debug: self.debug.to_owned(),
         };
-        let store = Store::open(Arc::new(RealFs), data, &self.store, self.clock)?;
+        let progress = Arc::<LoadProgress>::default();
+        let shown = StartProgress::show(&progress)?;
+        let opened =
+            Store::open_watched(Arc::new(RealFs), data, &self.store, self.clock, &progress);
+        let store = opened?;
+        shown.finish();
         let commands = every_command();
         let app = Arc::new(App::new(store, commands, identity, self.settings));
         Ok(Booted { app, resp, http })
@@ -98,8 +103,7 @@ impl Booted {
         server::serve(&self.app, listeners)?;
         let _ = (web.join(), watch.join());
         self.app.store.check_poison()?;
-        let is_saving = *self.app.shutdown.borrow() == Shutdown::WithSnapshot;
-        let saved = if is_saving { self.app.store.checkpoint().map(drop) } else { Ok(()) };
+        let saved = write_last_snapshot(&self.app);
         // Without its snapshot the log holds everything, but only once it is closed.
         self.app.store.close().and(saved)
     }
@@ -124,20 +128,21 @@ fn stop_on_signal_or_poison(app: &App) {
             return tracing::error!("signals cannot be received");
         };
         let mut shutdown = app.shutdown.subscribe();
-        loop {
+        let settings = &app.settings;
+        let how = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break settings.shutdown_by(&settings.sigterm),
+                _ = interrupt.recv() => break settings.shutdown_by(&settings.sigint),
                 _ = shutdown.changed() => return,
                 () = tokio::time::sleep(POISON_POLL) => {
                     if let Err(error) = app.store.check_poison() {
                         tracing::error!(%error, "the log failed; the server stops");
-                        break;
+                        break Shutdown::Plain;
                     }
                 }
             }
-        }
-        app.shutdown.send_replace(Shutdown::Plain);
+        };
+        app.shutdown.send_replace(how);
     });
 }
 

@@ -13,10 +13,12 @@ mod verify;
 mod boot;
 
 mod connect;
+mod start_progress;
 
 mod options;
 
 mod limit_options;
+mod snapshot_options;
 
 mod output;
 

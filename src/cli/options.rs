@@ -1,6 +1,6 @@
 //! What the command line takes.
 
-use super::limit_options::LimitOptions;
+use super::{limit_options::LimitOptions, snapshot_options::SnapshotOptions};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
 
@@ -78,6 +78,9 @@ pub struct ServeOptions {
     /// Start the clock at this time instead of now, to serve history as of then.
     #[arg(long, env = "NOWTHEN_CLOCK_START", value_name = "TIME")]
     pub clock_start: Option<String>,
+    #[command(flatten)]
+    /// When snapshots are written.
+    pub snapshots: SnapshotOptions,
     #[command(flatten)]
     /// What clients may do.
     pub limits: LimitOptions,

@@ -26,7 +26,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let boot = Boot {
         network: &options.network,
         threads: options.threads,
-        settings: settings_from(&options.limits.pairs())?,
+        settings: settings_from(&[options.limits.pairs(), options.snapshots.pairs()].concat())?,
         debug: &options.enable_debug_command,
         store,
         clock,

@@ -1,8 +1,11 @@
 //! What all connections share: the store, the counters, who is connected, how to stop.
 
 use super::{
-    description::Description, monitor_feed::Monitors, pause::Pause, session::ClientInfo,
-    settings::Settings,
+    description::Description,
+    monitor_feed::Monitors,
+    pause::Pause,
+    session::ClientInfo,
+    settings::{Settings, Shutdown},
 };
 use crate::{
     materialize::Materializer,
@@ -74,17 +77,6 @@ pub struct Identity {
     pub threads: usize,
     /// Who may say DEBUG: `no` for nobody, `local` for clients of this machine, or `yes`.
     pub debug: String,
-}
-
-/// How a server stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// Not at all.
-    Running,
-    /// At once; the log holds everything.
-    Plain,
-    /// After a snapshot.
-    WithSnapshot,
 }
 
 impl App {

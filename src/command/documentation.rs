@@ -110,7 +110,7 @@ documents! {
     "lastsave" "1.0.0" NONE TIP_VARIES "O(1)" "";
     "role" "2.8.12" NONE PLAIN "O(1)" "";
     "save" "1.0.0" NONE PLAIN "O(N) with N keys" "";
-    "shutdown" "1.0.0" NONE PLAIN "O(N) with N keys to save" "[NOSAVE|SAVE] [NOW] [FORCE]";
+    "shutdown" "1.0.0" NONE PLAIN "O(N) with N keys to save" "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]";
     "time" "2.6.0" NONE TIP_VARIES "O(1)" "";
     "hdel" "2.0.0" RW_DELETE PLAIN "O(N) with N fields" "key field [field ...]";
     "hexpire" "7.4.0" RW_UPDATE PLAIN "O(N) with N fields"

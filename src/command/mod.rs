@@ -127,6 +127,8 @@ mod setting_value;
 
 mod open_files;
 
+mod snapshots;
+
 mod app;
 
 mod pause;
@@ -143,7 +145,7 @@ mod arguments;
 
 mod pattern;
 
-pub use app::{App, Identity, Shutdown};
+pub use app::{App, Identity};
 pub use config::settings_from;
 pub use description::{Description, Keys, Speed};
 pub use dispatch::{dispatch, is_slow, paused_until};
@@ -152,5 +154,6 @@ pub use monitor_feed::MonitorFeed;
 pub use operation::is_for_operator;
 pub use pause::Pause;
 pub use session::{ClientInfo, Session};
-pub use settings::{Number, Settings};
+pub use settings::{Number, SavePoint, Settings, Shutdown};
+pub use snapshots::{begin_snapshot, snapshot_is_due, write_last_snapshot};
 pub use table::{COMMANDS, Command, Resolved, every_command, resolve};

@@ -1,16 +1,14 @@
 //! What an operator does: snapshots, shutdown, looking on.
 
 use super::{
-    app::{App, Shutdown},
     arguments::{Args, is_word, syntax},
     context::Context,
+    settings::Shutdown,
+    snapshots::{begin_snapshot, write_snapshot},
 };
 use crate::error::{Error, Result};
 use nowthen_protocol::{Arguments, Reply};
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::sync::atomic::Ordering;
 
 /// What an operator needs when no ordinary client finds a place any more.
 const FOR_OPERATOR: [&str; 17] = [
@@ -44,31 +42,10 @@ pub(super) fn bgsave(
     if ctx.app.store.is_checkpointing() {
         return Err(Error::refused("Background save already in progress"));
     }
-    let app = Arc::clone(ctx.app);
-    let write = move || {
-        if let Err(error) = write_snapshot(&app) {
-            tracing::error!(%error, "a snapshot failed");
-        }
-    };
-    std::thread::Builder::new()
-        .name("snapshot".into())
-        .spawn(write)
-        .map_err(Error::io("starting a thread for the snapshot", "snapshot"))?;
+    begin_snapshot(ctx.app)?;
     let is_later = ctx.keyspace.is_transaction();
     let when = if is_later { "scheduled" } else { "started" };
     reply.simple(&format!("Background saving {when}"));
-    Ok(())
-}
-
-/// Writes a snapshot, and notes how long that took.
-fn write_snapshot(app: &App) -> Result<()> {
-    let started = Instant::now();
-    app.store.checkpoint()?;
-    let took = started.elapsed();
-    app.stats.snapshots_total.increment();
-    app.stats.last_snapshot_ms.set(took.as_millis() as u64);
-    let now_s = app.store.now().us() / 1_000_000;
-    app.stats.latency_monitor.note("snapshot", took.as_nanos() as u64, now_s);
     Ok(())
 }
 
@@ -82,21 +59,39 @@ pub(super) fn lastsave(
     Ok(())
 }
 
-/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE]`: no reply; the connection closes when the server does.
-/// Without SAVE nothing is lost either: the log holds it.
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`: no reply; the connection closes when the
+/// server does. As in Redis it ends with a snapshot if snapshots are scheduled. Without one nothing
+/// is lost either: the log holds it. There is nothing to wait for, so NOW and FORCE change nothing.
 pub(super) fn shutdown(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
     _: &mut Reply<'_>,
 ) -> Result<()> {
-    let mut how = Shutdown::Plain;
+    let (mut saves, mut saves_not, mut others, mut aborts) = (false, false, false, false);
     while !args.is_empty() {
         if args.take_word("SAVE") {
-            how = Shutdown::WithSnapshot;
-        } else if !(args.take_word("NOSAVE") || args.take_word("NOW") || args.take_word("FORCE")) {
+            saves = true;
+        } else if args.take_word("NOSAVE") {
+            saves_not = true;
+        } else if args.take_word("NOW") || args.take_word("FORCE") {
+            others = true;
+        } else if args.take_word("ABORT") {
+            aborts = true;
+        } else {
             return Err(syntax());
         }
     }
+    if (saves && saves_not) || (aborts && (saves || saves_not || others)) {
+        return Err(syntax());
+    }
+    if aborts {
+        return Err(Error::refused("No shutdown in progress."));
+    }
+    let how = match (saves, saves_not) {
+        (true, _) => Shutdown::WithSnapshot,
+        (_, true) => Shutdown::Plain,
+        (false, false) => ctx.app.settings.ordinary_shutdown(),
+    };
     ctx.session.is_closing = true;
     ctx.app.shutdown.send_replace(how);
     Ok(())

@@ -10,9 +10,9 @@ use super::{
     open_files::clients_that_fit,
     setting_value::{
         memory_bytes, memory_of_clients, number, output_limits, percentiles, percentiles_text,
-        yes_or_no,
+        save_points, save_points_text, shutdown_text, shutdown_words, yes_or_no,
     },
-    settings::{Number, Settings},
+    settings::{Number, SavePoint, Settings},
 };
 use crate::{error::Result, log::Durability};
 
@@ -40,6 +40,10 @@ enum Kind {
     Percentiles,
     /// What clients must say with AUTH.
     Password,
+    /// When snapshots are written, by time.
+    SavePoints,
+    /// What a signal to end means.
+    Signal(fn(&Settings) -> &Number),
     /// When clients are closed because all of them together take too much memory: never.
     MemoryOfClients,
     /// The most clients: as many as the system can handle.
@@ -92,9 +96,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     memory("proto-max-bulk-len", |all| &all.bulk_bytes_max, MIB, 512 * MIB),
     memory("reply-max-len", |all| &all.reply_bytes_max, MIB, 4096 * MIB),
     Setting { name: "requirepass", kind: Kind::Password },
-    only("save", "", "snapshots are written by SAVE and BGSAVE; expected an empty text"),
+    Setting { name: "save", kind: Kind::SavePoints },
+    Setting { name: "shutdown-on-sigint", kind: Kind::Signal(|all| &all.sigint) },
+    Setting { name: "shutdown-on-sigterm", kind: Kind::Signal(|all| &all.sigterm) },
     count("slowlog-log-slower-than", |all| &all.slow_log_us, -1, i64::MAX),
     count("slowlog-max-len", |all| &all.slow_log_len, 0, i64::MAX),
+    memory("snapshot-log-bytes", |all| &all.snapshot_log_bytes, 0, i64::MAX),
     count("tcp-keepalive", |all| &all.tcp_keepalive_s, 0, I32_MAX),
     count("timeout", |all| &all.idle_timeout_s, 0, I32_MAX),
     count("write-timeout", |all| &all.write_timeout_s, 0, I32_MAX),
@@ -153,6 +160,8 @@ pub(super) enum Change {
     Percentiles(Vec<f64>),
     /// What clients must say with AUTH.
     Password(Vec<u8>),
+    /// When snapshots are written, by time.
+    SavePoints(Vec<SavePoint>),
 }
 
 impl Setting {
@@ -172,6 +181,8 @@ impl Setting {
             Kind::YesNo(place) => if place(&app.settings).get() == 0 { "no" } else { "yes" }.into(),
             Kind::Percentiles => percentiles_text(&app.settings.percentiles.lock()),
             Kind::Password => String::from_utf8_lossy(&app.settings.password()).into_owned(),
+            Kind::SavePoints => save_points_text(&app.settings.save_points.lock()),
+            Kind::Signal(place) => shutdown_text(place(&app.settings).get()),
             Kind::MemoryOfClients => "0".into(),
             Kind::Clients => app.settings.clients_max.get().to_string(),
             Kind::OutputLimits => {
@@ -201,6 +212,8 @@ impl Setting {
             Kind::YesNo(place) => Ok(Change::Number(place, i64::from(yes_or_no(text)?))),
             Kind::Percentiles => Ok(Change::Percentiles(percentiles(text)?)),
             Kind::Password => Ok(Change::Password(text.to_vec())),
+            Kind::SavePoints => Ok(Change::SavePoints(save_points(text)?)),
+            Kind::Signal(place) => Ok(Change::Number(place, shutdown_words(text)?)),
             Kind::MemoryOfClients => memory_of_clients(text).map(|()| Change::Nothing),
             Kind::Clients => {
                 let wanted = within(number(text)?, 1, U32_MAX)?;
@@ -243,6 +256,7 @@ impl Change {
                 output_places(settings).into_iter().zip(values).for_each(|(at, v)| at.set(v));
             }
             Self::Password(password) => settings.set_password(password),
+            Self::SavePoints(points) => *settings.save_points.lock() = points,
             Self::Percentiles(percentiles) => *settings.percentiles.lock() = percentiles,
         }
     }

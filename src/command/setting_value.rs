@@ -1,5 +1,6 @@
 //! Values of settings as text: numbers, sizes with units, with Redis' words for what is neither.
 
+use super::settings::{SHUTDOWN_WORDS, SIGNAL_NOSAVE, SIGNAL_SAVE, SavePoint};
 use crate::error::Result;
 use nowthen_protocol::parse_integer;
 
@@ -82,6 +83,61 @@ pub(super) fn memory_of_clients(text: &[u8]) -> Result<(), String> {
     }
 }
 
+/// When snapshots are written: `seconds records` once or more, a space between all; nothing for
+/// never.
+pub(super) fn save_points(text: &[u8]) -> Result<Vec<SavePoint>, String> {
+    let wrong = || "Invalid save parameters".to_owned();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers = text.split(|byte| *byte == b' ').map(parse_integer);
+    let numbers: Vec<i64> = numbers.collect::<Option<_>>().ok_or_else(wrong)?;
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    let point = |[seconds, records]: &[i64; 2]| {
+        let seconds = u64::try_from(*seconds).ok().filter(|seconds| *seconds > 0);
+        let records = u64::try_from(*records).ok();
+        Some(SavePoint { seconds: seconds?, records: records? })
+    };
+    let points = pairs.iter().map(point).collect::<Option<_>>();
+    points.filter(|_| rest.is_empty()).ok_or_else(wrong)
+}
+
+/// See [`save_points`].
+pub(super) fn save_points_text(points: &[SavePoint]) -> String {
+    let texts: Vec<String> =
+        points.iter().map(|point| format!("{} {}", point.seconds, point.records)).collect();
+    texts.join(" ")
+}
+
+/// What a signal to end means: words of [`SHUTDOWN_WORDS`], a space between.
+pub(super) fn shutdown_words(text: &[u8]) -> Result<i64, String> {
+    let bits = text.split(|byte| *byte == b' ').map(|word| {
+        let known = SHUTDOWN_WORDS.iter();
+        let mut known = known.filter(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        known.next().map(|(_, bit)| *bit)
+    });
+    let bits = bits.reduce(|all, bit| Some(all? | bit?)).flatten();
+    match bits {
+        Some(bits) if bits & SIGNAL_SAVE != 0 && bits & SIGNAL_NOSAVE != 0 => {
+            Err("shutdown options SAVE and NOSAVE can't be used simultaneously".into())
+        }
+        Some(bits) => Ok(bits),
+        None => {
+            let words: Vec<&str> = SHUTDOWN_WORDS.iter().map(|(name, _)| *name).collect();
+            Err(format!("argument(s) must be one of the following: {}", words.join(", ")))
+        }
+    }
+}
+
+/// See [`shutdown_words`].
+pub(super) fn shutdown_text(bits: i64) -> String {
+    let said = SHUTDOWN_WORDS
+        .iter()
+        .filter(|(_, bit)| if bits == 0 { *bit == 0 } else { bits & bit != 0 });
+    let words: Vec<&str> = said.map(|(name, _)| *name).collect();
+    words.join(" ")
+}
+
 /// Limits of output, for the one class of clients there is: `normal hard soft seconds`. The last
 /// wins if there are several; nothing changes nothing.
 pub(super) fn output_limits(text: &[u8]) -> Result<Option<[i64; 3]>, String> {
@@ -123,6 +179,24 @@ mod tests {
         }
         for text in [" ", "1  2", "1,2", "x", "nan", "-1", "100.1", "inf"] {
             assert!(percentiles(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn save_points_and_signals_read_as_redis_reads_and_writes_them() {
+        for text in ["", "3600 1", "3600 1 300 100 60 10000", "1 0"] {
+            assert_eq!(save_points(text.as_bytes()).map(|p| save_points_text(&p)), Ok(text.into()));
+        }
+        for text in ["1", "1 2 3", "0 1", "1 -1", "a b", "3600  1", " 3600 1", "3600 1 "] {
+            assert_eq!(save_points(text.as_bytes()), Err("Invalid save parameters".into()));
+        }
+        for (text, told) in
+            [("default save", "save"), ("now FORCE", "now force"), ("default", "default")]
+        {
+            assert_eq!(shutdown_words(text.as_bytes()).map(shutdown_text), Ok(told.into()));
+        }
+        for text in ["", "x", "save  now", "save nosave"] {
+            assert!(shutdown_words(text.as_bytes()).is_err(), "{text}");
         }
     }
 

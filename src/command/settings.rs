@@ -40,6 +40,34 @@ impl Number {
     }
 }
 
+/// A snapshot is due after more than so many seconds if at least so many records came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// Since the last one.
+    pub seconds: u64,
+    /// Since the last one.
+    pub records: u64,
+}
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Not at all.
+    Running,
+    /// At once; the log holds everything.
+    Plain,
+    /// After a snapshot, or without one if that fails.
+    TrySnapshot,
+    /// After a snapshot.
+    WithSnapshot,
+}
+
+/// What a signal to end means, as bits: the words of Redis' settings.
+pub(super) const SHUTDOWN_WORDS: [(&str, i64); 5] =
+    [("default", 0), ("save", SIGNAL_SAVE), ("nosave", SIGNAL_NOSAVE), ("now", 4), ("force", 8)];
+pub(super) const SIGNAL_SAVE: i64 = 1;
+pub(super) const SIGNAL_NOSAVE: i64 = 2;
+
 /// What no log line may tell.
 #[derive(Default)]
 struct Password(Vec<u8>);
@@ -102,6 +130,14 @@ pub struct Settings {
     pub latency_tracking: Number,
     /// Which percentiles of them INFO tells, each from 0 to 100.
     pub percentiles: Mutex<Vec<f64>>,
+    /// When snapshots are written, by time.
+    pub save_points: Mutex<Vec<SavePoint>>,
+    /// A snapshot is written when the log has grown by more bytes; 0: not for that reason.
+    pub snapshot_log_bytes: Number,
+    /// What SIGTERM means, as bits of [`SHUTDOWN_WORDS`].
+    pub sigterm: Number,
+    /// What SIGINT means.
+    pub sigint: Number,
     version: AtomicU64,
 }
 
@@ -136,6 +172,10 @@ impl Default for Settings {
             latency_threshold_ms: Number::new(0),
             latency_tracking: Number::new(1),
             percentiles: Mutex::new(vec![50.0, 99.0, 99.9]),
+            save_points: Mutex::new(vec![SavePoint { seconds: 3600, records: 1 }]),
+            snapshot_log_bytes: Number::new(1 << 30),
+            sigterm: Number::new(0),
+            sigint: Number::new(0),
             version: AtomicU64::new(0),
         }
     }
@@ -150,6 +190,24 @@ impl Settings {
     /// Something was set: who holds a copy shall look again.
     pub(super) fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// How SHUTDOWN stops the server if it says no more: as in Redis, with a snapshot if they are
+    /// scheduled.
+    pub(super) fn ordinary_shutdown(&self) -> Shutdown {
+        match self.save_points.lock().is_empty() {
+            true => Shutdown::Plain,
+            false => Shutdown::TrySnapshot,
+        }
+    }
+
+    /// How a signal stops the server, of which this is the setting.
+    pub fn shutdown_by(&self, signal: &Number) -> Shutdown {
+        match signal.get() {
+            bits if bits & SIGNAL_SAVE != 0 => Shutdown::WithSnapshot,
+            bits if bits & SIGNAL_NOSAVE != 0 => Shutdown::Plain,
+            _ => self.ordinary_shutdown(),
+        }
     }
 
     /// Whether clients must say a password.

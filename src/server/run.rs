@@ -6,7 +6,7 @@ use super::{
     reaper::{self, Watched},
 };
 use crate::{
-    command::{App, ClientInfo, Session, Shutdown},
+    command::{App, ClientInfo, Session, Shutdown, begin_snapshot, snapshot_is_due},
     error::{Error, Result},
 };
 use socket2::{SockRef, TcpKeepalive};
@@ -28,6 +28,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// all of the table within a second, ten times a second awake.
 const SWEEP_SHARDS: usize = 128;
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+/// How often the schedule of snapshots is looked at, as in Redis.
+const SCHEDULE_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -40,7 +42,7 @@ pub struct Listeners {
 
 /// Serves until [`App::shutdown`] says otherwise.
 pub fn serve(app: &Arc<App>, listeners: Listeners) -> Result<()> {
-    let mut threads = vec![spawn("sweep", app, sweep)?];
+    let mut threads = vec![spawn("sweep", app, sweep)?, spawn("schedule", app, schedule)?];
     for (index, listener) in listeners.resp.into_iter().enumerate() {
         let serve = move |app: Arc<App>| serve_core(&app, listener);
         threads.push(spawn(&format!("core-{index}"), app, serve)?);
@@ -220,6 +222,19 @@ fn sweep(app: Arc<App>) {
             note_event(&app, "log-sync", app.store.take_longest_sync_ns());
             app.look_at_memory();
             thread::sleep(SWEEP_PAUSE);
+        }
+    }
+}
+
+/// Begins a snapshot whenever one is due.
+#[allow(clippy::needless_pass_by_value, reason = "a thread owns what it works with")]
+fn schedule(app: Arc<App>) {
+    while *app.shutdown.borrow() == Shutdown::Running {
+        thread::sleep(SCHEDULE_PAUSE);
+        if snapshot_is_due(&app)
+            && let Err(error) = begin_snapshot(&app)
+        {
+            tracing::error!(%error, "a snapshot could not begin");
         }
     }
 }

@@ -9,21 +9,31 @@
 //!
 //! Meta entries are [`MetaEntry`] in the postcard wire format; rows are the bytes of `online/row`.
 
-use super::{checkpoints::Checkpoint, engine::Store};
+use super::{
+    checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint},
+    engine::Store,
+    loading::LoadPart,
+};
 use crate::{
     error::{Error, Result},
     feature::{CellsWrite, Change, Timestamp},
-    log::{DataDirectory, ListedFile, Lsn, SnapshotFile, SnapshotHeader, SnapshotWriter},
-    online::{Row, Swept, Table},
+    log::{
+        DataDirectory, ListedFile, Lsn, SegmentInfo, SnapshotFile, SnapshotHeader, SnapshotWriter,
+    },
+    online::{Row, Seen, Swept, Table},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 /// So many files hold the rows of a snapshot; they are loaded in parallel.
 const SNAPSHOT_SHARDS: u32 = 8;
+
+/// Loading tells of its progress after so many rows: threads must not wait for one another there.
+const ROWS_TOLD: u64 = 1024;
 
 /// What a snapshot holds besides rows. New variants go to the end.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,26 +56,42 @@ impl Store {
 
     /// Whether a snapshot is being written.
     pub fn is_checkpointing(&self) -> bool {
-        self.checkpoints.lock().is_running
+        self.checkpoints.lock().running.is_some()
+    }
+
+    /// How far the snapshot is that is being written, if one is.
+    pub fn checkpoint_progress(&self) -> Option<CheckpointProgress> {
+        self.checkpoints.lock().running
+    }
+
+    /// What came after the last snapshot.
+    pub fn since_checkpoint(&self) -> SinceCheckpoint {
+        let checkpoints = self.checkpoints.lock();
+        let lsn = checkpoints.last.lsn;
+        SinceCheckpoint {
+            elapsed: checkpoints.written.elapsed(),
+            failed: checkpoints.failed.map(|at| at.elapsed()),
+            records: self.log.last().0.saturating_sub(lsn.0),
+            log_bytes: bytes_after(lsn, &self.log.segments()),
+        }
     }
 
     /// Writes a snapshot, reads it back, names it in the manifest, and gives up the log that is no
     /// longer needed. Refused while another one is being written.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let rows_total = self.table.live_rows(Seen::Published) as u64;
         let mut checkpoints = self.checkpoints.lock();
-        if checkpoints.is_running {
+        if checkpoints.running.is_some() {
             return Err(Error::refused("Background save already in progress"));
         }
-        checkpoints.is_running = true;
+        let started = Instant::now();
+        checkpoints.running = Some(CheckpointProgress { started, rows_written: 0, rows_total });
         drop(checkpoints);
         let time = self.now();
         let written = self.write_snapshot(time);
-        let mut checkpoints = self.checkpoints.lock();
-        checkpoints.is_running = false;
-        checkpoints.last.is_ok = written.is_ok();
-        let lsn = written?;
-        checkpoints.last = Checkpoint { time, lsn, is_ok: true };
-        Ok(checkpoints.last)
+        let written = written.map(|lsn| Checkpoint { time, lsn, is_ok: true });
+        self.checkpoints.lock().end(written.as_ref().ok().copied());
+        written
     }
 
     fn write_snapshot(&self, time: Timestamp) -> Result<Lsn> {
@@ -113,9 +139,17 @@ impl Store {
         // A row may be newer than what the log has on the disk; a snapshot must never be.
         let last = self.log.last();
         self.log.flush()?;
-        directory.commit(writer.finish(last)?)?;
-        if let [_, older, ..] = directory.generations() {
-            self.log.trim(older.lsn.next())?;
+        if let Err(error) = directory.commit(writer.finish(last)?) {
+            if directory.is_unknown() {
+                self.log.poison(&error.to_string());
+            }
+            return Err(error);
+        }
+        if let [_, older, ..] = directory.generations()
+            && let Err(error) = self.log.trim(older.lsn.next())
+        {
+            // The snapshot counts; the log is only longer than it need be.
+            tracing::warn!(%error, "the log could not be trimmed");
         }
         Ok(Some(lsn))
     }
@@ -133,6 +167,7 @@ impl Store {
 
     fn write_rows_to(&self, writer: &mut SnapshotWriter) -> Result<()> {
         let shards_per_file = self.table.shard_count() as u32 / SNAPSHOT_SHARDS;
+        let mut written = 0;
         let mut rows = Vec::new();
         for index in 0..self.table.shard_count() {
             rows.clear();
@@ -142,23 +177,40 @@ impl Store {
                 ends.push(rows.len());
             }
             // Compressing and writing happen without the lock.
+            written += ends.len() as u64;
             let mut start = 0;
             for end in ends {
                 let row = rows.get(start..end).unwrap_or_default();
                 writer.add(index as u32 / shards_per_file, row)?;
                 start = end;
             }
+            if let Some(progress) = &mut self.checkpoints.lock().running {
+                progress.rows_written = written;
+            }
         }
         Ok(())
     }
 
     /// Loads a snapshot; the record up to which it reaches.
-    pub(super) fn load_snapshot(&self, snapshot: &OpenSnapshot) -> Result<Lsn> {
+    pub(super) fn load_snapshot(
+        &self,
+        snapshot: &OpenSnapshot,
+        progress: &LoadPart,
+    ) -> Result<Lsn> {
+        progress.begin(snapshot.rows, snapshot.bytes);
         let load_rows = |path: &Path, file: &SnapshotFile| {
-            file.for_each(|entry| {
+            let mut untold = 0;
+            let loaded = file.for_each(|entry| {
                 self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
+                untold += 1;
+                if untold == ROWS_TOLD {
+                    progress.add(untold);
+                    untold = 0;
+                }
                 Ok(())
-            })
+            });
+            progress.add(untold);
+            loaded
         };
         let load_rows = &load_rows;
         let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
@@ -232,6 +284,8 @@ impl Store {
 #[derive(Default)]
 pub(super) struct OpenSnapshot {
     lsn: Lsn,
+    rows: u64,
+    bytes: u64,
     files: Vec<(PathBuf, SnapshotFile)>,
 }
 
@@ -244,8 +298,21 @@ impl OpenSnapshot {
             Ok((directory.root().join(&listed.name), file))
         };
         let files = newest.files.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { lsn: newest.lsn, files })
+        let bytes = newest.files.iter().map(|listed| listed.bytes).sum();
+        Ok(Self { lsn: newest.lsn, rows: newest.entries, bytes, files })
     }
+}
+
+/// How many bytes of these segments hold records after `lsn`: a segment that holds some before it,
+/// too, counts by its share of records.
+pub(super) fn bytes_after(lsn: Lsn, segments: &[SegmentInfo]) -> u64 {
+    let after = |segment: &SegmentInfo| {
+        let records = segment.last_lsn.next().0.saturating_sub(segment.base_lsn.0);
+        let wanted = segment.last_lsn.0.saturating_sub(lsn.0).min(records);
+        let share = u128::from(segment.bytes) * u128::from(wanted);
+        share.checked_div(u128::from(records)).and_then(|bytes| u64::try_from(bytes).ok())
+    };
+    segments.iter().filter_map(after).sum()
 }
 
 fn damaged(path: &Path) -> Error {
@@ -253,3 +320,23 @@ fn damaged(path: &Path) -> Error {
 }
 
 const _: () = assert!(Table::SHARD_COUNT.is_multiple_of(SNAPSHOT_SHARDS as usize));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_behind_a_snapshot_are_counted_by_the_share_of_their_records() {
+        let segment = |number, base_lsn, last_lsn, bytes| SegmentInfo {
+            number,
+            base_lsn: Lsn(base_lsn),
+            last_lsn: Lsn(last_lsn),
+            bytes,
+            sealed: true,
+            holds_history: false,
+        };
+        let segments = [segment(1, 1, 10, 1000), segment(2, 11, 20, 3000), segment(3, 21, 20, 512)];
+        let told = [0, 10, 15, 20, 25].map(|lsn| bytes_after(Lsn(lsn), &segments));
+        assert_eq!(told, [4000, 3000, 1500, 0, 0]);
+    }
+}

@@ -51,18 +51,21 @@ mod future;
 
 mod jobs;
 
+mod loading;
+
 mod schema;
 
 mod clock;
 
 pub use apply_definitions::Applied;
-pub use checkpoints::Checkpoint;
+pub use checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint};
 pub use clock::Clock;
 pub use commit::{Committed, TransactionKeys};
 pub use engine::Store;
 pub use history::{TrainingRequest, column_names, join_files};
 pub use jobs::RUNS_KEPT;
 pub use keyspace::Keyspace;
+pub use loading::{LoadPart, LoadProgress};
 pub use locked::Locked;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;

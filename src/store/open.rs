@@ -2,12 +2,13 @@
 //! every live write goes through.
 
 use super::{
-    checkpoint::OpenSnapshot,
-    checkpoints::{Checkpoint, Checkpoints},
+    checkpoint::{OpenSnapshot, bytes_after},
+    checkpoints::Checkpoints,
     clock::Clock,
     engine::Store,
     future::Future,
     jobs::Jobs,
+    loading::{LoadPart, LoadProgress},
     schema::Schema,
 };
 use crate::{
@@ -56,6 +57,17 @@ impl Store {
         options: &StoreOptions,
         clock: Clock,
     ) -> Result<Arc<Self>> {
+        Self::open_watched(fs, data, options, clock, &LoadProgress::default())
+    }
+
+    /// The same, telling `progress` how far it is.
+    pub fn open_watched(
+        fs: Arc<dyn FileSystem>,
+        data: &Path,
+        options: &StoreOptions,
+        clock: Clock,
+        progress: &LoadProgress,
+    ) -> Result<Arc<Self>> {
         let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let clock = Arc::new(clock);
         let store_id = u128::from(random()?) << 64 | u128::from(random()?);
@@ -103,14 +115,11 @@ impl Store {
             published: watch::Sender::new(recovered.last_lsn),
             applying: Mutex::new(()),
             noting: Mutex::new(()),
-            checkpoints: Mutex::new(Checkpoints {
-                last: Checkpoint { time: clock.now(), lsn: Lsn(0), is_ok: true },
-                is_running: false,
-            }),
+            checkpoints: Mutex::new(Checkpoints::none_before(clock.now())),
             max_future_us: options.max_future_us,
         });
-        let loaded = store.load_snapshot(&snapshot)?;
-        store.replay(loaded.next().max(recovered.first_lsn))?;
+        let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;
+        store.replay(loaded.next().max(recovered.first_lsn), &progress.log)?;
         for path in store.directory.lock().tidy()? {
             tracing::warn!(path = %path.display(), "set aside: no manifest lists it");
         }
@@ -119,11 +128,14 @@ impl Store {
         Ok(store)
     }
 
-    fn replay(&self, from: Lsn) -> Result<()> {
+    fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
+        let count = self.log.last().next().0.saturating_sub(from.0);
+        progress.begin(count, bytes_after(from.previous(), &self.log.segments()));
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
             let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
             self.publish(lsn, &record, self.clock.now())?;
+            progress.add(1);
         }
         Ok(())
     }

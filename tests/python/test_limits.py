@@ -65,7 +65,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_config_has_the_texts_of_redis(nowthen, redis_server, protocol):
+def test_config_has_the_texts_of_redis(start_nowthen, redis_server, protocol):
+    nowthen = start_nowthen("--save", "")
     with Wire(nowthen.port, protocol) as ours, Wire(redis_server.port, protocol) as theirs:
         for line in REFUSED:
             assert ours.ask(*line.split()) == theirs.ask(*line.split()), line
@@ -113,7 +114,7 @@ def test_settings_change_all_or_none(nowthen):
         client.config_set("maxclients", 99, "port", 1)
     assert client.config_set("maxclients", 77, "port", nowthen.port)
     assert client.config_get("maxclients", "port")["maxclients"] == "77"
-    assert client.config_get("save") == {"save": ""}
+    assert client.config_get("save") == {"save": "3600 1"}
 
 
 def test_settings_come_from_the_command_line_and_the_environment(start_nowthen, monkeypatch):

@@ -179,6 +179,7 @@ ENDS = {
     "terminated": lambda server: server.stop(),
     "killed": lambda server: server.kill(),
     "shut down": lambda server: shut_down(server),
+    "shut down without a snapshot": lambda server: shut_down(server, "NOSAVE"),
     "shut down with a snapshot": lambda server: shut_down(server, "SAVE"),
 }
 
@@ -281,7 +282,8 @@ def test_lastsave_tells_when_the_last_snapshot_was_written(server):
     assert persistence["rdb_changes_since_last_save"] == 0
     client.set("a", 2)
     assert client.info("persistence")["rdb_changes_since_last_save"] == 1
-    server.restart()
+    server.kill()
+    server.start()
     assert server.client().lastsave() == told
 
 
