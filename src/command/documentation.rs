@@ -201,7 +201,7 @@ documents! {
     "waitaof" "7.2.0" NONE PLAIN "O(1)" "local replicas timeout";
     "fs.get" "0.1.0" NONE PLAIN "O(N) with N values"
         "{SERVICE name|FEATURES n f ...} FOR k join-key ... ROWS m value ... [AT t] \
-         [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR]";
+         [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR|ARROW]";
     "fs.set" "0.1.0" NONE PLAIN "O(N) with N values"
         "view EVENT t|NOW ROWS m FEATURES n f ... value ...";
     "fs.asof" "0.1.0" NONE PLAIN "O(N log N) with N rows of spine and history"

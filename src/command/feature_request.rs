@@ -3,8 +3,8 @@
 
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{Entity, JoinKey, KeyPart, Status, Timestamp},
-    online::Seen,
+    feature::{Entity, JoinKey, KeyPart, Timestamp, ValueType},
+    online::{Seen, ValueRef},
     registry::Selected,
     store::{Answer, FeatureRead, Keyspace, PlanCell, ReadPlan, Schema, Store},
 };
@@ -90,6 +90,28 @@ impl FeatureRequest {
     }
 }
 
+impl FeatureRequest {
+    /// Refuses rows whose columns would not fit into memory: in a column every list of a fixed
+    /// length takes its room, also one that is null.
+    pub(super) fn check_columns(&self, row_count: usize) -> Result<()> {
+        check_cells(row_count, self.width(), "values")
+    }
+
+    /// How many values a row has in columns, each element of a list of fixed length counted.
+    pub(super) fn width(&self) -> usize {
+        let width = |selected: &Selected| match selected
+            .view
+            .features
+            .get(selected.feature)
+            .map(|feature| feature.value_type)
+        {
+            Some(ValueType::List { length: Some(length), .. }) => length as usize,
+            _ => 1,
+        };
+        self.features.iter().map(width).fold(0, usize::saturating_add)
+    }
+}
+
 /// Refuses more values than one request may ask for.
 pub(super) fn check_cells(row_count: usize, width: usize, of_what: &str) -> Result<()> {
     if row_count.saturating_mul(width) > CELLS_MAX {
@@ -150,7 +172,7 @@ impl FeatureRequest {
         rows: &[Vec<&[u8]>],
         at: Timestamp,
     ) -> Result<Vec<Vec<Answer>>> {
-        let mut answers = vec![vec![NOTHING; self.features.len()]; rows.len()];
+        let mut answers = vec![vec![Answer::NOTHING; self.features.len()]; rows.len()];
         for group in &self.groups {
             let keys: Vec<_> = rows.iter().map(|row| group.parts(row)).collect::<Result<_>>()?;
             let places = group.places.iter().filter_map(|place| self.features.get(*place).cloned());
@@ -166,24 +188,52 @@ impl FeatureRequest {
     }
 }
 
-const NOTHING: Answer = Answer { value: None, status: Status::NotFound, event: None };
+/// The error for values that no reply could hold.
+pub(super) fn too_long() -> Error {
+    let why = "the values are longer than a reply may be (reply-max-len): ask for fewer at a time";
+    Error::refused(why)
+}
 
-/// Reads whole rows as of now: for each row an answer per feature, in the order asked.
+impl FeatureRequest {
+    /// Reads one row as of now: an answer per feature, in the order asked, and the bytes of their
+    /// values. It is an error if these are more than `bytes_max`: a short request may ask for one
+    /// long value a million times.
+    pub(super) fn answers(
+        &self,
+        keyspace: Keyspace<'_>,
+        row: &[Option<&[u8]>],
+        now: Timestamp,
+        seen: Seen,
+        bytes_max: usize,
+    ) -> Result<(Vec<Answer>, usize)> {
+        let mut answers = vec![Answer::NOTHING; self.features.len()];
+        let mut bytes = 0_usize;
+        self.read_row(keyspace, row, now, seen, |place, _, read| {
+            bytes = bytes.saturating_add(read.value.map_or(0, |value| value.bytes().len()));
+            let value = read.value.filter(|_| bytes <= bytes_max);
+            if let Some(answer) = answers.get_mut(place) {
+                let value = value.and_then(ValueRef::to_value);
+                *answer = Answer { value, status: read.status, event: read.event };
+            }
+        })?;
+        if bytes > bytes_max { Err(too_long()) } else { Ok((answers, bytes)) }
+    }
+}
+
+/// Reads whole rows as of now: for each row an answer per feature, in the order asked. Their
+/// values together may have `bytes_max` bytes.
 pub fn online_rows(
     keyspace: Keyspace<'_>,
     request: &FeatureRequest,
     rows: &[Vec<Option<&[u8]>>],
     now: Timestamp,
     seen: Seen,
+    bytes_max: usize,
 ) -> Result<Vec<Vec<Answer>>> {
+    let mut left = bytes_max;
     let answer_row = |row: &Vec<Option<&[u8]>>| {
-        let mut answers = vec![NOTHING; request.features.len()];
-        request.read_row(keyspace, row, now, seen, |place, _, read| {
-            if let Some(answer) = answers.get_mut(place) {
-                let value = read.value.and_then(crate::online::ValueRef::to_value);
-                *answer = Answer { value, status: read.status, event: read.event };
-            }
-        })?;
+        let (answers, bytes) = request.answers(keyspace, row, now, seen, left)?;
+        left = left.saturating_sub(bytes);
         Ok(answers)
     };
     rows.iter().map(answer_row).collect()

@@ -3,6 +3,7 @@
 use super::{
     arguments::{Args, syntax},
     context::Context,
+    feature_arrow::{TableOptions, write_arrow},
     feature_request::{FeatureRequest, online_rows},
     feature_vector::write_vector,
 };
@@ -51,12 +52,14 @@ enum Form {
     Values,
     /// One matrix of numbers.
     Vector,
+    /// An Arrow IPC stream.
+    Arrow,
 }
 
 /// `FS.GET {SERVICE name | FEATURES n f ...} FOR k join_key ... ROWS m value ... [AT t]
-/// [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR]`: an array per row, a cell per feature in the order
-/// asked; with a status or a time a cell is an array `[value, status, event timestamp in µs]`. As a
-/// vector one bulk string: the frame of `protocol/src/vector.rs`.
+/// [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR|ARROW]`: an array per row, a cell per feature in the
+/// order asked; with a status or a time a cell is an array `[value, status, event timestamp in µs]`.
+/// As a vector one bulk string, the frame of `protocol/src/vector.rs`; as Arrow an IPC stream.
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let schema = ctx.keyspace.schema();
     let features = selection(&schema, args)?;
@@ -72,15 +75,25 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let shape = shape(args)?;
     let request = FeatureRequest::new(&schema, features, &join_keys)?;
     request.check_size(rows.len())?;
-    if shape.form == Form::Vector {
-        return write_vector(ctx, &schema, &request, &rows, shape.at, reply);
+    if shape.at.is_some() || shape.form == Form::Arrow {
+        request.check_columns(rows.len())?;
+    }
+    match shape.form {
+        Form::Values => {}
+        Form::Vector => return write_vector(ctx, &schema, &request, &rows, shape.at, reply),
+        Form::Arrow => {
+            let Shape { at, with_status, with_time, .. } = shape;
+            let options = TableOptions { at, with_status, with_time };
+            return write_arrow(ctx, &schema, &request, &join_keys, &rows, options, reply);
+        }
     }
     let answers = match shape.at {
         Some(at) => request.rows_at(&ctx.app.store, &schema, &rows, at)?,
         None => {
             let rows: Vec<Vec<_>> =
                 rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
-            online_rows(ctx.keyspace, &request, &rows, ctx.now, ctx.seen())?
+            let bytes_max = ctx.app.settings.reply_bytes_max.bytes();
+            online_rows(ctx.keyspace, &request, &rows, ctx.now, ctx.seen(), bytes_max)?
         }
     };
     reply.array(answers.len());
@@ -126,15 +139,17 @@ fn shape(args: &mut Args<'_>) -> Result<Shape> {
         }
     }
     if shape.form == Form::Vector && shape.with_time {
-        return Err(Error::refused("WITHTIME: a vector has no room for times; ask AS VALUES"));
+        return Err(Error::refused(
+            "WITHTIME: a vector has no room for times; ask AS VALUES or AS ARROW",
+        ));
     }
     Ok(shape)
 }
 
 fn form(args: &mut Args<'_>) -> Result<Form> {
-    let forms = [("VALUES", Form::Values), ("VECTOR", Form::Vector)];
+    let forms = [("VALUES", Form::Values), ("VECTOR", Form::Vector), ("ARROW", Form::Arrow)];
     let form = forms.into_iter().find(|(word, _)| args.take_word(word));
-    let names = "expected AS VALUES or AS VECTOR";
+    let names = "expected AS VALUES, AS VECTOR or AS ARROW";
     form.map(|(_, form)| form).ok_or_else(|| Error::refused(names))
 }
 

@@ -17,7 +17,13 @@ mod reference_tests;
 mod observation_tests;
 
 #[cfg(test)]
-mod feature_form_tests;
+mod feature_arrow_tests;
+#[cfg(test)]
+mod feature_vector_tests;
+
+#[cfg(test)]
+mod feature_cases;
+
 #[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
@@ -92,6 +98,8 @@ mod client;
 mod client_kill;
 
 mod client_list;
+
+mod feature_arrow;
 
 mod feature_vector;
 

@@ -99,7 +99,8 @@ fn answers(
         let texts = columns.iter().map(|(name, column)| key_text(name, column.get(row)));
         let texts: Vec<Option<String>> = texts.collect::<Result<_>>()?;
         let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes)).collect();
-        let answers = online_rows(app.store.keyspace(), request, &[bytes], now, Seen::Published)?;
+        let (keyspace, bytes_max) = (app.store.keyspace(), app.settings.reply_bytes_max.bytes());
+        let answers = online_rows(keyspace, request, &[bytes], now, Seen::Published, bytes_max)?;
         Ok(answers.into_iter().next().unwrap_or_default())
     };
     (0..rows).map(row).collect()

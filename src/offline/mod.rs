@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod tests;
 
+mod feature_table;
+
 mod output;
 
 mod as_of_join;
@@ -48,6 +50,7 @@ pub use as_of_join::{JoinOptions, JoinReport, Joined, ViewRequest, as_of_join};
 pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
+pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use names::output_names;
 pub use output::{to_ipc_stream, write_batch};

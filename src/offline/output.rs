@@ -168,7 +168,12 @@ pub fn to_ipc_stream(batch: &RecordBatch) -> Result<Vec<u8>> {
         writer.finish()?;
         writer.into_inner()
     };
-    write().map_err(|error: ArrowError| Error::refused(format!("as an Arrow stream: {error}")))
+    write().map_err(|error| unwritable_stream(&error))
+}
+
+/// The error for what does not fit a stream.
+pub(super) fn unwritable_stream(error: &ArrowError) -> Error {
+    Error::refused(format!("as an Arrow stream: {error}"))
 }
 
 #[cfg(test)]

@@ -182,7 +182,8 @@ fn key_converts(from: &DataType, key_type: KeyType) -> bool {
     converts(from, key_value_type(key_type)) || (text && key_type != KeyType::String)
 }
 
-fn key_column<'a>(
+/// A column of one join key; `None` if a part is of another type.
+pub(super) fn key_column<'a>(
     key_type: KeyType,
     parts: impl Iterator<Item = Option<&'a KeyPart>>,
 ) -> Option<ArrayRef> {

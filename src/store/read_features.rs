@@ -53,6 +53,11 @@ pub struct Answer {
     pub event: Option<Timestamp>,
 }
 
+impl Answer {
+    /// No cell.
+    pub const NOTHING: Self = Self { value: None, status: Status::NotFound, event: None };
+}
+
 impl FeatureRead<'_> {
     pub(super) const NOT_FOUND: Self = Self { status: Status::NotFound, value: None, event: None };
 }

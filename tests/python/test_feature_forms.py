@@ -1,4 +1,4 @@
-"""FS.GET AS VECTOR: what numpy reads is what AS VALUES tells."""
+"""FS.GET AS VECTOR and AS ARROW: what numpy and pyarrow read is what AS VALUES tells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import struct
 
 import numpy
+import pyarrow
 import pytest
 import redis
 from conftest import ROOT
@@ -158,3 +159,68 @@ def test_the_python_of_the_protocol_document_gives_what_the_document_says(client
     assert names["frame"] == told[:at] + b"\x03" + told[at + 1 :]
     assert names["known"].tolist() == [[12.5, 4, 1], [None, -3, None]]
     assert cells.splitlines()[0] == "f64 2 3"
+
+
+def table(client: redis.Redis, features: str, *options: str, **rows) -> pyarrow.Table:
+    stream = get(client, features, *options, "AS", "ARROW", **rows)
+    read = pyarrow.ipc.open_stream(stream).read_all()
+    read.validate(full=True)
+    return read
+
+
+def test_a_table_has_the_declared_types(client):
+    client.hset("user:a", mapping={"spend": "nan", "visits": 2**63 - 1, "embedding": "[1,2,3]"})
+    client.hset("user:a", mapping={"genre": "Zürich", "since": "2026-05-03", "is_member": 0})
+    features = "visits spend share is_member since genre embedding"
+    read = table(client, features)
+    assert read.schema.names == ["user_id", *features.split()]
+    utc, floats = pyarrow.timestamp("us", "UTC"), pyarrow.list_(pyarrow.float32(), 3)
+    assert [str(field.type) for field in read.schema] == [
+        "string", "int64", "double", "float", "bool", str(utc), "string", str(floats)
+    ]
+    first, second = read.to_pylist()
+    assert (first["visits"], first["genre"], first["is_member"]) == (2**63 - 1, "Zürich", False)
+    assert numpy.isnan(first["spend"]) and first["share"] is None and first["embedding"] == [1, 2, 3]
+    assert first["since"].isoformat() == "2026-05-03T00:00:00+00:00"
+    assert second == {"user_id": "b"} | dict.fromkeys(features.split())
+
+
+def test_statuses_and_times_stand_behind_their_features(client):
+    words = ["FS.SET", "user_stats", "EVENT", "2026-05-03T12:00:00Z", "ROWS", 1]
+    client.execute_command(*words, "FEATURES", 1, "spend", "a", "1.5")
+    read = table(client, "spend visits", "WITHSTATUS", "WITHTIME")
+    assert read.schema.names == [
+        "user_id", "spend", "spend__status", "spend__ts", "visits", "visits__status", "visits__ts"
+    ]
+    first, second = read.to_pylist()
+    assert first["spend"] is None and first["spend__status"] == "OUTSIDE_MAX_AGE"
+    assert first["spend__ts"].isoformat() == "2026-05-03T12:00:00+00:00"
+    assert second["spend__status"] == "NOT_FOUND" and second["spend__ts"] is None
+    then = table(client, "spend", "WITHSTATUS", "AT", "2026-05-03T12:30:00Z").to_pylist()
+    assert [row["spend__status"] for row in then] == ["PRESENT", "NOT_FOUND"]
+    assert then[0]["spend"] == 1.5
+
+
+def test_a_service_over_two_entities_is_one_table(client):
+    client.hset("user:a", "spend", 2.5)
+    client.hset("item:7", "price", 9.5)
+    words = "FS.GET SERVICE model FOR 2 user_id item_id ROWS 2 a 7 b 007 AS ARROW".split()
+    read = pyarrow.ipc.open_stream(client.execute_command(*words)).read_all()
+    assert read.schema.field("item_id").type == pyarrow.int64()
+    assert read.select(["user_id", "item_id", "spend", "price"]).to_pylist() == [
+        {"user_id": "a", "item_id": 7, "spend": 2.5, "price": 9.5},
+        {"user_id": "b", "item_id": 7, "spend": None, "price": 9.5},
+    ]
+
+
+def test_a_large_table_comes_in_batches_and_is_whole(client):
+    client.hset("user:1", mapping={"visits": 5, "genre": "x" * 1000})
+    rows = [str(row % 3) for row in range(100_000)]
+    stream = get(client, "visits genre", "WITHSTATUS", "AS", "ARROW", rows=rows)
+    batches = list(pyarrow.ipc.open_stream(stream))
+    assert len(batches) > 1
+    read = pyarrow.Table.from_batches(batches)
+    assert read.column("user_id").to_pylist() == rows
+    status = ["PRESENT" if row == "1" else "NOT_FOUND" for row in rows]
+    assert read.column("genre__status").to_pylist() == status
+    assert read.column("visits").to_pylist() == [5 if row == "1" else None for row in rows]
