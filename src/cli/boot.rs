@@ -133,7 +133,7 @@ fn stop_on_signal_or_poison(app: &App) {
             tokio::select! {
                 _ = terminate.recv() => break settings.shutdown_by(&settings.sigterm),
                 _ = interrupt.recv() => break settings.shutdown_by(&settings.sigint),
-                _ = shutdown.changed() => return,
+                _ = shutdown.wait_for(|state| *state != Shutdown::Running) => return,
                 () = tokio::time::sleep(POISON_POLL) => {
                     if let Err(error) = app.store.check_poison() {
                         tracing::error!(%error, "the log failed; the server stops");

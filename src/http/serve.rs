@@ -2,7 +2,7 @@
 //! Redis clients.
 
 use super::{metrics::metrics, online_features::get_online_features, refusal::Refusal};
-use crate::command::App;
+use crate::command::{App, Shutdown};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -31,7 +31,8 @@ pub fn serve(app: &Arc<App>, listener: TcpListener) {
         };
         let mut shutdown = app.shutdown.subscribe();
         let stopped = async move {
-            let _ = shutdown.changed().await;
+            // It may have been said before anybody listened.
+            let _ = shutdown.wait_for(|state| *state != Shutdown::Running).await;
         };
         let served = axum::serve(listener, router(Arc::clone(app)));
         // A client that keeps its connection open must not keep the server from stopping.
