@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             Ok(worst) => return exit_code(worst),
             Err(error) => Err(error),
         },
+        Verb::Backup(options) => cli::backup(&options),
+        Verb::VerifyBackup(options) => cli::verify_backup(&options),
+        Verb::Restore(options) => cli::restore(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,10 +5,12 @@ mod serve;
 mod demo;
 
 mod asof;
+mod backup;
 mod definitions;
 mod get;
 mod materialize;
 mod verify;
+mod restore;
 
 mod boot;
 
@@ -17,17 +19,22 @@ mod start_progress;
 
 mod options;
 
+mod backup_options;
 mod limit_options;
 mod snapshot_options;
 
 mod output;
 
+mod byte_bar;
+
 pub use options::{Cli, Verb};
 
 pub use asof::asof;
+pub use backup::{backup, verify_backup};
 pub use definitions::{apply, plan};
 pub use demo::demo;
 pub use get::get;
 pub use materialize::materialize;
+pub use restore::restore;
 pub use serve::serve;
 pub use verify::verify;

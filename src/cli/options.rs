@@ -1,6 +1,13 @@
 //! What the command line takes.
 
-use super::{limit_options::LimitOptions, snapshot_options::SnapshotOptions};
+use super::{
+    backup_options::{
+        BACKUP_HELP, BackupOptions, RESTORE_HELP, RestoreOptions, VERIFY_BACKUP_HELP,
+        VerifyBackupOptions,
+    },
+    limit_options::LimitOptions,
+    snapshot_options::SnapshotOptions,
+};
 use clap::{Args, Parser, Subcommand};
 use std::{net::IpAddr, path::PathBuf};
 
@@ -41,6 +48,15 @@ pub enum Verb {
     /// Look at everything in a data directory that no server uses, and tell all that is wrong.
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyOptions),
+    /// Take a backup of a data directory while its server runs.
+    #[command(after_help = BACKUP_HELP)]
+    Backup(BackupOptions),
+    /// Restore a backup for a test, and see that it gives the state it should.
+    #[command(after_help = VERIFY_BACKUP_HELP)]
+    VerifyBackup(VerifyBackupOptions),
+    /// Restore a backup, or a stopped server's data, into a new folder: all, or up to a record.
+    #[command(after_help = RESTORE_HELP)]
+    Restore(RestoreOptions),
 }
 
 const VERIFY_HELP: &str = "\

@@ -492,8 +492,7 @@ mod tests {
         fs.sync_dir(Path::new("/d")).unwrap();
         let call = |number, kind| Call { number, kind, path: "/d/f".into() };
         // The extent of twos, and the length that it needs.
-        let expected =
-            [(call(first, CallKind::Open), 2), (call(first + 1, CallKind::Sync), 2)];
+        let expected = [(call(first, CallKind::Open), 2), (call(first + 1, CallKind::Sync), 2)];
         assert_eq!(*calls.lock(), expected);
     }
 

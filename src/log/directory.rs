@@ -16,6 +16,7 @@ use super::{
         Generation, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number,
         manifest_path,
     },
+    marks::refuse_marked,
     snapshot::SnapshotFile,
 };
 use crate::{
@@ -59,6 +60,16 @@ impl DataDirectory {
             Some(manifest) => manifest,
             None => make_store(&*fs, root, fresh_store_id)?,
         };
+        Ok(Self { fs, root: root.to_path_buf(), manifest, is_unknown: false, _lock: lock })
+    }
+
+    /// Opens a directory that is being restored, for whoever restores it: to see that it can be.
+    pub fn open_restoring(fs: Arc<dyn FileSystem>, root: &Path) -> Result<Self> {
+        let lock = lock(&*fs, root)?;
+        let manifest = look_past_marks(&*fs, root)?;
+        let manifest = manifest.ok_or_else(|| {
+            Error::corrupt(manifest_path(root, 1), 0, "a manifest; it is missing")
+        })?;
         Ok(Self { fs, root: root.to_path_buf(), manifest, is_unknown: false, _lock: lock })
     }
 
@@ -213,7 +224,8 @@ fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     }
 }
 
-fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
+/// Takes the lock of the directory, which is held until it is dropped.
+pub(super) fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
     let shown = root.display();
     match fs.lock_exclusive(&root.join(LOCK)) {
         Ok(Some(lock)) => Ok(lock),
@@ -233,6 +245,11 @@ fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
 /// The manifest of an existing store, all it lists found to be there; `None` where there is nothing
 /// yet. Only reads.
 fn look(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>> {
+    refuse_marked(&names(fs, root)?, root)?;
+    look_past_marks(fs, root)
+}
+
+fn look_past_marks(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>> {
     let Some(manifest) = Manifest::read_newest(fs, root)? else {
         return refuse_unless_new(fs, root).map(|()| None);
     };

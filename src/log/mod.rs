@@ -7,6 +7,7 @@
 //! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
 //! DATA/aside/                            what no manifest lists: never deleted, never read
 //! ```
+//! A backup is a folder of its own: `BACKUP`, which lists it, a manifest, and what that needs.
 //! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file,
 //! [`LocalLog::open`], [`Log::read`] after the LSN of the snapshot, [`DataDirectory::tidy`].
 //!
@@ -17,6 +18,10 @@
 //!
 //! Not here: which record a command makes (`store/`), files and checksums as such (`disk/`).
 
+#[cfg(test)]
+mod backup_fault_tests;
+#[cfg(test)]
+mod backup_tests;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -31,11 +36,17 @@ mod verify_fixture;
 
 mod verify;
 
+mod restore;
+
+mod backup;
+mod backup_manifest;
+
 mod directory;
 mod local;
 mod snapshot;
 
 mod manifest;
+mod marks;
 
 mod examination;
 
@@ -44,6 +55,8 @@ mod options;
 
 mod digest;
 
+pub use backup::{BackupOptions, TakenBackup, back_up};
+pub use backup_manifest::BackupManifest;
 pub use contract::{Log, LogStatus, Lsn, Records, SegmentInfo};
 pub use digest::StateDigest;
 pub use directory::DataDirectory;
@@ -55,6 +68,7 @@ pub use local::{
 };
 pub use manifest::{Generation, ListedFile};
 pub use options::{Durability, LogOptions};
+pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};
 pub use snapshot::{
     SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,
 };

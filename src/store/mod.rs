@@ -16,10 +16,16 @@
 mod no_skew_tests;
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod restored_tests;
+
+mod restored;
 
 mod open;
 
 mod verify;
+
+mod state_digest;
 
 mod checkpoint;
 
@@ -70,6 +76,8 @@ pub use locked::Locked;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
 pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};
+pub use restored::{restore, test_restore};
 pub use schema::Schema;
+pub use state_digest::StateSummary;
 pub use verify::verify;
 pub use write_features::{FeatureRow, WriteCount};

@@ -68,10 +68,20 @@ impl Store {
         clock: Clock,
         progress: &LoadProgress,
     ) -> Result<Arc<Self>> {
+        let directory = DataDirectory::open(Arc::clone(&fs), data, fresh_store_id()?)?;
+        Self::open_in(fs, directory, options, clock, progress)
+    }
+
+    /// Opens the store in a directory that is locked.
+    pub(super) fn open_in(
+        fs: Arc<dyn FileSystem>,
+        directory: DataDirectory,
+        options: &StoreOptions,
+        clock: Clock,
+        progress: &LoadProgress,
+    ) -> Result<Arc<Self>> {
         let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let clock = Arc::new(clock);
-        let store_id = u128::from(random()?) << 64 | u128::from(random()?);
-        let directory = DataDirectory::open(Arc::clone(&fs), data, store_id)?;
         let told = Arc::clone(&clock);
         let for_log = Arc::clone(&owner);
         let surroundings = Surroundings {
@@ -103,7 +113,7 @@ impl Store {
         let store = Arc::new(Self {
             table: Table::new(seed),
             log: Box::new(log),
-            root: data.to_owned(),
+            root: directory.root().to_owned(),
             directory: Mutex::new(directory),
             fs,
             durability: options.durability,
@@ -154,6 +164,12 @@ fn tell_of_recovery(recovered: &Recovered) {
     }
 }
 
-fn random() -> Result<u64> {
+/// What no other store is called.
+pub(super) fn fresh_store_id() -> Result<u128> {
+    Ok(u128::from(random()?) << 64 | u128::from(random()?))
+}
+
+/// A random number.
+pub(super) fn random() -> Result<u64> {
     getrandom::u64().map_err(|error| Error::refused(format!("no random numbers: {error}")))
 }

@@ -23,6 +23,7 @@ pub(super) mod fixture;
 mod local_log;
 
 mod survey;
+mod still_log;
 
 mod recovery;
 mod writer;
@@ -31,16 +32,21 @@ mod catalog;
 mod queue;
 
 mod packing;
+
+mod live_copy;
+
 mod reader;
 
 mod segment;
 
 mod log_frame;
 
+pub(super) use live_copy::{segment_names, whole_frames};
 pub use local_log::{LocalLog, Surroundings};
 pub use queue::WallClock;
 pub use reader::read_log_bytes;
 pub use recovery::{LogIdentity, Recovered};
 pub(super) use segment::{LogFile, log_file};
+pub(super) use still_log::{Anew, StillLog};
 pub(super) use survey::{Part, Survey};
 pub use writer::OnDurable;

@@ -334,7 +334,8 @@ fn valid_prefix(
     Ok((content, to))
 }
 
-fn push_frame(
+/// Appends a frame at `at`; where the next one begins.
+pub(super) fn push_frame(
     content: &mut Vec<u8>,
     segment: u64,
     salt: u64,

@@ -14,10 +14,13 @@ mod survey;
 
 mod block_reader;
 
+mod snapshot_copy;
+
 mod snapshot_file;
 
 mod block;
 
+pub(super) use snapshot_copy::copy_snapshot_file;
 pub use snapshot_file::{SnapshotFile, SnapshotHeader, SnapshotSummary, read_snapshot_bytes};
 pub use snapshot_writer::SnapshotWriter;
 pub(super) use survey::survey_generation;

@@ -135,6 +135,12 @@ impl SnapshotFile {
         (self.shard < self.header.shards).then_some(self.shard)
     }
 
+    /// The header it would have as a file of another store, and all that follows the header.
+    pub(super) fn of_store(&self, store_id: u128) -> (Vec<u8>, &[u8]) {
+        let header = SnapshotHeader { store_id, ..self.header };
+        (header.encode(self.shard), self.bytes.get(HEADER_BYTES..).unwrap_or_default())
+    }
+
     /// Gives every entry, in the order it was added, to `take`; an error of `take` ends it.
     pub fn for_each(&self, take: impl FnMut(&[u8]) -> Result<()>) -> Result<SnapshotSummary> {
         read_entries(&self.bytes, &self.path, &self.header, self.shard, take)
