@@ -182,3 +182,49 @@ fn the_last_definition_can_be_dropped_and_its_keys_become_plain() {
         ("FS.DROP entity user DRYRUN x", "-ERR syntax error"),
     ]);
 }
+
+#[test]
+fn figures_are_told_of_a_view_and_of_a_feature_and_survive_a_restart() {
+    let mut subject = Subject::new();
+    subject.apply(&DEFINITIONS.replace("features = { genre", "ttl = \"1s\"\nfeatures = { genre"));
+    subject.check(&[
+        ("FS.SET seen EVENT NOW ROWS 3 FEATURES 1 clicks 1 4 2 5 3 5", "*2 :3 :0"),
+        ("HSET user:1 genre jazz spend 9", ":2"),
+    ]);
+    let clicks = |present: u8, expired: u8, rest: &str| {
+        format!(
+            "*28 $7 feature $6 clicks $4 type $5 int64 $7 present :{present} $4 null :0 \
+             $7 expired :{expired} $6 absent :0 $10 not_finite :0 {rest}"
+        )
+    };
+    let now = |rest: &str| clicks(3, 0, &format!("$8 distinct :2 $14 distinct_error $1 0 {rest}"));
+    let times = "$6 oldest :1000000 $6 newest :1000000";
+    let whole = format!(
+        "*22 $4 view $4 seen $6 entity $4 user $5 state $7 serving $7 version :1 \
+         $10 generation :1 $8 entities :3 $5 as_of :1000000 {times} $8 features *1 {} $4 runs *0",
+        now(&format!("{times} $3 min :4 $3 max :5 $4 mean $17 4.666666666666667"))
+    );
+    subject.check(&[("FS.STATS seen:clicks", &whole)]);
+    subject.restart();
+    subject.check(&[
+        ("FS.STATS seen:clicks", &whole),
+        ("FS.STATS view.seen", "-ERR unknown view 'view.seen'"),
+    ]);
+    assert!(subject.ask("FS.STATS seen").contains(
+        "$5 genre $4 type $6 string $7 present :1 $4 null :0 $7 expired :0 $6 absent :2"
+    ));
+    run(&subject, 1, None);
+    assert!(subject.ask("FS.STATS bought").contains("$8 entities :1"));
+    assert!(subject.ask("FS.STATS bought").contains("$4 runs *1 *32 $4 view $6 bought"));
+    subject.wait_us(1_000_001);
+    let old = clicks(0, 3, "$8 distinct :0 $14 distinct_error $1 0");
+    let told = subject.ask("FS.STATS seen:clicks");
+    assert!(told.contains(&old) && told.contains("$3 min $-1 $3 max $-1 $4 mean $-1"), "{told}");
+    subject.check(&[
+        ("FS.STATS user", "-ERR unknown view 'user'"),
+        ("FS.STATS seen:click", "-ERR view seen has no feature 'click'; did you mean 'clicks'?"),
+        ("FS.STATS seen@2", "-ERR view seen has no version '2'"),
+        ("MULTI", "+OK"),
+        ("FS.STATS seen", "-ERR Command not allowed inside a transaction"),
+    ]);
+}

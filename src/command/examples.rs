@@ -192,6 +192,7 @@ pub(super) static EXAMPLES: &[Example] = &[
     ("FS.SET stats EVENT NOW ROWS 1 FEATURES 2 spend visits 7 12.5 4", "*2 :1 :0"),
     ("FS.GET FEATURES 2 spend visits FOR 1 user_id ROWS 1 7", "*1 *2 $4 12.5 $1 4"),
     ("FS.RUNS stats COUNT 3", "*0"),
+    ("FS.STATS stats:spend", "*22 $4 view $5 stats $6 entity $4 user $5 state $7 serving *"),
     ("FS.MATERIALIZE stats", "-ERR view stats has no source: it is only pushed to"),
     ("FS.ASOF FEATURES 1 spend SPINE stream", "-ERR *"),
     ("FS.APPLY definitions DRYRUN", "-ERR *"),

@@ -69,6 +69,7 @@ mod object;
 mod keys;
 mod latency;
 mod lineage;
+mod statistics;
 
 mod materialization;
 mod memory;

@@ -10,8 +10,8 @@ use super::{
     description::{Description, Keys, Speed},
     features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
     introspection, key_names, keys, latency, lineage, materialization, memory, object, operation,
-    replication, slowlog, string_numbers, string_parts, string_values, strings, subcommands,
-    training, transactions,
+    replication, slowlog, statistics, string_numbers, string_parts, string_values, strings,
+    subcommands, training, transactions,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -270,6 +270,7 @@ commands! {
             "Brings the newest rows of sources online.";
         "fs.runs" -1 READ_SLOW NONE quick materialization::runs,
             "Lists runs of materialization, newest first.";
+        "fs.stats" 2 READ_ALONE NONE slow statistics::stats, "Counts what stands online of a view.";
     }
 }
 

@@ -18,6 +18,8 @@ mod no_skew_tests;
 mod race_tests;
 #[cfg(test)]
 mod restored_tests;
+#[cfg(test)]
+mod view_statistics_tests;
 
 mod restored;
 
@@ -36,6 +38,8 @@ mod write_features;
 mod apply_definitions;
 
 mod commit;
+
+mod view_statistics;
 
 mod keyspace;
 
@@ -80,4 +84,5 @@ pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;
 pub use verify::verify;
+pub use view_statistics::{FeatureStatistics, Numbers, ViewStatistics};
 pub use write_features::{FeatureRow, WriteCount};
