@@ -32,11 +32,9 @@ impl<'a> Context<'a> {
         seen
     }
 
-    /// What was decided; the reply waits until it is durable.
+    /// What was decided; the reply waits until it may be acknowledged.
     pub(super) fn committed<T>(&mut self, committed: Committed<T>) -> T {
-        if self.app.store.is_deferred() {
-            self.session.must_wait_for(committed.wait_for);
-        }
+        self.session.must_wait_for(committed.wait_for);
         committed.value
     }
 

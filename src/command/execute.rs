@@ -97,8 +97,7 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
     };
     let keys = |schema: &Schema| keys_of(schema, &commands, &watched);
     match app.store.transaction(keys, is_write, run) {
-        Ok(committed) if app.store.is_deferred() => session.must_wait_for(committed.wait_for),
-        Ok(_) => {}
+        Ok(committed) => session.must_wait_for(committed.wait_for),
         Err(error) => {
             tracing::error!(%error, "a transaction failed");
             reply.truncate(reply_at);

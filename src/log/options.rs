@@ -9,14 +9,14 @@ pub enum Durability {
     /// A record is durable once a sync that covers it has returned. Writers that wait share a sync.
     #[default]
     Always,
-    /// Written at once, synced every so many ms: a kill of the process loses nothing that was
-    /// written, a power cut loses what came after the last sync. Durable means synced.
+    /// Written before it is acknowledged, synced every so many ms: a kill of the process loses
+    /// nothing, a power cut loses what came after the last sync. Durable means synced.
     Interval {
         /// The time between two syncs, in ms.
         ms: u64,
     },
-    /// Written at once, never synced but when a segment is full or the log is closed: a kill of the
-    /// process loses nothing that was written, a power cut may lose minutes. "Durable" here
+    /// Written before it is acknowledged, never synced but when a segment is full or the log is
+    /// closed: a kill of the process loses nothing, a power cut may lose minutes. "Durable" here
     /// promises no more than "handed to the kernel".
     Never,
 }

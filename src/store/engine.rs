@@ -33,6 +33,7 @@ pub struct Store {
     /// Records that wait for their sync before readers see them, in the order of the log. Held
     /// while appending, so that the order is the same.
     pub(super) unpublished: Mutex<VecDeque<Unpublished>>,
+    /// Up to here records may be acknowledged, and readers see them.
     pub(super) published: watch::Sender<Lsn>,
     /// One change of definitions at a time.
     pub(super) applying: Mutex<()>,
@@ -117,11 +118,12 @@ impl Store {
         self.log.last()
     }
 
-    /// Returns once record `lsn` may be acknowledged: durable in mode `always`, at once otherwise.
+    /// Returns once record `lsn` may be acknowledged: durable in mode `always`, written in the
+    /// others, so that no kill of the process takes back what a client was told.
     ///
-    /// `IOERR`: a sync failed, and nobody knows whether the record survives.
+    /// `IOERR`: a write or sync failed, and nobody knows whether the record survives.
     pub async fn acknowledged(&self, lsn: Lsn) -> Result<()> {
-        if !self.is_deferred() {
+        if *self.published.borrow() >= lsn {
             return Ok(());
         }
         let mut published = self.published.subscribe();
@@ -136,7 +138,7 @@ impl Store {
 
     /// [`Store::acknowledged`] for a thread that may block.
     pub fn acknowledged_blocking(&self, lsn: Lsn) -> Result<()> {
-        while self.is_deferred() && *self.published.borrow() < lsn {
+        while *self.published.borrow() < lsn {
             self.check_poison()?;
             std::thread::sleep(BLOCKING_POLL);
         }

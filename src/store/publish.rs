@@ -16,7 +16,8 @@ use crate::{
 use std::sync::Arc;
 
 impl Store {
-    /// Everything up to `lsn` is durable: shows it to readers, in order.
+    /// Everything up to `lsn` may be acknowledged: what waited for that is shown to readers, in
+    /// order.
     pub(super) fn publish_durable(&self, lsn: Lsn) {
         loop {
             let mut unpublished = self.unpublished.lock();

@@ -132,11 +132,27 @@ fn interval_is_durable_when_synced_and_never_is_durable_when_written() {
         for lsn in 1..=3 {
             log.append(&record(lsn), false).unwrap();
         }
-        while heard.lock().last() != Some(&Ok(3)) {
+        while heard.lock().last() != Some(&Ok(3)) || log.durable() < Lsn(3) {
             std::thread::yield_now();
         }
         assert_eq!((log.durable(), log.status().synced), (Lsn(3), Lsn(synced)), "{mode}");
         log.flush().unwrap();
         assert_eq!(log.status().synced, Lsn(3));
+    }
+}
+
+#[test]
+fn what_may_be_acknowledged_survives_a_kill_of_the_process_in_every_mode() {
+    for mode in ["always", "interval:3600000", "never"] {
+        let fs = disk();
+        let (log, heard) = open_listening(&fs, Durability::parse(mode).unwrap());
+        for lsn in 1..=9 {
+            log.append(&record(lsn), false).unwrap();
+            while heard.lock().last() != Some(&Ok(lsn)) {
+                std::thread::yield_now();
+            }
+            let killed = fs.crash(lsn, Cut::Process);
+            assert_eq!(read_and_check(&open(&killed).unwrap().0), lsn, "{mode}");
+        }
     }
 }

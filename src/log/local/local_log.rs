@@ -39,7 +39,7 @@ pub struct Surroundings {
     pub seed: u64,
     /// What time it is.
     pub clock: WallClock,
-    /// Who hears what is durable.
+    /// Who hears what may be acknowledged.
     pub on_durable: OnDurable,
 }
 

@@ -6,6 +6,7 @@
 //! ```
 //! Invariants
 //! - `durable` moves only after the sync that covers it has returned (in mode `never`: the write).
+//! - In every mode nothing may be acknowledged before the kernel has it: a kill takes nothing back.
 //! - A failed write or sync is never repeated: the queue is poisoned, `on_durable` hears it once
 //!   and last, and the thread ends.
 //! - A frame claims as durable only what was synced before it was written.
@@ -32,8 +33,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Hears from the writer thread that all up to an LSN is durable, or, once and last, why nothing
-/// will be any more.
+/// Hears from the writer thread that all up to an LSN may be acknowledged, which is synced in mode
+/// `always` and written in the others, or, once and last, why nothing will be any more.
 pub type OnDurable = Box<dyn FnMut(Result<Lsn>) + Send>;
 
 /// What the writer shares with those who append and read.
@@ -264,18 +265,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells what is durable now in the sense of the mode, then lets go who waits for a sync.
+    /// Tells what is durable now in the sense of the mode, and what may be acknowledged, then lets
+    /// go who waits for a sync.
     fn acknowledge(&mut self) {
-        let durable = match self.start.durability {
-            Durability::Always | Durability::Interval { .. } => self.synced,
-            Durability::Never => self.written,
+        let (durable, safe) = match self.start.durability {
+            Durability::Always => (self.synced, self.synced),
+            Durability::Interval { .. } => (self.synced, self.written),
+            Durability::Never => (self.written, self.written),
         };
         let newly_synced =
             self.shared.synced.swap(self.synced.0, Ordering::Release) < self.synced.0;
-        if durable > self.acknowledged {
-            self.acknowledged = durable;
-            self.shared.durable.store(durable.0, Ordering::Release);
-            (self.on_durable)(Ok(durable));
+        self.shared.durable.store(durable.0, Ordering::Release);
+        if safe > self.acknowledged {
+            self.acknowledged = safe;
+            (self.on_durable)(Ok(safe));
         }
         if newly_synced {
             self.shared.queue.synced(self.synced);
