@@ -81,6 +81,10 @@ pub struct ServeOptions {
     /// When a write is acknowledged: `always` (after a sync), `interval:<ms>` or `never`.
     #[arg(long, env = "NOWTHEN_DURABILITY", value_name = "MODE", default_value = "always")]
     pub durability: String,
+    /// How many bytes of disk the log reserves at a time; a longer record gets what it needs.
+    #[arg(long, env = "NOWTHEN_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 67_108_864,
+          value_parser = clap::value_parser!(u64).range(4096..=1 << 32))]
+    pub segment_bytes: u64,
     /// How many threads serve connections; 0 for one per core.
     #[arg(long, env = "NOWTHEN_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,

@@ -21,7 +21,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
     let store = StoreOptions {
         durability: Durability::parse(&options.durability)?,
         max_future_us: parse_duration_us(&options.max_future)?,
-        ..StoreOptions::default()
+        segment_bytes: options.segment_bytes,
     };
     let boot = Boot {
         network: &options.network,
