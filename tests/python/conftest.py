@@ -40,18 +40,22 @@ class Server:
         self.output = data.with_suffix(".output")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def launch(self) -> None:
+        """Starts the process, and does not wait for it."""
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
+
+    def start(self) -> None:
+        self.launch()
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self.answers():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"no PONG from {self.command}:\n{self.output.read_text()}")
-            time.sleep(0.02)
+            time.sleep(0.005)
 
     def answers(self) -> bool:
         """Whether PING gets its PONG, or the word that it needs a password, asked once: a client
