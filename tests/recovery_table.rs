@@ -40,6 +40,7 @@ fn check(name: &str) {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
         golden.copy_to(&data);
+        is_judged_alike(&data, &golden.expected());
         match golden.expected() {
             Expected::Stop { says } => {
                 stops(&data, &says);
@@ -58,6 +59,16 @@ fn check(name: &str) {
             }
         }
     }
+}
+
+/// `nowthen verify` calls damaged what stops a start, and nothing else.
+fn is_judged_alike(data: &Path, expected: &Expected) {
+    let before = contents(data);
+    let output = Command::new(BINARY).arg("verify").arg(data).output().unwrap();
+    let code = if matches!(expected, Expected::Stop { .. }) { EXIT_DAMAGED } else { 0 };
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(before == contents(data), "verify changed something on disk");
 }
 
 fn serve(data: &Path) -> Command {

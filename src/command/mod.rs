@@ -82,6 +82,7 @@ mod string_values;
 mod strings;
 mod training;
 mod transactions;
+mod verification;
 
 mod connection;
 mod definitions;

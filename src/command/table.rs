@@ -11,7 +11,7 @@ use super::{
     features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
     introspection, key_names, keys, latency, lineage, materialization, memory, object, operation,
     replication, slowlog, statistics, string_numbers, string_parts, string_values, strings,
-    subcommands, training, transactions,
+    subcommands, training, transactions, verification,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -271,6 +271,8 @@ commands! {
         "fs.runs" -1 READ_SLOW NONE quick materialization::runs,
             "Lists runs of materialization, newest first.";
         "fs.stats" 2 READ_ALONE NONE slow statistics::stats, "Counts what stands online of a view.";
+        "fs.verify" 1 ADMIN_ALONE NONE slow verification::verify,
+            "Reads all that is on the disk, and tells what is damaged.";
     }
 }
 

@@ -37,8 +37,11 @@ pub trait FileSystem: Send + Sync + 'static {
     /// `None` if another holds it.
     fn lock_exclusive(&self, path: &Path) -> io::Result<Option<Lock>>;
     /// Locks an existing file, which is not changed, against everyone who wants it for himself;
-    /// `None` if somebody has.
-    fn lock_shared(&self, path: &Path) -> io::Result<Option<Lock>>;
+    /// `None` if somebody has. It may be stricter, and share with nobody.
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Lock>> {
+        self.metadata(path)?;
+        self.lock_exclusive(path)
+    }
 }
 
 /// One open file.

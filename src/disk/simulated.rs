@@ -326,12 +326,6 @@ impl FileSystem for SimulatedFs {
         let held = Held { shared: Arc::clone(&self.shared), path: path.to_path_buf() };
         Ok(Some(Lock::new(held)))
     }
-
-    /// Stricter than asked for: nobody else gets it, not even to share it.
-    fn lock_shared(&self, path: &Path) -> io::Result<Option<Lock>> {
-        self.shared.lock().disk.file(path)?;
-        self.lock_exclusive(path)
-    }
 }
 
 struct Held {

@@ -1,4 +1,4 @@
-"""The operator's tools on directories that a real server wrote: verify.
+"""The operator's tools on directories that a real server wrote: verify, FS.VERIFY.
 
 Each damage is done to a copy with the means of an accident: a flipped bit, a cut, a lost file.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from conftest import Nowthen, run_nowthen
 
 DEFINITIONS = """
@@ -170,6 +172,75 @@ def test_a_directory_in_use_is_refused(start_nowthen):
     refused = run_nowthen("verify", server.data)
     assert refused.returncode == FAILED
     assert "is in use by a server; ask that with FS.VERIFY" in refused.stderr
+
+
+def test_a_running_server_verifies_itself_while_it_writes_and_takes_snapshots(start_nowthen):
+    server = start_nowthen(definitions=DEFINITIONS)
+    client = server.client()
+    ends = threading.Event()
+
+    def work() -> None:
+        writer = server.client()
+        number = 0
+        while not ends.is_set():
+            number += 1
+            writer.hset(f"user:{number % 50}", mapping={"spend": number, "genre": "jazz"})
+            if number % 100 == 0:
+                writer.save()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        reports = [fs_verify(client) for _ in range(30)]
+    finally:
+        ends.set()
+        worker.join()
+    assert all(report["findings"] == [] for report in reports)
+    assert all(report["worst"] == "note" for report in reports)
+    lasts = [report["last_lsn"] for report in reports]
+    assert lasts == sorted(lasts) and lasts[-1] > lasts[0] > 0
+
+
+def test_a_running_server_tells_of_damage_below_it_and_serves_on(start_nowthen):
+    server = start_nowthen(definitions=DEFINITIONS)
+    client = server.client()
+    for number in range(9):
+        client.set(f"plain:{number}", number)
+    client.save()
+    (segment,) = segments(server.data)
+    in_place(segment, 512 * 4 + 80)
+    snapshot = sorted((server.data / "snapshots").iterdir())[-2]
+    in_place(snapshot, 60)
+    report = fs_verify(client)
+    told = [(found["file"], found["offset"], found["first_lsn"]) for found in report["findings"]]
+    assert report["worst"] == "damage"
+    assert told == [(str(snapshot), 56, 1), (str(segment), 512 * 4, 4)]
+    assert client.get("plain:3") == b"3"
+
+
+def fs_verify(client: redis.Redis) -> dict:
+    """The reply of FS.VERIFY as text and numbers."""
+
+    def plain(reply):
+        match reply:
+            case bytes():
+                return reply.decode()
+            case list():
+                return [plain(item) for item in reply]
+            case dict():
+                return {plain(name): plain(value) for name, value in reply.items()}
+        return reply
+
+    return plain(client.execute_command("FS.VERIFY"))
+
+
+def in_place(path: Path, offset: int) -> None:
+    """Flips a bit of a file that a server has open."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
 
 
 def test_what_is_no_store_is_refused_and_usage_is_usage(tmp_path):
