@@ -57,7 +57,11 @@ impl DataDirectory {
         }
         let lock = lock(&*fs, root)?;
         let manifest = match look(&*fs, root)? {
-            Some(manifest) => manifest,
+            Some(manifest) => {
+                // A process that was killed may have named it and not synced the folder.
+                fs.sync_dir(root).map_err(Error::io("syncing the folder", root))?;
+                manifest
+            }
             None => make_store(&*fs, root, fresh_store_id)?,
         };
         Ok(Self { fs, root: root.to_path_buf(), manifest, is_unknown: false, _lock: lock })
@@ -214,11 +218,7 @@ fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
         Ok(metadata) if metadata.is_directory => Ok(()),
         Ok(_) => Err(Error::refused(format!("{} is not a directory", root.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs.create_dir_all(root).map_err(Error::io("making the data directory", root))?;
-            match root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                Some(parent) => fs.sync_dir(parent).map_err(Error::io("syncing", parent)),
-                None => Ok(()),
-            }
+            fs.create_dir_all(root).map_err(Error::io("making the data directory", root))
         }
         Err(error) => Err(Error::io("looking at the data directory", root)(error)),
     }
@@ -312,6 +312,14 @@ fn refuse_unless_new(fs: &dyn FileSystem, root: &Path) -> Result<()> {
 }
 
 fn make_store(fs: &dyn FileSystem, root: &Path, store_id: u128) -> Result<Manifest> {
+    // The folder may be as new as what comes into it, even if another process made it.
+    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        match fs.sync_dir(parent) {
+            // A folder that we may not even read is none that we made.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced.map_err(Error::io("syncing", parent))?,
+        }
+    }
     for name in [LOG, SNAPSHOTS] {
         let path = root.join(name);
         fs.create_dir_all(&path).map_err(Error::io("making", &path))?;

@@ -5,9 +5,10 @@ use super::{
     manifest::{Manifest, manifest_path},
 };
 use crate::{
-    disk::{Cut, FileSystem, RealFs, SimulatedFs},
+    disk::{Cut, FileSystem, Moment, RealFs, SimulatedFs},
     error::{Error, Result},
 };
+use parking_lot::Mutex;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -53,6 +54,32 @@ fn refused(fs: &SimulatedFs) -> Error {
 
 fn listed(fs: &SimulatedFs) -> Vec<String> {
     fs.contents().keys().map(|path| path.display().to_string()).collect()
+}
+
+/// A name may be in the kernel alone when a process is killed.
+#[test]
+fn what_a_killed_process_had_not_synced_is_synced_before_anything_stands_on_it() {
+    let fs = SimulatedFs::new();
+    let met: Arc<Mutex<Vec<Moment>>> = Arc::default();
+    let moments = Arc::clone(&met);
+    fs.watch(move |_, moment| moments.lock().push(moment));
+    let mut directory = open(&fs).unwrap();
+    for id in 1..=2 {
+        let generation = snapshot(&directory, &fs, id).unwrap();
+        directory.commit(generation).unwrap();
+    }
+    fs.unwatch();
+    for moment in met.lock().drain(..) {
+        let fs = moment.crash(0, Cut::Process);
+        let mut directory = open(&fs).unwrap();
+        directory.tidy().unwrap();
+        let generation = snapshot(&directory, &fs, 9).unwrap();
+        directory.commit(generation).unwrap();
+        for seed in 0..10 {
+            let after = open(&fs.crash(seed, Cut::Power)).unwrap();
+            assert_eq!(after.generations(), directory.generations());
+        }
+    }
 }
 
 #[test]

@@ -7,11 +7,12 @@ use super::{
     segment::SegmentHeader,
 };
 use crate::{
-    disk::{Cut, FileSystem},
+    disk::{Cut, FileSystem, Moment},
     log::{Durability, Log, Lsn},
 };
+use parking_lot::Mutex;
 use proptest::prelude::*;
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 /// Appends in groups until something fails; gives what was appended and what was durable then.
 fn write_until_failure(log: &dyn Log, groups: &[u64], from: u64) -> (u64, u64) {
@@ -49,6 +50,32 @@ fn a_crash_while_trimming_leaves_no_gap() {
             let after = fs.crash(seed, Cut::Power);
             let (log, _) = open_as(&after, 3, &always, &kept).unwrap();
             assert_eq!(read_and_check(&log), 30);
+        }
+    }
+}
+
+/// A footer or a name may be in the kernel alone when a process is killed.
+#[test]
+fn what_a_killed_process_had_not_synced_is_synced_before_anything_stands_on_it() {
+    let fs = disk();
+    let met: Arc<Mutex<Vec<Moment>>> = Arc::default();
+    let moments = Arc::clone(&met);
+    fs.watch(move |_, moment| moments.lock().push(moment));
+    let (log, _) = open_as(&fs, 1, &options(Durability::Never), &identity()).unwrap();
+    for lsn in 1..20 {
+        log.append(&record(lsn), false).unwrap();
+    }
+    log.close().unwrap();
+    fs.unwatch();
+    for moment in met.lock().drain(..) {
+        let fs = moment.crash(0, Cut::Process);
+        let always = options(Durability::Always);
+        let (log, recovered) = open_as(&fs, 2, &always, &identity()).unwrap();
+        let last = recovered.last_lsn.0 + 2;
+        append(&log, last - 1, last);
+        for seed in 0..10 {
+            let after = fs.crash(seed, Cut::Power);
+            assert_eq!(read_and_check(&open(&after).unwrap().0), last);
         }
     }
 }

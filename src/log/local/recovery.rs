@@ -277,7 +277,7 @@ pub(super) fn repair(
         fs.remove(&spare).map_err(Error::io("removing", &spare))?;
     }
     let Some(open_end) = judged.open_end.take() else {
-        return Ok(());
+        return judged.entries.last().map_or(Ok(()), |last| sync_found(fs, directory, &last.path));
     };
     let number = open_end.header.number;
     let path = segment_path(directory, number);
@@ -293,6 +293,14 @@ pub(super) fn repair(
         entry.info.bytes = position.offset as u64;
     }
     Ok(())
+}
+
+/// A process that was killed may have written a footer, or named a segment, and not synced it: what
+/// is appended from here on must not stand on what a power cut could take away.
+fn sync_found(fs: &dyn FileSystem, directory: &Path, path: &Path) -> Result<()> {
+    let synced = fs.open_read(path).and_then(|file| file.sync_data());
+    synced.map_err(Error::io("syncing the log", path))?;
+    fs.sync_dir(directory).map_err(Error::io("syncing the folder", directory))
 }
 
 /// The valid frames of a segment as a complete segment of its own, and where that ends.
