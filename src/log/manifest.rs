@@ -194,6 +194,12 @@ impl Manifest {
     }
 }
 
+/// The snapshots that a manifest lists, newest first, from its bytes alone. Total: for fuzzing and
+/// for tools.
+pub fn read_manifest_bytes(bytes: &[u8]) -> Result<Vec<Generation>> {
+    Manifest::decode(bytes, Path::new("bytes")).map(|manifest| manifest.generations)
+}
+
 fn decode_generations(fields: &mut Fields<'_>) -> Option<Vec<Generation>> {
     let mut generations = Vec::new();
     for _ in 0..fields.u32()? {

@@ -66,7 +66,7 @@ pub use examination::{
 pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
-pub use manifest::{Generation, ListedFile};
+pub use manifest::{Generation, ListedFile, read_manifest_bytes};
 pub use options::{Durability, LogOptions};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};
 pub use snapshot::{

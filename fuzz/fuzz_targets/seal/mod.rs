@@ -3,11 +3,12 @@
 //!
 //! Invariants
 //! - Only magics, checksums and what they chain are written; every length, count and flag stays as
-//!   the fuzzer made it.
+//!   the fuzzer made it, but for the length of the body of a manifest, which the file itself tells.
 //! - A whole file is sealed to itself: the targets assert it of a seed as they start, so this
 //!   cannot fall behind the formats unnoticed.
 //!
-//! The formats are told in `src/log/local/segment.rs`, `log_frame.rs`, `src/log/snapshot/`.
+//! The formats are told in `src/log/local/segment.rs`, `log_frame.rs`, `src/log/snapshot/`,
+//! `src/log/manifest.rs`.
 
 use nowthen::disk::frame::checksum;
 
@@ -17,9 +18,10 @@ const FRAME_ALIGNMENT: usize = 512;
 const PIECE_BYTES: usize = 8 * 1024;
 const SNAPSHOT_HEADER_BYTES: usize = 56;
 const BLOCK_HEADER_BYTES: usize = 24;
+const MANIFEST_HEADER_BYTES: usize = 48;
 
 /// A log segment with its header and every frame sealed.
-#[allow(dead_code, reason = "each target uses one of the two")]
+#[allow(dead_code, reason = "each target uses one of these")]
 pub(super) fn seal_segment(file: &mut [u8]) -> Option<()> {
     seal_header(file, b"NTwl", FRAME_HEADER_BYTES)?;
     file.get_mut(FRAME_HEADER_BYTES..SEGMENT_HEADER_BYTES)?.fill(0);
@@ -59,7 +61,7 @@ pub(super) fn seal_segment(file: &mut [u8]) -> Option<()> {
 }
 
 /// A snapshot file with its header and every block sealed.
-#[allow(dead_code, reason = "each target uses one of the two")]
+#[allow(dead_code, reason = "each target uses one of these")]
 pub(super) fn seal_snapshot(file: &mut [u8]) -> Option<()> {
     seal_header(file, b"NTsn", SNAPSHOT_HEADER_BYTES)?;
     let id = number(file, 16)?.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -75,6 +77,16 @@ pub(super) fn seal_snapshot(file: &mut [u8]) -> Option<()> {
         offset += end;
     }
     Some(())
+}
+
+/// A manifest with its header and its body sealed.
+#[allow(dead_code, reason = "each target uses one of these")]
+pub(super) fn seal_manifest(file: &mut [u8]) -> Option<()> {
+    let body = file.get(MANIFEST_HEADER_BYTES..)?;
+    let (body_bytes, sum) = (body.len() as u32, checksum(number(file, 16)?, body));
+    put(file, 40, &body_bytes.to_le_bytes())?;
+    put(file, 44, &sum.to_le_bytes())?;
+    seal_header(file, b"NTmf", MANIFEST_HEADER_BYTES)
 }
 
 /// The preamble of all files: magic, checksum, version 1, header length, no feature bits.

@@ -1,0 +1,20 @@
+//! Any bytes are refused as a Parquet file, or are read to the last row: reading someone's Parquet
+//! never panics, and gives no part of an answer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nowthen::offline::{Dataset, Spine};
+use std::{fs, path::PathBuf, process, sync::LazyLock};
+
+/// One file a process: what is read has a path.
+static PATH: LazyLock<PathBuf> =
+    LazyLock::new(|| std::env::temp_dir().join(format!("nowthen-fuzz-{}.parquet", process::id())));
+
+fuzz_target!(|bytes: &[u8]| {
+    fs::write(&*PATH, bytes).expect("a folder to write to");
+    let opened = Dataset::open(&PATH.to_string_lossy());
+    let read = Spine::from_parquet(&PATH, None);
+    if let (Ok(dataset), Ok(spine)) = (opened, read) {
+        assert_eq!(dataset.rows(), spine.rows() as u64, "all rows or none");
+    }
+});
