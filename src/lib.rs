@@ -5,6 +5,7 @@
 //! beside it (`tests/tidy.rs` holds that). Read them from the bottom up.
 
 pub mod error; // floor 0
+mod planted;
 
 pub mod disk; // floor 1
 pub mod feature;

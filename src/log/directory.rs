@@ -22,6 +22,7 @@ use super::{
 use crate::{
     disk::{FileSystem, Lock},
     error::{Error, Result},
+    planted::planted,
 };
 use std::{
     collections::BTreeSet,
@@ -135,6 +136,13 @@ impl DataDirectory {
         let dropped = generations.split_off(generations.len().min(GENERATIONS_KEPT));
         let number = self.manifest.number + 1;
         let manifest = Manifest { number, store_id: self.store_id(), generations };
+        let older = manifest_path(&self.root, self.manifest.number);
+        let files = dropped.iter().flat_map(|generation| &generation.files);
+        let gone = files.map(|file| self.root.join(&file.name)).chain([older]);
+        let remove_gone = || gone.for_each(|path| drop(self.fs.remove(&path)));
+        if planted("older snapshot removed too early") {
+            remove_gone.clone()();
+        }
         if let Err(error) = manifest.write_aside(&*self.fs, &self.root) {
             self.remove_unlisted(&manifest);
             return Err(error);
@@ -143,11 +151,8 @@ impl DataDirectory {
         manifest.name(&*self.fs, &self.root)?;
         self.is_unknown = false;
 
-        let older = manifest_path(&self.root, self.manifest.number);
+        remove_gone();
         self.manifest = manifest;
-        let files = dropped.iter().flat_map(|generation| &generation.files);
-        let gone = files.map(|file| self.root.join(&file.name)).chain([older]);
-        gone.for_each(|path| drop(self.fs.remove(&path)));
         let _ = self.fs.sync_dir(&self.root.join(SNAPSHOTS));
         let _ = self.fs.sync_dir(&self.root);
         Ok(())

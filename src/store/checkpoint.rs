@@ -21,6 +21,7 @@ use crate::{
         DataDirectory, ListedFile, Lsn, SegmentInfo, SnapshotFile, SnapshotHeader, SnapshotWriter,
     },
     online::{Row, Seen, Swept, Table},
+    planted::planted,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -124,6 +125,7 @@ impl Store {
         let mut writer = SnapshotWriter::create(Arc::clone(&self.fs), directory.root(), header)?;
         let noted = noted.into_iter().map(|(lsn, change)| MetaEntry::Noted { lsn, change });
         let future = self.future.all().into_iter();
+        let future = future.filter(|_| !planted("cells ahead not in the snapshot"));
         let future = future.map(|(lsn, cells)| MetaEntry::Future { lsn, cells });
         let meta = [MetaEntry::Clock(time), MetaEntry::LastRun(last_run)];
         for entry in meta.into_iter().chain(noted).chain(future) {
@@ -138,15 +140,18 @@ impl Store {
         drop(no_flush_begins);
         // A row may be newer than what the log has on the disk; a snapshot must never be.
         let last = self.log.last();
-        self.log.flush()?;
+        if !planted("snapshot ahead of the log") {
+            self.log.flush()?;
+        }
         if let Err(error) = directory.commit(writer.finish(last)?) {
             if directory.is_unknown() {
                 self.log.poison(&error.to_string());
             }
             return Err(error);
         }
-        if let [_, older, ..] = directory.generations()
-            && let Err(error) = self.log.trim(older.lsn.next())
+        let is_early = planted("log trimmed too early");
+        if let [newer, older, ..] = directory.generations()
+            && let Err(error) = self.log.trim(if is_early { newer } else { older }.lsn.next())
         {
             // The snapshot counts; the log is only longer than it need be.
             tracing::warn!(%error, "the log could not be trimmed");
@@ -157,7 +162,8 @@ impl Store {
     /// The record up to which everything is applied, and all that is about no row up to there.
     pub(super) fn noted_up_to_now(&self) -> (Lsn, Vec<(u64, Change)>, u64) {
         let _none_is_half_done = self.noting.lock();
-        let lsn = if self.is_deferred() { *self.published.borrow() } else { self.log.last() };
+        let is_behind = self.is_deferred() && !planted("snapshot without what is pending");
+        let lsn = if is_behind { *self.published.borrow() } else { self.log.last() };
         // A write holds its shards from the append until it is applied: having had every shard
         // once, nothing up to `lsn` is still on its way.
         (0..self.table.shard_count()).for_each(|index| drop(self.table.shard(index)));

@@ -21,6 +21,7 @@ use crate::{
     feature::{Change, Origin, Record, Timestamp, encode_record},
     log::Lsn,
     online::{Edit, Seen},
+    planted::planted,
 };
 use std::sync::Arc;
 
@@ -141,12 +142,18 @@ impl Store {
 
     /// Makes `changes` one record, and true.
     fn append_and_apply(&self, held: &mut Held<'_>, changes: Vec<Change>) -> Result<Lsn> {
+        if changes.len() > 1 && planted("transaction in pieces") {
+            let pieces =
+                changes.into_iter().map(|change| self.append_and_apply(held, vec![change]));
+            return pieces.fold(Ok(Lsn(0)), |_, lsn| lsn);
+        }
         let flushes = changes.iter().any(|change| matches!(change, Change::FlushAll));
         let (lsn, record) = self.append(Record { changes }, held.now)?;
         if flushes {
             self.jobs.lock().flush_begins(lsn.0);
         }
-        let showing = if self.is_deferred() { Showing::Later } else { Showing::AtOnce };
+        let is_later = self.is_deferred() && !planted("publish before durable");
+        let showing = if is_later { Showing::Later } else { Showing::AtOnce };
         let now = held.now;
         self.apply_held(held, lsn, &record, now, showing)?;
         Ok(lsn)

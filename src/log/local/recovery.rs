@@ -26,6 +26,7 @@ use crate::{
     disk::FileSystem,
     error::{Error, Result},
     log::contract::{Lsn, SegmentInfo},
+    planted::planted,
 };
 use std::{
     io,
@@ -189,7 +190,8 @@ impl Judge<'_> {
             let lost = lost(before.next_lsn, header.base_lsn.previous());
             return Err(Error::corrupt(missing, 0, format!("a segment; it is missing, {lost}")));
         }
-        if header.base_lsn != before.next_lsn || header.chain_before != before.chain {
+        let is_chained = header.chain_before == before.chain || planted("chain ignored");
+        if header.base_lsn != before.next_lsn || !is_chained {
             return wrong(40, format!("the segment that goes on with LSN {}", before.next_lsn));
         }
         Ok(())
@@ -239,7 +241,7 @@ impl Judge<'_> {
             return damaged(self.last_before(later).unwrap_or(at.next_lsn));
         }
         let proven = walk.proven_later().unwrap_or_default().max(self.identity.reaches);
-        if proven >= at.next_lsn {
+        if proven >= at.next_lsn && !planted("proof of durability ignored") {
             return damaged(proven);
         }
         let torn_bytes = walk.rest_bytes() as u64;
@@ -279,6 +281,9 @@ pub(super) fn repair(
     let Some(open_end) = judged.open_end.take() else {
         return judged.entries.last().map_or(Ok(()), |last| sync_found(fs, directory, &last.path));
     };
+    if planted("append after a torn tail") {
+        return Ok(());
+    }
     let number = open_end.header.number;
     let path = segment_path(directory, number);
     let (content, position) = valid_prefix(fs, &path, &open_end, salt)?;
@@ -338,7 +343,9 @@ fn valid_prefix(
         clock_us,
         chain_before: to.chain,
     };
-    to = push_frame(&mut content, open_end.header.number, salt, to, (&footer, &[]));
+    if !planted("repaired without footer") {
+        to = push_frame(&mut content, open_end.header.number, salt, to, (&footer, &[]));
+    }
     Ok((content, to))
 }
 

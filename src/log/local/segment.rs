@@ -30,6 +30,7 @@ use crate::{
     },
     error::{Error, Result},
     log::contract::Lsn,
+    planted::planted,
 };
 use std::{
     io,
@@ -183,10 +184,14 @@ impl Spare {
     ) -> Result<(PathBuf, Box<dyn File>)> {
         let Self { number, path, file, .. } = self;
         file.write_all_at(0, content).map_err(Error::io("writing a segment header to", &path))?;
-        file.sync_data().map_err(Error::io("syncing a segment header to", &path))?;
+        if !planted("segment header not synced") {
+            file.sync_data().map_err(Error::io("syncing a segment header to", &path))?;
+        }
         let named = segment_path(directory, number);
         fs.rename(&path, &named).map_err(Error::io("naming the segment", &named))?;
-        fs.sync_dir(directory).map_err(Error::io("syncing the folder", directory))?;
+        if !planted("segment name not synced") {
+            fs.sync_dir(directory).map_err(Error::io("syncing the folder", directory))?;
+        }
         Ok((named, file))
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     disk::{File, FileSystem},
     error::{Error, Result},
     log::{contract::Lsn, options::Durability},
+    planted::planted,
 };
 use std::{
     path::PathBuf,
@@ -119,6 +120,9 @@ impl Writer {
                 self.acknowledge();
                 return Ok(());
             }
+            if planted("reply before sync") {
+                self.acknowledge();
+            }
             if self.sync_is_due(&work) {
                 self.sync()?;
             }
@@ -170,7 +174,10 @@ impl Writer {
             count: batch.count,
             holds_history: batch.holds_history,
             is_footer: false,
-            durable_lsn: self.synced,
+            durable_lsn: match planted("durable LSN ahead in frames") {
+                true => batch.first_lsn.after(u64::from(batch.count)).previous(),
+                false => self.synced,
+            },
             clock_us: (self.start.clock)(),
             chain_before: self.chain,
         };
@@ -192,10 +199,10 @@ impl Writer {
         self.frame.clear();
         let place = current.header.place(current.offset);
         self.chain = encode_frame(header, raw, place, &mut self.frame);
-        current
-            .file
-            .write_all_at(current.offset as u64, &self.frame)
-            .map_err(Error::io("writing the log", &current.path))?;
+        let written = current.file.write_all_at(current.offset as u64, &self.frame);
+        if !planted("failed write ignored") {
+            written.map_err(Error::io("writing the log", &current.path))?;
+        }
         current.offset += self.frame.len();
         let end = current.offset as u64;
         self.shared.catalog.update_last(|info| info.bytes = end);
@@ -207,7 +214,7 @@ impl Writer {
         if self.current.is_none() {
             return Ok(());
         }
-        if self.synced < self.written {
+        if self.synced < self.written && !planted("footer before sync") {
             self.sync()?;
         }
         let footer = FrameHeader {
@@ -225,7 +232,9 @@ impl Writer {
             let cut = current.file.set_len(current.offset as u64);
             cut.map_err(Error::io("cutting the log", &current.path))?;
         }
-        self.sync()?;
+        if !planted("close without sync") {
+            self.sync()?;
+        }
         self.shared.catalog.update_last(|info| info.sealed = true);
         self.current = None;
         Ok(())
@@ -253,8 +262,11 @@ impl Writer {
 
     fn sync(&mut self) -> Result<()> {
         let started = Instant::now();
-        if let Some(current) = &self.current {
-            let synced = current.file.sync_data();
+        if let Some(current) = self.current.as_ref().filter(|_| !planted("no sync")) {
+            let mut synced = current.file.sync_data();
+            if planted("retry of a failed sync") && synced.is_err() {
+                synced = current.file.sync_data();
+            }
             synced.map_err(Error::io("syncing the log", &current.path))?;
         }
         let took_ns = started.elapsed().as_nanos() as u64;
@@ -269,6 +281,7 @@ impl Writer {
     /// go who waits for a sync.
     fn acknowledge(&mut self) {
         let (durable, safe) = match self.start.durability {
+            _ if planted("reply before sync") => (self.written, self.written),
             Durability::Always => (self.synced, self.synced),
             Durability::Interval { .. } => (self.synced, self.written),
             Durability::Never => (self.written, self.written),
