@@ -1,0 +1,135 @@
+//! The store as a state machine: random steps, restarts, kills and power cuts beside a model that
+//! knows no disk; after each of them everything is read, as of now and as of then. proptest makes
+//! what fails small.
+
+use crate::{
+    campaign::Random,
+    crash_states::{Bounds, State},
+    model::Model,
+    step::{Step, Write},
+    subject::{Subject, end},
+};
+use nowthen::{
+    disk::{Cut, SimulatedFs},
+    log::Durability,
+};
+use proptest::prelude::*;
+use std::sync::{Arc, atomic::Ordering};
+
+/// What happens to a store.
+#[derive(Clone, Debug)]
+enum Event {
+    Step(Step),
+    /// Closed and opened again.
+    Restart,
+    /// Killed: what it wrote is there.
+    Kill,
+    /// Any part of what was not synced is there.
+    PowerCut(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let random = any::<u64>;
+    prop_oneof![
+        12 => random().prop_map(|seed| Event::Step(Step::Write(Write::random(&mut Random(seed))))),
+        8 => random().prop_map(|seed| Event::Step(Step::random(&mut Random(seed)))),
+        1 => Just(Event::Step(Step::Apply)),
+        1 => Just(Event::Step(Step::Checkpoint)),
+        1 => Just(Event::Restart),
+        1 => Just(Event::Kill),
+        1 => random().prop_map(Event::PowerCut),
+    ]
+}
+
+/// The store while it lives, and the disk on which it does.
+struct Machine {
+    fs: SimulatedFs,
+    mode: Durability,
+    /// Not there only while it is opened again.
+    subject: Option<Subject>,
+}
+
+impl Machine {
+    fn new(mode: Durability) -> Self {
+        let fs = SimulatedFs::new();
+        let subject = Subject::open(&fs, mode, vec![Model::default()], Arc::default());
+        Self { fs, mode, subject: Some(subject.unwrap()) }
+    }
+
+    fn take(&mut self, event: &Event) {
+        let mut subject = self.subject.take().unwrap();
+        if let Event::Step(step) = event {
+            let refused = subject.take(step).unwrap();
+            assert!(refused.is_none(), "{refused:?}");
+            self.subject = Some(subject);
+            return;
+        }
+        let beside = subject.finish_checkpoint();
+        assert!(beside.is_none(), "{beside:?}");
+        let Subject { store, models, progress, .. } = subject;
+        let begun = models.len() as u64 - 1;
+        let mut kept = progress.kept.load(Ordering::SeqCst);
+        match event {
+            Event::Restart => {
+                store.close().unwrap();
+                kept = begun;
+            }
+            Event::PowerCut(seed) => self.fs = self.fs.crash(*seed, Cut::Power),
+            // The log writes what is queued before it ends.
+            Event::Kill | Event::Step(_) => {}
+        }
+        end(store);
+        if matches!(event, Event::Kill) {
+            self.fs = self.fs.crash(0, Cut::Process);
+            kept = begun;
+        }
+        let subject = Subject::open(&self.fs, self.mode, models, Arc::default()).unwrap();
+        let last = subject.last();
+        assert!((kept..=begun).contains(&last), "{kept} <= {last} <= {begun}");
+        self.subject = Some(subject);
+    }
+
+    /// Everything that can be read is that of the last record.
+    fn check(&mut self, random: &mut Random) {
+        let mut subject = self.subject.take().unwrap();
+        // Readers see a write once it is durable.
+        assert!(subject.take(&Step::Sync).unwrap().is_none());
+        let last = subject.last();
+        let published = subject.store.acknowledged_blocking(nowthen::log::Lsn(last));
+        published.unwrap();
+        let bounds = Bounds::new(last, last);
+        let models = subject.models.clone();
+        let state = State { disk: &self.fs, models: &models, bounds, mode: self.mode };
+        state.check_now(&subject.store, subject.now_us).unwrap();
+        state.check_history(&subject.store, last, random).unwrap();
+        self.subject = Some(subject);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn a_store_is_what_its_records_say_now_and_then_through_restarts_kills_and_power_cuts(
+        events in prop::collection::vec(event(), 1..30),
+        mode in prop::sample::select(vec![
+            Durability::Always,
+            Durability::Interval { ms: 2 },
+            Durability::Never,
+        ]),
+        seed: u64,
+    ) {
+        let (mut machine, mut random) = (Machine::new(mode), Random(seed));
+        for event in &events {
+            machine.take(event);
+            machine.check(&mut random);
+        }
+        end(machine.subject.take().unwrap().store);
+    }
+}
+
+/// `CAMPAIGN_COUNT`, or as many as a short run takes.
+fn cases() -> u32 {
+    let asked = std::env::var("CAMPAIGN_COUNT").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(200)
+}
