@@ -168,6 +168,7 @@ pub(super) fn array(value: &Value) -> &[Value] {
 }
 
 pub(super) const USERS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n\
-    [view.v]\nentity = \"user\"\n[view.v.features]\nspend = \"float64\"\nvisits = \"int64\"\ngenre = \"string\"\n\
+    [view.v]\nentity = \"user\"\n\
+    [view.v.features]\nspend = \"float64\"\nvisits = \"int64\"\ngenre = \"string\"\n\
     embedding = \"float32[2]\"\nprices = \"float64[]\"\ntags = \"bytes[2]\"\n\
     wide = \"float32[4000000]\"\n";

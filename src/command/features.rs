@@ -6,14 +6,15 @@ use super::{
     feature_arrow::{TableOptions, write_arrow},
     feature_request::{FeatureRequest, online_rows},
     feature_vector::write_vector,
+    typed_value::write_value,
 };
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{CellWrite, KeyPart, Timestamp, Value, View},
+    feature::{CellWrite, KeyPart, Timestamp, View},
     registry::Selected,
     store::{Answer, FeatureRow, Schema},
 };
-use nowthen_protocol::{ProtocolVersion, Reply};
+use nowthen_protocol::Reply;
 use std::sync::Arc;
 
 /// So many rows one FS.GET may ask for.
@@ -58,7 +59,7 @@ enum Form {
 
 /// `FS.GET {SERVICE name | FEATURES n f ...} FOR k join_key ... ROWS m value ... [AT t]
 /// [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR|ARROW]`: an array per row, a cell per feature in the
-/// order asked; with a status or a time a cell is an array `[value, status, event timestamp in µs]`.
+/// order asked; with a status or a time a cell is an array `[value, status, event time in µs]`.
 /// As a vector one bulk string, the frame of `protocol/src/vector.rs`; as Arrow an IPC stream.
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let schema = ctx.keyspace.schema();
@@ -167,27 +168,6 @@ fn write_answer(answer: &Answer, shape: &Shape, reply: &mut Reply<'_>) {
             Some(event) => reply.integer(event.us()),
             None => reply.null(),
         }
-    }
-}
-
-/// RESP3 gives a value its type; in RESP2 everything is text.
-fn write_value(value: Option<&Value>, reply: &mut Reply<'_>) {
-    let Some(value) = value else { return reply.null() };
-    let is_typed = reply.version() == ProtocolVersion::Resp3;
-    match value {
-        Value::Bool(value) if is_typed => reply.boolean(*value),
-        Value::Int32(value) if is_typed => reply.integer(i64::from(*value)),
-        Value::Int64(value) if is_typed => reply.integer(*value),
-        Value::Float32(value) if is_typed => reply.double(f64::from(*value)),
-        Value::Float64(value) if is_typed => reply.double(*value),
-        Value::List(list) if is_typed => {
-            reply.array(list.len());
-            for index in 0..list.len() {
-                write_value(list.get(index).as_ref(), reply);
-            }
-        }
-        Value::Bytes(bytes) => reply.bulk(bytes),
-        other => reply.bulk_text(&other.to_text()),
     }
 }
 

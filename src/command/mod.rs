@@ -19,6 +19,8 @@ mod observation_tests;
 #[cfg(test)]
 mod feature_arrow_tests;
 #[cfg(test)]
+mod feature_history_tests;
+#[cfg(test)]
 mod feature_vector_tests;
 
 #[cfg(test)]
@@ -86,6 +88,7 @@ mod verification;
 
 mod connection;
 mod definitions;
+mod feature_history;
 mod features;
 mod info_counters;
 mod info_storage;
@@ -106,6 +109,8 @@ mod feature_arrow;
 mod feature_vector;
 
 mod feature_request;
+
+mod typed_value;
 
 mod categories;
 

@@ -8,10 +8,10 @@ use super::{
     context::Context,
     debug, definitions,
     description::{Description, Keys, Speed},
-    features, field_expiry, field_values, hash_values, hash_walk, hashes, information,
-    introspection, key_names, keys, latency, lineage, materialization, memory, object, operation,
-    replication, slowlog, statistics, string_numbers, string_parts, string_values, strings,
-    subcommands, training, transactions, verification,
+    feature_history, features, field_expiry, field_values, hash_values, hash_walk, hashes,
+    information, introspection, key_names, keys, latency, lineage, materialization, memory, object,
+    operation, replication, slowlog, statistics, string_numbers, string_parts, string_values,
+    strings, subcommands, training, transactions, verification,
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{collections::HashMap, sync::LazyLock};
@@ -254,6 +254,8 @@ commands! {
             "Returns features of entities, now or at a time.";
         "fs.set" -8 WRITE NONE quick features::set,
             "Writes rows of a view with their event timestamps.";
+        "fs.history" -5 READ_ALONE ONE slow feature_history::history,
+            "Returns every write of features of an entity, oldest event first.";
         "fs.asof" -4 READ_ALONE NONE slow training::asof,
             "Joins features to a spine, as of the times in it.";
         "fs.apply" -2 ADMIN_ALONE NONE slow definitions::apply,

@@ -71,7 +71,8 @@ pub struct Window {
 }
 
 impl Window {
-    fn holds(&self, event: Timestamp) -> bool {
+    /// Whether it has a row with that event timestamp.
+    pub fn holds(&self, event: Timestamp) -> bool {
         visible_at(event, self.to, None) && self.from.is_none_or(|from| event >= from)
     }
 }

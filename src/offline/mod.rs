@@ -15,6 +15,8 @@ mod feature_table;
 
 mod output;
 
+mod history;
+
 mod as_of_join;
 mod latest;
 mod names;
@@ -51,6 +53,7 @@ pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
+pub use history::{HistoryRow, history};
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use names::output_names;
 pub use output::{to_ipc_stream, write_batch};

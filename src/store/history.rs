@@ -48,12 +48,12 @@ impl TrainingRequest {
 }
 
 /// One view of a request, with what is opened for it.
-struct Opened {
-    view: Arc<View>,
+pub(super) struct Opened {
+    pub(super) view: Arc<View>,
     entity: Arc<Entity>,
-    dataset: Option<Dataset>,
+    pub(super) dataset: Option<Dataset>,
     /// The features wanted: place in the view, and place in the request.
-    features: Vec<(usize, usize)>,
+    pub(super) features: Vec<(usize, usize)>,
 }
 
 impl Store {
@@ -148,7 +148,8 @@ impl Store {
     }
 }
 
-fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec<Opened>> {
+/// Opens the sources of the views that have these features, each once.
+pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec<Opened>> {
     let mut opened: Vec<Opened> = Vec::new();
     for (place, selected) in features.iter().enumerate() {
         let view = &selected.view;

@@ -31,6 +31,8 @@ mod state_digest;
 
 mod checkpoint;
 
+mod entity_history;
+
 mod history;
 
 mod write_features;
@@ -72,6 +74,7 @@ pub use checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint};
 pub use clock::Clock;
 pub use commit::{Committed, TransactionKeys};
 pub use engine::Store;
+pub use entity_history::{HistoryEntry, HistoryRequest};
 pub use history::{TrainingRequest, column_names, join_files};
 pub use jobs::RUNS_KEPT;
 pub use keyspace::Keyspace;

@@ -1,0 +1,130 @@
+//! All that a source ever said of one entity, oldest first.
+//!
+//! Keys and times are scanned as for a join; the features are decoded only where the entity's
+//! rows are.
+
+use super::{
+    cells::value_at,
+    dataset::Dataset,
+    gather::gather,
+    keys::{DictionaryCache, KeyTable, UNKNOWN},
+    latest::Window,
+    parallel::{for_each, thread_count},
+    prune::Bounds,
+    scan::{KeysAndTimes, in_column, scan_row_group},
+    source::ViewSource,
+    spine::key_column,
+    winners::Winner,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{Entity, KeyPart, Stamp, Timestamp, Value, View},
+};
+use arrow_array::{Array, ArrayRef};
+use std::sync::Arc;
+
+/// One row of a source about the entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryRow {
+    /// When it was true, and when it became known.
+    pub stamp: Stamp,
+    /// Its place in the source, from 1.
+    pub order: u64,
+    /// One per feature asked for; `None` is null.
+    pub cells: Vec<Option<Value>>,
+}
+
+/// The first `rows_max` rows about the entity with this key within the window, in the order of
+/// their stamps; of each the features of `view` with these indexes.
+pub fn history(
+    view: &View,
+    entity: &Entity,
+    dataset: &Dataset,
+    features: &[usize],
+    key: &[KeyPart],
+    window: Window,
+    rows_max: usize,
+) -> Result<Vec<HistoryRow>> {
+    let source = ViewSource::open(view, entity, dataset, features)?;
+    let table = table_of(entity, key)?;
+    let from = window.from.unwrap_or(Timestamp::MIN);
+    let bounds = Bounds { keys: table.ranges(), from, to: window.to, created: false };
+    let row_groups: Vec<_> =
+        source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
+    let (threads, bytes_read) = (thread_count(None), Arc::default());
+    let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
+    let scans = for_each(threads, row_groups.len(), state, |scan, item| {
+        let Some(row_group) = row_groups.get(item) else { return Ok(()) };
+        scan_row_group(&source, row_group, &bytes_read, |batch| {
+            scan.add(&table, batch, window).map_err(|why| match source.file(row_group) {
+                Ok((file, _)) => in_column(file, "join key", &why),
+                Err(error) => error,
+            })
+        })
+    })?;
+    let mut found: Vec<Winner> = scans.into_iter().flat_map(|scan| scan.found).collect();
+    found.sort_unstable();
+    found.truncate(rows_max);
+    let mut wanted: Vec<u64> = found.iter().map(|row| row.order).collect();
+    wanted.sort_unstable();
+    let columns = gather(&source, &wanted, threads, &bytes_read)?;
+    let row = |row: &Winner| {
+        let place = wanted.binary_search(&row.order).ok()?;
+        let full = columns.iter().all(|column| place < column.len());
+        let cells = || columns.iter().map(|column| value_at(column, place)).collect();
+        full.then(|| HistoryRow { stamp: row.stamp, order: row.order, cells: cells() })
+    };
+    let rows: Option<Vec<HistoryRow>> = found.iter().map(row).collect();
+    // Every row was counted when it was found.
+    rows.ok_or_else(|| Error::refused("a row without its values"))
+}
+
+/// A table of one entity.
+fn table_of(entity: &Entity, key: &[KeyPart]) -> Result<KeyTable> {
+    let refuse = || Error::refused(format!("no key of entity {}", entity.name));
+    let parts = entity.join_keys.iter().zip(key);
+    let columns =
+        parts.map(|(join_key, part)| key_column(join_key.key_type, [Some(part)].into_iter()));
+    let columns: Vec<ArrayRef> = columns.collect::<Option<_>>().ok_or_else(refuse)?;
+    let mut table = KeyTable::new(entity);
+    table.intern(&columns, &mut Vec::new(), &mut Vec::new()).map_err(Error::refused)?;
+    table.seal();
+    Ok(table)
+}
+
+/// What one thread has found so far.
+struct Scan {
+    found: Vec<Winner>,
+    entities: Vec<u32>,
+    caches: Vec<DictionaryCache>,
+    rows_max: usize,
+}
+
+impl Scan {
+    fn add(
+        &mut self,
+        table: &KeyTable,
+        batch: &KeysAndTimes,
+        window: Window,
+    ) -> Result<(), String> {
+        table.find(&batch.keys, &mut self.caches, &mut self.entities)?;
+        let usable = batch.usable();
+        for (row, (entity, event)) in self.entities.iter().zip(batch.events.values()).enumerate() {
+            let event = Timestamp(*event);
+            let is_usable = usable.as_ref().is_none_or(|usable| usable.is_valid(row));
+            if *entity == UNKNOWN || !is_usable || !window.holds(event) {
+                continue;
+            }
+            let created = batch.created.as_ref().filter(|created| created.is_valid(row));
+            let created = created.map(|created| Timestamp(created.value(row)));
+            let order = batch.first_order + row as u64;
+            self.found.push(Winner { stamp: Stamp::new(event, created), order });
+        }
+        // Only the first ones are asked for: what lies behind them need not be kept.
+        if self.found.len() > self.rows_max.saturating_mul(2) {
+            self.found.sort_unstable();
+            self.found.truncate(self.rows_max);
+        }
+        Ok(())
+    }
+}
