@@ -80,6 +80,7 @@ impl Store {
     /// Writes a snapshot, reads it back, names it in the manifest, and gives up the log that is no
     /// longer needed. Refused while another one is being written.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
+        self.check_poison()?;
         let rows_total = self.table.live_rows(Seen::Published) as u64;
         let mut checkpoints = self.checkpoints.lock();
         if checkpoints.running.is_some() {

@@ -13,6 +13,8 @@
 //! - Time never goes back: a clock that was set back stands still until it has caught up.
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod no_skew_tests;
 #[cfg(test)]
 mod race_tests;
