@@ -57,6 +57,18 @@ impl Client {
         expected(reply.as_text(), "a text", &reply).map(str::to_owned)
     }
 
+    /// `FS.LOAD`: writes the rows of an Arrow IPC stream to a view, all or none. Gives how many
+    /// were applied, and how many are older than what is online.
+    pub async fn load(&mut self, view: &str, stream: &[u8]) -> Result<(i64, i64)> {
+        let reply = self.command(&[b"FS.LOAD", view.as_bytes(), stream]).await?;
+        let counts: Vec<Option<i64>> =
+            list(reply)?.iter().map(|count| count.as_integer()).collect();
+        match counts.as_slice() {
+            [Some(applied), Some(late)] => Ok((*applied, *late)),
+            _ => Err(ClientError::protocol("the server replied without two numbers of rows")),
+        }
+    }
+
     /// `FS.MATERIALIZE`: brings the newest values of `view` (or of all, for `*`) online. Times are
     /// ISO-8601 or microseconds since 1970. One answer per view; with `wait` they come when the
     /// runs have ended.

@@ -332,6 +332,15 @@ fn rows_that_do_not_fit_the_join_keys_are_refused_before_they_are_sent() {
     pong.unwrap();
 }
 
+#[test]
+fn a_load_tells_how_many_rows_were_applied_and_late() {
+    let load = |reply: &str| {
+        ask("FS.LOAD stats stream", reply, async |client| client.load("stats", b"stream").await)
+    };
+    assert_eq!(load("*2\r\n:3\r\n:1\r\n").unwrap(), (3, 1));
+    assert!(load("*1\r\n:3\r\n").is_err() && load("-ERR no\r\n").is_err());
+}
+
 fn get_matrix(frame: &str) -> Result<FeatureMatrix> {
     let words = "FS.GET FEATURES 1 visits FOR 1 user_id ROWS 2 8a2f 9b00 AS VECTOR";
     let reply = format!("${}\r\n{frame}\r\n", frame.len());

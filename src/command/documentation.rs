@@ -204,6 +204,7 @@ documents! {
          [WITHSTATUS] [WITHTIME] [AS VALUES|VECTOR|ARROW]";
     "fs.set" "0.1.0" NONE PLAIN "O(N) with N values"
         "view EVENT t|NOW ROWS m FEATURES n f ... value ...";
+    "fs.load" "0.1.0" NONE PLAIN "O(N) with N values" "view stream";
     "fs.history" "0.1.0" RO PLAIN "O(N) with N rows of the history of all entities"
         "entity:key FEATURES n f ... [FROM t] [TO t] [LIMIT n]";
     "fs.asof" "0.1.0" NONE PLAIN "O(N log N) with N rows of spine and history"

@@ -191,6 +191,7 @@ pub(super) static EXAMPLES: &[Example] = &[
     ("FS.LINEAGE stats", "*1 *10 $4 from *6 $4 kind $4 push $4 name $-1 $7 version $-1 $2 to *"),
     ("FS.SET stats EVENT NOW ROWS 1 FEATURES 2 spend visits 7 12.5 4", "*2 :1 :0"),
     ("FS.GET FEATURES 2 spend visits FOR 1 user_id ROWS 1 7", "*1 *2 $4 12.5 $1 4"),
+    ("FS.LOAD stats stream", "-ERR *"),
     (
         "FS.HISTORY user:7 FEATURES 1 spend LIMIT 1",
         "*1 *4 :1000000 :1000000 $6 PUSHED *1 *3 $5 spend $7 PRESENT $4 10.5",

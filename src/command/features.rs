@@ -1,4 +1,4 @@
-//! FS.GET and FS.SET: features of many entities at once, typed and with their times.
+//! FS.GET, FS.SET and FS.LOAD: features of many entities at once, typed and with their times.
 
 use super::{
     arguments::{Args, syntax},
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, did_you_mean, echo},
     feature::{CellWrite, KeyPart, Timestamp, View},
     registry::Selected,
-    store::{Answer, FeatureRow, Schema},
+    store::{Answer, FeatureRow, Schema, WriteCount},
 };
 use nowthen_protocol::Reply;
 use std::sync::Arc;
@@ -183,11 +183,29 @@ pub(super) fn set(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let event = if args.take_word("NOW") { ctx.now } else { args.time()? };
     let rows = push_rows(&schema, view, event, args)?;
     let committed = ctx.keyspace.push_rows(&schema, view, rows)?;
-    let count = ctx.committed(committed);
+    write_count(ctx.committed(committed), reply);
+    Ok(())
+}
+
+/// `FS.LOAD view arrow-ipc-stream`: the same with the rows of a table, which has a column per join
+/// key, one of event timestamps, and one per feature that is written.
+pub(super) fn load(
+    ctx: &mut Context<'_>,
+    args: &mut Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let schema = ctx.keyspace.schema();
+    let name = args.text("view")?;
+    let view = schema.catalog.view(name).ok_or_else(|| schema.catalog.unknown_view(name))?;
+    let committed = ctx.app.store.load(&schema, view, args.next()?)?;
+    write_count(ctx.committed(committed), reply);
+    Ok(())
+}
+
+fn write_count(count: WriteCount, reply: &mut Reply<'_>) {
     reply.array(2);
     reply.integer(count.applied as i64);
     reply.integer(count.late as i64);
-    Ok(())
 }
 
 fn push_rows(

@@ -21,6 +21,8 @@ mod feature_arrow_tests;
 #[cfg(test)]
 mod feature_history_tests;
 #[cfg(test)]
+mod feature_load_tests;
+#[cfg(test)]
 mod feature_vector_tests;
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ const READ: &[&str] = &["readonly", "fast"];
 const READ_SLOW: &[&str] = &["readonly"];
 const WRITE: &[&str] = &["write", "denyoom", "fast"];
 const WRITE_SLOW: &[&str] = &["write", "denyoom"];
+const WRITE_ALONE: &[&str] = &["write", "denyoom", "no_multi"];
 const DELETE: &[&str] = &["write"];
 const CHANGE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["loading", "stale", "fast"];
@@ -254,6 +255,8 @@ commands! {
             "Returns features of entities, now or at a time.";
         "fs.set" -8 WRITE NONE quick features::set,
             "Writes rows of a view with their event timestamps.";
+        "fs.load" 3 WRITE_ALONE NONE slow features::load,
+            "Writes the rows of an Arrow IPC stream to a view.";
         "fs.history" -5 READ_ALONE ONE slow feature_history::history,
             "Returns every write of features of an entity, oldest event first.";
         "fs.asof" -4 READ_ALONE NONE slow training::asof,

@@ -16,6 +16,7 @@ mod feature_table;
 mod output;
 
 mod history;
+mod load;
 
 mod as_of_join;
 mod latest;
@@ -55,6 +56,7 @@ pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use history::{HistoryRow, history};
 pub use latest::{Latest, LatestRow, Window, latest};
+pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
 pub use output::{to_ipc_stream, write_batch};
 pub use pushed::PushedCells;

@@ -34,6 +34,7 @@ mod state_digest;
 mod checkpoint;
 
 mod entity_history;
+mod load;
 
 mod history;
 

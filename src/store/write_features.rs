@@ -2,6 +2,7 @@
 
 use super::{
     commit::Committed,
+    engine::Store,
     keyspace::Keyspace,
     locked::Locked,
     read_features::{CellPlace, PlanCell, entity_row},
@@ -171,14 +172,9 @@ impl Keyspace<'_> {
         view: &View,
         rows: Vec<FeatureRow>,
     ) -> Result<Committed<WriteCount>> {
-        let latest = self.store.clock.now().plus_us(self.store.max_future_us);
+        let latest = self.store.latest_event();
         if let Some(row) = rows.iter().find(|row| row.event > latest) {
-            return Err(Error::refused(format!(
-                "event timestamp {} lies more than {} ahead of the server's clock ({})",
-                row.event.to_iso(),
-                crate::feature::duration_text(self.store.max_future_us),
-                self.store.clock.now().to_iso()
-            )));
+            return Err(self.store.ahead_of_clock(row.event));
         }
         self.write_rows(schema, view, rows, Origin::Pushed)
     }
@@ -241,6 +237,23 @@ impl Keyspace<'_> {
             }
             Ok((changes, count))
         })
+    }
+}
+
+impl Store {
+    /// The latest event that may be pushed now.
+    pub(super) fn latest_event(&self) -> Timestamp {
+        self.clock.now().plus_us(self.max_future_us)
+    }
+
+    /// The error for an event that lies too far ahead.
+    pub(super) fn ahead_of_clock(&self, event: Timestamp) -> Error {
+        Error::refused(format!(
+            "event timestamp {} lies more than {} ahead of the server's clock ({})",
+            event.to_iso(),
+            crate::feature::duration_text(self.max_future_us),
+            self.clock.now().to_iso()
+        ))
     }
 }
 
