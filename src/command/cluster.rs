@@ -8,6 +8,7 @@ use super::{
     context::Context,
     hash_slot::{SLOTS, slot_of},
     help::help,
+    key_names::STEP_ROWS,
     keys::visible_type,
 };
 use crate::error::{Error, Result};
@@ -81,7 +82,7 @@ fn for_each_key_of(ctx: &mut Context<'_>, slot: u16, mut visit: impl FnMut(&[u8]
     let (schema, seen, now) = (ctx.keyspace.schema(), ctx.seen(), ctx.now);
     let (mut cursor, mut is_wanted) = (0, true);
     loop {
-        let step = ctx.keyspace.scan(cursor, 1, seen, |row| {
+        let step = ctx.keyspace.scan(cursor, STEP_ROWS, seen, |row| {
             let is_here = is_wanted && slot_of(row.key()) == slot;
             if is_here && visible_type(&schema, row, now).is_some() {
                 is_wanted = visit(row.key());

@@ -25,6 +25,10 @@ pub(super) fn touch(
     exists(ctx, args, reply)
 }
 
+/// So many rows a walk over all keys looks at under one lock. Each step puts the rows of its shard
+/// in order, so a step of few rows would do that again and again.
+pub(super) const STEP_ROWS: usize = 1024;
+
 /// `KEYS pattern`: all keys that match.
 pub(super) fn keys(
     ctx: &mut Context<'_>,
@@ -36,7 +40,7 @@ pub(super) fn keys(
     let mut keys = Vec::new();
     let mut cursor = 0;
     loop {
-        let step = ctx.keyspace.scan(cursor, 1, seen, |row| {
+        let step = ctx.keyspace.scan(cursor, STEP_ROWS, seen, |row| {
             if matches(pattern, row.key()) && visible_type(&schema, row, now).is_some() {
                 keys.push(row.key().to_vec());
             }
