@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     disk::{Cut, SimulatedFs},
+    error::Result,
     feature::Timestamp,
     log::Durability,
     online::Seen,
@@ -17,7 +18,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 /// A server with one client.
 pub(super) struct Subject {
-    fs: SimulatedFs,
+    pub(super) fs: SimulatedFs,
     pub(super) app: Arc<App>,
     pub(super) session: Session,
 }
@@ -53,12 +54,22 @@ impl Subject {
 
     /// The reply to a line, as RESP2 with blanks for line ends, once it may leave.
     pub(super) fn ask(&mut self, line: &str) -> String {
+        self.try_ask(line).unwrap()
+    }
+
+    /// The same; an error if the reply must never leave.
+    pub(super) fn try_ask(&mut self, line: &str) -> Result<String> {
         let words: Vec<&str> = line.split(' ').collect();
-        String::from_utf8_lossy(&self.say(&words)).replace("\r\n", " ").trim_end().to_owned()
+        let out = self.try_say(&words)?;
+        Ok(String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned())
     }
 
     /// The bytes of the reply to a request of these words, once it may leave.
     pub(super) fn say(&mut self, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        self.try_say(words).unwrap()
+    }
+
+    fn try_say(&mut self, words: &[impl AsRef<[u8]>]) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         encode_request(words, &mut bytes);
         let mut parser = RequestParser::new(RequestLimits::DEFAULT);
@@ -68,9 +79,9 @@ impl Subject {
         let asked = resolve(request);
         dispatch(&self.app, &mut self.session, asked, request, Instant::now(), &mut out);
         if let Some(lsn) = self.session.wait_for.take() {
-            self.app.store.acknowledged_blocking(lsn).unwrap();
+            self.app.store.acknowledged_blocking(lsn)?;
         }
-        out
+        Ok(out)
     }
 
     /// Each line and its reply.

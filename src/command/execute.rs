@@ -11,8 +11,7 @@ use super::{
 use crate::{
     error::Error,
     feature::Timestamp,
-    online::Seen,
-    store::{Keyspace, Schema, TransactionKeys},
+    store::{Keyspace, Schema, TransactionKeys, TransactionKind},
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{
@@ -68,11 +67,13 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
         .filter_map(|request| Some((resolve(request.borrow()).ok()?, request.borrow())))
         .collect();
     let is_write = commands.iter().any(|(asked, _)| asked.about.has_flag("write"));
+    // What only reads waits for nobody's sync, unless this connection wrote: then it sees that.
+    let seen = session.seen();
+    let kind = if is_write { TransactionKind::Writes } else { TransactionKind::Reads(seen) };
     let reply_at = reply.len();
     let run = |keyspace: Keyspace<'_>, now: Timestamp| {
-        let is_changed = |(key, version): (&Vec<u8>, &Option<u64>)| {
-            keyspace.version(key, Seen::Latest, now) != *version
-        };
+        let is_changed =
+            |(key, version): (&Vec<u8>, &Option<u64>)| keyspace.version(key, seen, now) != *version;
         if watched.versions.iter().any(is_changed) {
             return reply.null_array();
         }
@@ -96,7 +97,7 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
         }
     };
     let keys = |schema: &Schema| keys_of(schema, &commands, &watched);
-    match app.store.transaction(keys, is_write, run) {
+    match app.store.transaction(keys, kind, run) {
         Ok(committed) => session.must_wait_for(committed.wait_for),
         Err(error) => {
             tracing::error!(%error, "a transaction failed");

@@ -37,6 +37,8 @@ mod examples;
 #[cfg(test)]
 mod transaction_wait_tests;
 #[cfg(test)]
+mod transaction_fault_tests;
+#[cfg(test)]
 mod transaction_model_tests;
 #[cfg(test)]
 mod transaction_tests;

@@ -4,7 +4,10 @@ use super::{
     behaviour_tests::{Subject, USERS},
     observation::{Outcome, note},
 };
-use crate::{log::Durability, store::TransactionKeys};
+use crate::{
+    log::Durability,
+    store::{TransactionKeys, TransactionKind},
+};
 use nowthen_protocol::{RequestLimits, RequestParser};
 use std::{
     sync::{
@@ -73,7 +76,7 @@ fn a_cell_whose_time_comes_during_a_transaction_that_is_told_of_waits_for_its_en
             app.store.clock().advance_to(crate::feature::Timestamp(1_002_000));
             note(&app, session, parser.arguments(line), (Some(0), Outcome::Done), u64::MAX);
         };
-        app.store.transaction(|_| TransactionKeys::All, true, run).unwrap();
+        app.store.transaction(|_| TransactionKeys::All, TransactionKind::Writes, run).unwrap();
         subject.check(&[("HGET user:1 f", "$1 7")]);
     });
 }

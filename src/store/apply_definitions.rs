@@ -4,7 +4,7 @@ use super::{engine::Store, schema::Schema};
 use crate::{
     error::{Error, Result},
     feature::{Change, FileStamp, Run, RunState, Timestamp},
-    online::Body,
+    online::{Body, Seen},
     registry::{Definitions, Plan, canonical_text, definitions_without, plan},
 };
 
@@ -48,7 +48,18 @@ impl Store {
         let next = Schema::new(schema.catalog.apply(definitions, now)?);
         let is_changed = next.catalog.catalog_version() != schema.catalog.catalog_version();
         check_slots(&next)?;
-        self.check_plain_keys(&schema, &next, now)?;
+        let is_new = |name: &str| schema.catalog.entity(name).is_none();
+        let new = next.catalog.entities().map(|entity| &entity.name).filter(|name| is_new(name));
+        let new: Vec<String> = new.cloned().collect();
+        // Kept until the new schema is there: what is written meanwhile is not found by a look.
+        let _registering = match new.is_empty() {
+            true => None,
+            false => {
+                let registering = (!is_dry_run).then(|| self.registration.begin(new));
+                self.check_plain_keys(&next, now)?;
+                registering
+            }
+        };
         if is_dry_run || !is_changed {
             return Ok(Applied { plan, is_changed: false });
         }
@@ -58,13 +69,11 @@ impl Store {
     }
 
     /// A key belongs to one tier: an entity cannot be registered over plain keys of its name.
-    fn check_plain_keys(&self, now_serving: &Schema, next: &Schema, now: Timestamp) -> Result<()> {
-        let is_new = |name: &str| now_serving.catalog.entity(name).is_none();
-        if !next.catalog.entities().any(|entity| is_new(&entity.name)) {
-            return Ok(());
-        }
+    fn check_plain_keys(&self, next: &Schema, now: Timestamp) -> Result<()> {
         for index in 0..self.table.shard_count() {
-            for (_, row) in self.table.shard(index).iter() {
+            let shard = self.table.shard(index);
+            // What waits for its sync stands there, too.
+            for (_, row) in shard.iter_seen(Seen::Latest, |key| self.table.hash(key)) {
                 let entity = next.catalog.entity_of_key(row.key());
                 let is_plain = !matches!(row.body(), Some(Body::Entity(_)));
                 if let Some(entity) = entity.filter(|_| is_plain && !row.is_expired(now)) {

@@ -44,6 +44,15 @@ pub enum TransactionKeys {
     All,
 }
 
+/// What a transaction does with its keys.
+#[derive(Clone, Copy, Debug)]
+pub enum TransactionKind {
+    /// It may change them.
+    Writes,
+    /// It reads this state of them.
+    Reads(Seen),
+}
+
 impl Keyspace<'_> {
     /// Decides about `keys` and makes the decision true: all of its changes or none.
     ///
@@ -66,6 +75,7 @@ impl Keyspace<'_> {
             let is_pending = keys.iter().any(|key| held.is_pending(key));
             return Ok(Committed { value, wait_for: is_pending.then(|| store.log.last()) });
         }
+        store.check_tier(self.epoch, &changes)?;
         store.schema().check_layouts(&changes)?;
         let lsn = store.append_and_apply(&mut held, changes)?;
         Ok(Committed { value, wait_for: Some(lsn) })
@@ -87,19 +97,25 @@ impl Keyspace<'_> {
 
 impl Store {
     /// Runs a transaction: nobody else sees `keys` before it or in the middle of it, and all it
-    /// changed is one record of the log. If the record cannot be appended nothing has changed.
+    /// changed is one record of the log. If the record cannot be appended, or a key is no longer
+    /// plain that was when it began, nothing has changed.
     ///
     /// `run` decides which commands run, on the keyspace it is given; all else that it does with
     /// keys would wait for its own locks.
     pub fn transaction<T>(
         &self,
         keys: impl FnOnce(&Schema) -> TransactionKeys,
-        is_write: bool,
+        kind: TransactionKind,
         run: impl FnOnce(Keyspace<'_>, Timestamp) -> T,
     ) -> Result<Committed<T>> {
         self.now();
+        let epoch = self.registration.epoch();
         let schema = self.schema.load_full();
         let keys = keys(&schema);
+        let (is_write, seen) = match kind {
+            TransactionKind::Writes => (true, Seen::Latest),
+            TransactionKind::Reads(seen) => (false, seen),
+        };
         let (reach, _no_checkpoint_between) = match &keys {
             TransactionKeys::All => {
                 (Reach::everything(is_write), is_write.then(|| self.noting.lock()))
@@ -110,20 +126,53 @@ impl Store {
                 (reach(&self.table, keys), None)
             }
         };
-        let transaction = Transaction::new(schema, self.hold(&reach));
+        let transaction = Transaction::new(schema, self.hold_seen(&reach, seen));
         let now = transaction.held.now;
-        let value = run(Keyspace { store: self, transaction: Some(&transaction) }, now);
+        let value = run(Keyspace { store: self, transaction: Some(&transaction), epoch }, now);
         let (mut held, changes) = transaction.into_parts();
         if changes.is_empty() {
             // What it read may wait for its sync.
-            return Ok(Committed { value, wait_for: Some(self.log.last()) });
+            let wait_for = (seen == Seen::Latest).then(|| self.log.last());
+            return Ok(Committed { value, wait_for });
         }
+        self.check_tier(epoch, &changes)?;
         let lsn = self.append_and_apply(&mut held, changes)?;
         Ok(Committed { value, wait_for: Some(lsn) })
     }
 
     fn hold(&self, reach: &Reach) -> Held<'_> {
-        Held::new(&self.table, reach, Seen::Latest, || self.clock.now())
+        self.hold_seen(reach, Seen::Latest)
+    }
+
+    fn hold_seen(&self, reach: &Reach, seen: Seen) -> Held<'_> {
+        Held::new(&self.table, reach, seen, || self.clock.now())
+    }
+
+    /// Refuses `changes` if a key that they take as plain may belong to an entity by now; `epoch`
+    /// was asked before they were decided, and the locks of their keys are held.
+    pub(super) fn check_tier(&self, epoch: u64, changes: &[Change]) -> Result<()> {
+        if self.registration.is_unchanged(epoch) { Ok(()) } else { self.check_plain(changes) }
+    }
+
+    #[cold]
+    fn check_plain(&self, changes: &[Change]) -> Result<()> {
+        // The names before the schema: one that is no longer among them is in the schema already.
+        let names = self.registration.names();
+        let schema = self.schema();
+        for change in changes {
+            let Change::Plain { key, .. } = change else { continue };
+            let is_of = |name: &&String| {
+                key.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'))
+            };
+            let registered = schema.catalog.entity_of_key(key).map(|entity| &entity.name);
+            if let Some(name) = registered.or_else(|| names.iter().find(is_of)) {
+                return Err(Error::refused_as(
+                    "TRYAGAIN",
+                    format!("entity {name} was registered meanwhile; nothing was written"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Makes a change true that is about no row, and returns once it is.

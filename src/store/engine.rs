@@ -1,6 +1,9 @@
 //! The parts of a store, and waiting until something is durable.
 
-use super::{checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, schema::Schema};
+use super::{
+    checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, registration::Registration,
+    schema::Schema,
+};
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
@@ -37,6 +40,7 @@ pub struct Store {
     pub(super) published: watch::Sender<Lsn>,
     /// One change of definitions at a time.
     pub(super) applying: Mutex<()>,
+    pub(super) registration: Registration,
     /// Held while something that is about no row is appended and applied, so that a checkpoint
     /// finds both or neither.
     pub(super) noting: Mutex<()>,

@@ -22,12 +22,14 @@ use std::sync::Arc;
 pub struct Keyspace<'a> {
     pub(super) store: &'a Store,
     pub(super) transaction: Option<&'a Transaction<'a>>,
+    /// Of `store.registration`, before any schema that a decision upon these keys is made by.
+    pub(super) epoch: u64,
 }
 
 impl Store {
     /// The keys, for one command.
     pub fn keyspace(&self) -> Keyspace<'_> {
-        Keyspace { store: self, transaction: None }
+        Keyspace { store: self, transaction: None, epoch: self.registration.epoch() }
     }
 }
 

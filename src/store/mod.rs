@@ -60,6 +60,8 @@ mod locked;
 
 mod engine;
 
+mod registration;
+
 mod checkpoints;
 
 mod future;
@@ -75,7 +77,7 @@ mod clock;
 pub use apply_definitions::Applied;
 pub use checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint};
 pub use clock::Clock;
-pub use commit::{Committed, TransactionKeys};
+pub use commit::{Committed, TransactionKeys, TransactionKind};
 pub use engine::Store;
 pub use entity_history::{HistoryEntry, HistoryRequest};
 pub use history::{TrainingRequest, column_names, join_files};

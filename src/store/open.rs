@@ -9,6 +9,7 @@ use super::{
     future::Future,
     jobs::Jobs,
     loading::{LoadPart, LoadProgress},
+    registration::Registration,
     schema::Schema,
 };
 use crate::{
@@ -127,6 +128,7 @@ impl Store {
             unpublished: Mutex::new(VecDeque::new()),
             published: watch::Sender::new(recovered.last_lsn),
             applying: Mutex::new(()),
+            registration: Registration::default(),
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(clock.now())),
             max_future_us: options.max_future_us,

@@ -1,14 +1,19 @@
 //! What happens between the moment a write is decided and the moment readers see it.
 
-use super::{Clock, FeatureRow, Schema, Store, StoreOptions};
+use super::{
+    Clock, FeatureRow, Keyspace, Schema, Store, StoreOptions, TransactionKeys, TransactionKind,
+};
 use crate::{
     disk::SimulatedFs,
-    feature::{CellWrite, Entity, Run, RunState, Timestamp, Value},
+    feature::{CellWrite, Change, Entity, PlainChange, Run, RunState, Timestamp, Value},
     log::{Durability, Lsn},
     online::{Seen, ValueRef},
     registry::{DefinitionFile, parse_repository},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Barrier},
+};
 
 const DEFINITIONS: &str = r#"
 [entity.user]
@@ -194,4 +199,125 @@ fn an_entity_deleted_while_a_generation_fills_stays_away_when_that_one_serves() 
     store.end_run(Run { state: RunState::Done, ..begun }).unwrap();
     assert_eq!(store.schema().catalog.view("spending").unwrap().generation, 2);
     assert_eq!(read(&store, "user:1"), "- -");
+}
+
+/// `SET key x`, as a command of `keyspace` that took the key for a plain one.
+fn set_plain(keyspace: Keyspace<'_>, key: &str) -> Result<(), &'static str> {
+    let change = PlainChange::SetString { value: b"x".to_vec(), expires_at: None };
+    let change = Change::Plain { key: key.into(), change };
+    let set = keyspace.commit(&[key.as_bytes()], |_| Ok((vec![change], ())));
+    set.map(drop).map_err(|error| error.code())
+}
+
+fn stands(store: &Store, key: &str) -> bool {
+    store.keyspace().read(key.as_bytes(), Seen::Latest, |row| row.is_some())
+}
+
+#[test]
+fn a_write_that_took_a_key_for_plain_is_refused_once_its_entity_is_registered() {
+    for durability in [Durability::Always, Durability::Never] {
+        let store = open(&SimulatedFs::new(), durability);
+        // A command begins: it asks the schema, and takes its locks later.
+        let keyspace = store.keyspace();
+        apply(&store, DEFINITIONS);
+        let last = store.log.last();
+        assert_eq!(set_plain(keyspace, "user:1"), Err("TRYAGAIN"));
+        assert_eq!(store.log.last(), last);
+        assert!(!stands(&store, "user:1"));
+        for plain in ["user", "users:1", "use:1", "other"] {
+            assert_eq!(set_plain(keyspace, plain), Ok(()), "{plain}");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_took_a_key_for_plain_changes_nothing_once_its_entity_is_registered() {
+    for durability in [Durability::Always, Durability::Never] {
+        let store = open(&SimulatedFs::new(), durability);
+        let exec = || {
+            let keys = |_: &Schema| {
+                // It has its schema, and no lock yet.
+                if store.schema().catalog.entity("user").is_none() {
+                    apply(&store, DEFINITIONS);
+                }
+                TransactionKeys::Some(vec![b"user:1".to_vec(), b"other".to_vec()])
+            };
+            let run = |keyspace: Keyspace<'_>, _| {
+                set_plain(keyspace, "other").unwrap();
+                match keyspace.schema().catalog.entity_of_key(b"user:1") {
+                    None => set_plain(keyspace, "user:1").unwrap(),
+                    Some(_) => {}
+                }
+            };
+            store
+                .transaction(keys, TransactionKind::Writes, run)
+                .map(drop)
+                .map_err(|error| error.code())
+        };
+        assert_eq!(exec(), Err("TRYAGAIN"));
+        assert!(!stands(&store, "user:1") && !stands(&store, "other"));
+        assert_eq!(exec(), Ok(()));
+        assert!(!stands(&store, "user:1") && stands(&store, "other"));
+    }
+}
+
+#[test]
+fn a_plain_key_of_an_entity_that_is_being_registered_is_not_written() {
+    let store = open(&SimulatedFs::new(), Durability::Never);
+    let registering = store.registration.begin(vec!["user".into()]);
+    assert_eq!(set_plain(store.keyspace(), "user:1"), Err("TRYAGAIN"));
+    assert_eq!(set_plain(store.keyspace(), "users:1"), Ok(()));
+    drop(registering);
+    assert_eq!(set_plain(store.keyspace(), "user:1"), Ok(()));
+}
+
+#[test]
+fn an_entity_is_not_registered_over_a_plain_key_that_waits_for_its_sync() {
+    let store = open(&SimulatedFs::new(), Durability::Always);
+    apply(&store, &DEFINITIONS.replace("user", "shop"));
+    let no_publishing = store.future.hold();
+    // Its publishing waits, and with it that of the plain key behind it.
+    let schema = store.schema();
+    let view = schema.catalog.view("spending").unwrap();
+    let cells = vec![(0, CellWrite::Value(Value::Float64(1.0)))];
+    let row = FeatureRow { key: b"shop:2".to_vec(), event: Timestamp(1_100), created: None, cells };
+    store.keyspace().push_rows(&schema, view, vec![row]).unwrap();
+    assert_eq!(set_plain(store.keyspace(), "user:1"), Ok(()));
+    let file = DefinitionFile { path: "test".into(), text: DEFINITIONS.into() };
+    let definitions = parse_repository(&[file]).unwrap();
+    let refused = store.apply_definitions(&definitions, true).unwrap_err().to_string();
+    assert!(refused.contains("the plain key 'user:1' stands under its name"), "{refused}");
+    drop(no_publishing);
+}
+
+#[test]
+fn writers_and_an_apply_at_once_leave_no_plain_key_of_an_entity() {
+    for durability in [Durability::Always, Durability::Never] {
+        let store = open(&SimulatedFs::new(), durability);
+        let (mut registered, mut written) = (0, 0);
+        for round in 0..60 {
+            let (name, start) = (format!("e{round}"), Barrier::new(2));
+            let key = format!("{name}:1");
+            let is_written = std::thread::scope(|threads| {
+                let writer = threads.spawn(|| {
+                    start.wait();
+                    let keyspace = store.keyspace();
+                    let is_plain = keyspace.schema().catalog.entity(&name).is_none();
+                    is_plain && set_plain(keyspace, &key).is_ok()
+                });
+                let text = format!("[entity.{name}]\njoin_keys = {{ k = \"int64\" }}\n");
+                let file = DefinitionFile { path: "test".into(), text };
+                let definitions = parse_repository(&[file]).unwrap();
+                start.wait();
+                let applied = store.apply_definitions(&definitions, false);
+                let is_written = writer.join().unwrap();
+                assert_ne!(applied.is_ok(), is_written, "round {round}");
+                is_written
+            });
+            assert_eq!(stands(&store, &key), is_written);
+            written += usize::from(is_written);
+            registered += usize::from(!is_written);
+        }
+        assert_eq!(registered + written, 60);
+    }
 }
