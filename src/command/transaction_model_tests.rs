@@ -160,8 +160,15 @@ fn session(durability: Durability, filling: usize, steps: &[Step]) {
     compare(&mut subject, &mut alone);
 }
 
+/// So many cases: 60, or what this variable says.
+const CASES: &str = "NOWTHEN_MODEL_CASES";
+
+fn cases() -> u32 {
+    std::env::var(CASES).ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn a_transaction_is_its_commands_one_by_one(
