@@ -151,7 +151,14 @@ impl Spare {
         bytes: u64,
     ) -> io::Result<Self> {
         let path = spare_path(directory, number);
-        let file = fs.create_new(&path)?;
+        let file = match fs.create_new(&path) {
+            // Left by an attempt that could not even remove it; nothing in it was acknowledged.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs.remove(&path)?;
+                fs.create_new(&path)?
+            }
+            created => created?,
+        };
         match file.allocate(bytes) {
             Ok(()) => Ok(Self { number, bytes, path, file }),
             Err(error) => {
@@ -234,6 +241,16 @@ mod tests {
             assert_eq!(log_file(other), LogFile::Other);
         }
         assert_eq!(name(aside_path(Path::new("/"), 7, 0)), LogFile::Other);
+    }
+
+    #[test]
+    fn what_is_left_of_a_spare_does_not_stand_in_the_way_of_the_next_one() {
+        let fs = SimulatedFs::new();
+        fs.fail_call(fs.calls() + 1, io::ErrorKind::StorageFull, true);
+        assert!(Spare::allocate(&fs, Path::new("/"), 1, 8192).is_err());
+        assert_eq!(fs.contents().len(), 1, "it could not be removed either");
+        fs.heal();
+        assert!(Spare::allocate(&fs, Path::new("/"), 1, 8192).is_ok());
     }
 
     #[test]
