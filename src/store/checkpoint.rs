@@ -116,6 +116,8 @@ impl Store {
         time: Timestamp,
         (lsn, noted, last_run): (Lsn, Vec<(u64, Change)>, u64),
     ) -> Result<Option<Lsn>> {
+        // A manifest whose fate is unknown may list files by the names that these would have.
+        self.check_poison()?;
         let snapshot_id = directory.generations().first().map_or(0, |newest| newest.snapshot_id);
         let header = SnapshotHeader {
             snapshot_id: snapshot_id + 1,

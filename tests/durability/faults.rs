@@ -31,6 +31,18 @@ fn faults() {
     Campaign::new("faults", "injected faults", 1_000).run(history);
 }
 
+#[test]
+fn no_snapshot_touches_the_files_that_a_manifest_of_unknown_fate_may_list() {
+    let text = Write::SetText { key: 0, text: "x".into(), end_in_us: None };
+    let steps = [Step::Write(text), Step::Checkpoint, Step::Checkpoint];
+    let calls = calls_of(&steps, Durability::Always).unwrap();
+    for call in 0..calls {
+        let fault = Fault { call, kind: ErrorKind::Other, for_good: false };
+        let (mut random, mut figures) = (Random(call), Figures::default());
+        inject(&steps, Durability::Always, fault, &mut random, &mut figures).unwrap();
+    }
+}
+
 /// What fails, and how.
 #[derive(Clone, Copy, Debug)]
 struct Fault {
