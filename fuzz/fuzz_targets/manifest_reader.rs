@@ -11,7 +11,9 @@ use nowthen::log::read_manifest_bytes;
 const WHOLE: &[u8] = include_bytes!("../corpus/manifest_reader/one_snapshot");
 
 fuzz_target!(
-    init: assert!(sealed(WHOLE) == WHOLE && read_manifest_bytes(WHOLE).is_ok_and(|all| all.len() == 1)),
+    init: assert!(
+        sealed(WHOLE) == WHOLE && read_manifest_bytes(WHOLE).is_ok_and(|all| all.len() == 1)
+    ),
     |bytes: &[u8]| {
         check(bytes);
         check(&sealed(bytes));

@@ -11,7 +11,7 @@
 //! - An extent that was synced and not written since is never touched by a cut.
 //! - Of an extent that was written several times since its sync, any of what it held may be kept.
 //! - After a failed sync its extents, or names, are seen by the process and never become safe, as
-//!   on Linux.
+//!   on Linux. A process that comes after it is believed: it has no way to know of that failure.
 
 use super::fs::{DirectoryEntry, Metadata};
 use std::{
@@ -220,9 +220,15 @@ impl Disk {
         Self { durable_names: names.clone(), names, changes: Vec::new(), inodes }
     }
 
-    /// What is left after the process was killed: everything, safe or not.
+    /// What is left after the process was killed: everything, safe or not. What a failed sync of
+    /// the old process lost, a sync of the next one makes safe.
     pub(super) fn after_kill(&self) -> Self {
-        self.clone()
+        let mut left = self.clone();
+        left.changes.iter_mut().for_each(|change| change.is_doomed = false);
+        for inode in left.inodes.values_mut() {
+            inode.unsynced.append(&mut inode.doomed);
+        }
+        left
     }
 }
 

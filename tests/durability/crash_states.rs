@@ -10,9 +10,10 @@
 
 use crate::{
     campaign::{Campaign, Failure, Figures, Random},
+    commit::visible,
     model::{Model, Visible},
     step::{Feature, Step},
-    subject::{Progress, Subject, end, open, visible},
+    subject::{Progress, Subject, end, open},
 };
 use nowthen::{
     disk::{CallKind, Cut, Moment, SimulatedFs},
@@ -261,8 +262,8 @@ impl State<'_> {
         };
         let Bounds { written, begun, .. } = self.bounds;
         Err(format!(
-            "at {now_us} the state is not that of record {last} ({written} to {begun}): found {:?}, \
-             expected {:?}",
+            "at {now_us} the state is not that of record {last} ({written} to {begun}): \
+             found {:?}, expected {:?}",
             only_in(&found, &expected),
             only_in(&expected, &found)
         ))

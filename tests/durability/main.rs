@@ -8,8 +8,10 @@
 //! Each campaign is one test. Its short form runs with all tests; the long one is asked for:
 //!
 //! ```text
-//! CAMPAIGN_COUNT=1000000 cargo test --profile campaign --test durability crash_states -- --nocapture
+//! CAMPAIGN_COUNT=1000000 cargo test --profile campaign --test durability crash_states \
+//!     -- --nocapture
 //! CAMPAIGN_SEED=17 CAMPAIGN_COUNT=1 ...    replays the history of that seed
+//! CAMPAIGN_TRACE=1 ...                     tells each step
 //! ```
 //! Invariants
 //! - A campaign prints its figures, and on a failure the seed and the command that replays it; what
@@ -36,6 +38,8 @@ mod bit_flips;
 mod crash_states;
 
 mod subject;
+
+mod commit;
 
 mod model;
 

@@ -92,6 +92,8 @@ impl Machine {
     /// Everything that can be read is that of the last record.
     fn check(&mut self, random: &mut Random) {
         let mut subject = self.subject.take().unwrap();
+        // It may give up a segment that a read of the history is about to open.
+        assert!(subject.finish_checkpoint().is_none());
         // Readers see a write once it is durable.
         assert!(subject.take(&Step::Sync).unwrap().is_none());
         let last = subject.last();
