@@ -5,7 +5,8 @@
 //! ```text
 //! backup         store_id, first_lsn, last_lsn, last_time, files, linked_files, bytes, seconds
 //! verify-backup  store_id, first_lsn, last_lsn, last_time, files, bytes, begun,
-//!                ways (2: from a snapshot and from the log; 1: that is all it has), keys, digest, as_of, seconds
+//!                ways (2: from a snapshot and from the log; 1: that is all it has), keys,
+//!                digest, as_of, seconds
 //! ```
 
 use super::{

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 pub(super) const BACKUP_HELP: &str = "\
 Example: nowthen backup ./data /backups/monday
 
-The server may run meanwhile. In mode always the backup holds every write that was acknowledged
-before it began; in the other modes all that was written to the log by then: send WAITAOF 1 0 0
-first to have every acknowledged write in it. Snapshots and sealed parts of the log are hard links
-where that is possible, so take a copy to another disk, too: one broken sector would hit both.
+The server may run meanwhile. The backup holds every write that was acknowledged before it began.
+Snapshots and sealed parts of the log are hard links where that is possible, so bring a copy to
+another disk, too: one broken sector would hit both.
 Exit codes: 0 done, 1 refused or failed, 2 usage, 65 the data directory is damaged.";
 
 pub(super) const VERIFY_BACKUP_HELP: &str = "\

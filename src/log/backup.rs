@@ -6,9 +6,8 @@
 //!            ─> all synced ─> judged as a server would, hashed ─> BACKUP, synced and named last
 //! ```
 //! What it holds: every record that was written to the log before the backup began, and perhaps
-//! some that came while it was taken, of these a prefix. In mode `always` these are all that were
-//! acknowledged. In the other modes a server acknowledges what it has not written yet, so whoever
-//! wants all of that in the backup first lets the server sync (`WAITAOF 1 0 0`).
+//! some that came while it was taken, of these a prefix. No mode acknowledges what is not written,
+//! so every write that was acknowledged before the backup began is in it, synced.
 //!
 //! Invariants
 //! - Nothing in the data directory is changed: linked are only files that are never written again.

@@ -229,8 +229,7 @@ fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     }
 }
 
-/// Takes the lock of the directory, which is held until it is dropped.
-pub(super) fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
+fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
     let shown = root.display();
     match fs.lock_exclusive(&root.join(LOCK)) {
         Ok(Some(lock)) => Ok(lock),

@@ -20,7 +20,7 @@ use super::{
     backup::{identity_of, listed, names},
     backup_manifest::BackupManifest,
     contract::Lsn,
-    directory::{LOG, lock},
+    directory::{LOCK, LOG},
     local::{Anew, StillLog},
     manifest::{Generation, Manifest, SNAPSHOTS, manifest_path},
     marks::{BACKUP, RESTORING, make_empty, refuse_unfinished},
@@ -85,7 +85,7 @@ impl<'a> RestoreSource<'a> {
             compare(fs, root, &backup, progress)?;
             (Some(backup), None)
         } else if Manifest::read_newest(fs, root)?.is_some() {
-            (None, Some(lock_still(fs, root)?))
+            (None, lock_still(fs, root)?)
         } else {
             return Err(Error::refused(format!(
                 "{} is neither a backup nor a data directory of nowthen",
@@ -297,15 +297,22 @@ impl UnfinishedRestore<'_> {
     }
 }
 
-/// Locks a data directory; refused while a server has it open.
-fn lock_still(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
-    lock(fs, root).map_err(|error| match error {
-        Error::Refused { code, why } => {
-            let way = "stop the server, or take a backup of it and restore from that";
-            Error::refused_as(code, format!("{why}; {way}"))
-        }
-        other => other,
-    })
+/// Keeps servers away from a data directory, which is not changed, so it may be read-only to us.
+/// One without a lock file was copied, and nobody uses it.
+fn lock_still(fs: &dyn FileSystem, root: &Path) -> Result<Option<Lock>> {
+    match fs.lock_shared(&root.join(LOCK)) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(Error::refused_as(
+            "LOCKED",
+            format!(
+                "data directory {} is in use by a server: stop it, or take a backup and restore \
+                 from that",
+                root.display()
+            ),
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("locking the data directory", root)(error)),
+    }
 }
 
 /// Compares every file of a backup with what its list says, and its folders with the list.

@@ -15,6 +15,7 @@ use super::{
     examination::{Decoders, Examination, Progress, Report},
     local::{LogFile, LogIdentity, Part, Survey, log_file},
     manifest::{Generation, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number},
+    marks::refuse_unfinished,
     snapshot::survey_generation,
 };
 use crate::{
@@ -43,6 +44,7 @@ pub fn verify(
 ) -> Result<Report> {
     let _lock = lock(fs, root)?;
     let names = names(fs, root)?;
+    refuse_unfinished(&names, root)?;
     let has_manifest = names.iter().any(|name| manifest_number(name).is_some());
     if !has_manifest && !names.contains(LOG) && !names.contains(SNAPSHOTS) {
         let shown = root.display();

@@ -99,9 +99,9 @@ impl Life {
         }
     }
 
-    fn change(&self, key: Vec<u8>, change: PlainChange) {
-        let changes = vec![Change::Plain { key: key.clone(), change }];
-        self.store.keyspace().commit(&[&key], |_| Ok((changes, ()))).unwrap();
+    fn change(&self, key: &[u8], change: PlainChange) {
+        let changes = vec![Change::Plain { key: key.to_vec(), change }];
+        self.store.keyspace().commit(&[key], |_| Ok((changes, ()))).unwrap();
     }
 
     fn step(&mut self, step: &Step) {
@@ -110,11 +110,11 @@ impl Life {
                 let (key, value) = (vec![b'k', key], vec![value]);
                 let expires_at = ends_in_us.map(|us| self.now.plus_us(us));
                 self.strings.insert(key.clone(), (value.clone(), expires_at));
-                self.change(key, PlainChange::SetString { value, expires_at });
+                self.change(&key, PlainChange::SetString { value, expires_at });
             }
             Step::Delete { key } => {
                 self.strings.remove(&vec![b'k', key]);
-                self.change(vec![b'k', key], PlainChange::Delete);
+                self.change(&[b'k', key], PlainChange::Delete);
             }
             Step::Push { user, ahead_us, spend } => {
                 let schema = self.store.schema();

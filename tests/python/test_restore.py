@@ -154,11 +154,13 @@ def newest(client: redis.Redis, number: int) -> int:
     return last
 
 
-@pytest.mark.parametrize("is_copy", [False, True])
+@pytest.mark.parametrize(
+    ("is_copy", "durability"), [(False, "always"), (True, "interval:1000"), (False, "never")]
+)
 def test_a_backup_under_load_holds_all_that_was_acknowledged_before(
-    start_nowthen, tmp_path: Path, is_copy: bool
+    start_nowthen, tmp_path: Path, is_copy: bool, durability: str
 ) -> None:
-    server = start_nowthen()
+    server = start_nowthen("--durability", durability)
     acknowledged, stop = [0] * WRITERS, threading.Event()
     threads = [
         threading.Thread(target=write, args=(server, number, acknowledged, stop))
@@ -215,7 +217,7 @@ def test_a_stopped_servers_data_is_restored_by_lsn_and_by_time(start_nowthen, tm
         threading.Event().wait(0.01)
     locked = run_nowthen("restore", server.data, "--to", tmp_path / "no")
     assert locked.returncode == 1
-    assert "locked by another process; stop the server, or take a backup" in locked.stderr
+    assert "is in use by a server: stop it, or take a backup" in locked.stderr
     server.stop()
     for number in range(1, 6):
         seconds, us = times[number - 1]
@@ -269,6 +271,7 @@ def test_what_is_unfinished_or_damaged_is_refused(start_nowthen, tmp_path: Path)
         for arguments in [
             ["serve", "--data", folder, *ports],
             ["backup", folder, tmp_path / "no"],
+            ["verify", folder],
             ["verify-backup", folder],
             ["restore", folder, "--to", tmp_path / "no"],
         ]:
