@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         Verb::Asof(options) => cli::asof(&options),
         Verb::Materialize(options) => cli::materialize(&options),
         Verb::Get(options) => cli::get(&options),
+        Verb::Inspect(options) => match cli::inspect(&options) {
+            Ok(worst) => return exit_code(worst),
+            Err(error) => Err(error),
+        },
         Verb::Verify(options) => match cli::verify(&options) {
             Ok(worst) => return exit_code(worst),
             Err(error) => Err(error),

@@ -48,6 +48,9 @@ pub enum Verb {
     /// Look at everything in a data directory that no server uses, and tell all that is wrong.
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyOptions),
+    /// Print what stands in a log segment, a snapshot file or a manifest, a line for each thing.
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(InspectOptions),
     /// Take a backup of a data directory while its server runs.
     #[command(after_help = BACKUP_HELP)]
     Backup(BackupOptions),
@@ -58,6 +61,14 @@ pub enum Verb {
     #[command(after_help = RESTORE_HELP)]
     Restore(RestoreOptions),
 }
+
+const INSPECT_HELP: &str = "\
+Example: nowthen inspect ./data/log/wal-00000000000000000001.log --key airport:JFK
+
+Columns: offset, LSN, time, kind, key, fields. Lines with # tell of the file itself. Files are only
+read; one that a server writes to may end in the middle. Where something is damaged a line says so,
+and what can still be read behind it follows.
+Exit codes: 0 done, 1 it could not be read, 2 usage, 65 damage.";
 
 const VERIFY_HELP: &str = "\
 Example: nowthen verify ./data
@@ -231,6 +242,26 @@ pub struct GetOptions {
     #[arg(long, env = "NOWTHEN_URL", default_value = "redis://127.0.0.1:6379")]
     pub url: String,
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nowthen inspect`
+#[derive(Debug, Args)]
+pub struct InspectOptions {
+    /// A log segment, a snapshot file, a manifest; or a data directory, for all of them in order.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only what is about this key.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Only what this record or a later one wrote.
+    #[arg(long, value_name = "N")]
+    pub from_lsn: Option<u64>,
+    /// Only what this record or an earlier one wrote.
+    #[arg(long, value_name = "N")]
+    pub to_lsn: Option<u64>,
+    /// Print JSON: an object a line.
     #[arg(long)]
     pub json: bool,
 }

@@ -182,7 +182,7 @@ impl Manifest {
     }
 
     /// The manifest that `bytes` of `path` hold. Total.
-    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |offset, expected| Error::corrupt(path, offset, expected);
         let mut header = decode_header(&KIND, bytes, path)?;
         let mut read = || Some((header.u64()?, header.u128()?, header.u32()?, header.u32()?));

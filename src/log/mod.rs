@@ -36,6 +36,8 @@ mod verify_fixture;
 
 mod verify;
 
+mod inspect;
+
 mod restore;
 
 mod backup;
@@ -44,6 +46,8 @@ mod backup_manifest;
 mod directory;
 mod local;
 mod snapshot;
+
+mod pieces;
 
 mod manifest;
 mod marks;
@@ -63,11 +67,13 @@ pub use directory::DataDirectory;
 pub use examination::{
     Decoders, Finding, GenerationReport, Progress, Report, SegmentReport, Severity,
 };
+pub use inspect::inspect;
 pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
 pub use manifest::{Generation, ListedFile, read_manifest_bytes};
 pub use options::{Durability, LogOptions};
+pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};
 pub use snapshot::{
     SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,

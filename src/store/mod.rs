@@ -27,6 +27,7 @@ mod restored;
 
 mod open;
 
+mod telling;
 mod verify;
 
 mod state_digest;
@@ -91,6 +92,7 @@ pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};
 pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;
+pub use telling::{Teller, Told, ToldField, ToldValue};
 pub use verify::verify;
 pub use view_statistics::{FeatureStatistics, Numbers, ViewStatistics};
 pub use write_features::{FeatureRow, WriteCount};

@@ -1,4 +1,4 @@
-"""The operator's tools on directories that a real server wrote: verify, FS.VERIFY.
+"""The operator's tools on directories that a real server wrote: verify, inspect, FS.VERIFY.
 
 Each damage is done to a copy with the means of an accident: a flipped bit, a cut, a lost file.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
-from conftest import Nowthen, run_nowthen
+from conftest import BINARY, Nowthen, run_nowthen
 
 DEFINITIONS = """
 [entity.user]
@@ -34,7 +35,7 @@ def written(tmp_path_factory) -> Path:
     repository = folder / "repository"
     repository.mkdir()
     (repository / "features.toml").write_text(DEFINITIONS)
-    server = Nowthen(folder, repository, ())
+    server = Nowthen(folder, repository, ("--save", "", "--shutdown-on-sigterm", "nosave"))
     server.start()
     try:
         client = server.client()
@@ -191,14 +192,16 @@ def test_a_running_server_verifies_itself_while_it_writes_and_takes_snapshots(st
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        reports = [fs_verify(client) for _ in range(30)]
+        reports = [fs_verify(client)]
+        while len(reports) < 30 or reports[-1]["last_lsn"] < 350:  # three snapshots later
+            reports.append(fs_verify(client))
     finally:
         ends.set()
         worker.join()
     assert all(report["findings"] == [] for report in reports)
     assert all(report["worst"] == "note" for report in reports)
     lasts = [report["last_lsn"] for report in reports]
-    assert lasts == sorted(lasts) and lasts[-1] > lasts[0] > 0
+    assert lasts == sorted(lasts) and lasts[0] > 0
 
 
 def test_a_running_server_tells_of_damage_below_it_and_serves_on(start_nowthen):
@@ -256,3 +259,86 @@ def test_a_copy_without_a_lock_file_gets_none(data):
     (data / "LOCK").unlink()
     assert verify(data)["worst"] == "note"
     assert not (data / "LOCK").exists()
+
+
+def inspect(*arguments: str | Path) -> list[list[str]]:
+    """The columns of each line that tells of a record or an entry."""
+    told = run_nowthen("inspect", *arguments)
+    assert told.returncode == OK, told.stderr
+    return [line.split("\t") for line in told.stdout.splitlines() if not line.startswith("#")]
+
+
+def test_a_segment_is_shown_record_by_record(data):
+    (segment,) = segments(data)
+    text = run_nowthen("inspect", segment).stdout.splitlines()
+    assert text[0].startswith("# segment ") and " first_lsn=1 " in text[0]
+    assert text[-1].startswith("# footer ") and " last_lsn=42 " in text[-1] + " "
+    lines = inspect(segment)
+    assert [line[1] for line in lines] == [str(lsn) for lsn in range(1, 43)]
+    assert [line[0] for line in lines] == [str(512 * (1 + number)) for number in range(42)]
+    assert lines[0][3:5] == ["apply", "-"]
+    # Fields of one command are cells of one view with one stamp.
+    assert lines[1][3:5] == ["cells", '"user:0"']
+    assert lines[1][5].startswith("view=stats generation=1 event=")
+    assert lines[1][5].endswith('origin=pushed "spend"="0" "genre"="jazz"')
+    assert lines[4][3:6] == ["set", '"plain:1"', r'"value"="\x00\xff"']
+    assert lines[41][4:6] == ['"hash:1"', '"a"="1" "b"="two words"']
+
+
+def test_what_is_shown_can_be_chosen_by_key_and_lsn(data):
+    (segment,) = segments(data)
+    assert [line[1] for line in inspect(segment, "--key", "user:3")] == ["8"]
+    chosen = inspect(segment, "--from-lsn", "5", "--to-lsn", "7")
+    assert [line[1] for line in chosen] == ["5", "6", "7"]
+    assert inspect(segment, "--key", "user:3", "--from-lsn", "9") == []
+    # A row says which record wrote it.
+    rows = [line for file in (data / "snapshots").iterdir() for line in inspect(file, "--key", "user:3")]
+    assert [row[1] for row in rows] == ["8", "8"], "one in each snapshot"
+    assert '"stats:spend"="3" at ' in rows[0][5] and rows[0][3] == "entity"
+
+
+def test_a_directory_is_shown_file_by_file(data):
+    text = run_nowthen("inspect", data).stdout.splitlines()
+    files = [line for line in text if line.startswith(f"# {data}")]
+    assert len(files) == 1 + 2 * 9 + 1
+    assert files == sorted(files, key=lambda line: ("MANIFEST" not in line, "/log/" in line, line))
+    manifest = run_nowthen("inspect", next(data.glob("MANIFEST-*"))).stdout.splitlines()
+    assert manifest[0].startswith("# manifest number=3 ")
+    assert sum(line.startswith("# generation ") for line in manifest) == 2
+
+
+def test_inspect_speaks_json_a_line_at_a_time(data):
+    (segment,) = segments(data)
+    told = run_nowthen("inspect", segment, "--json")
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [line["piece"] for line in lines] == ["segment", *["record"] * 42, "footer"]
+    plain = lines[5]
+    assert (plain["lsn"], plain["offset"], plain["key"]) == (5, 512 * 5, "plain:1")
+    assert plain["fields"] == [{"name": "value", "value": r'"\x00\xff"'}]
+
+
+def test_inspect_names_the_damage_and_goes_on_behind_it(data):
+    (segment,) = segments(data)
+    change(segment, flip(512 * 3 + 80))
+    told = run_nowthen("inspect", segment)
+    assert told.returncode == DAMAGED
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("# damage ")]
+    assert f"offset={512 * 3}" in line and "a payload with valid checksums" in line
+    lsns = [line.split("\t")[1] for line in told.stdout.splitlines() if line[0] != "#"]
+    assert lsns == ["1", "2", *(str(lsn) for lsn in range(4, 43))]
+    change(segment, flip(8))
+    assert run_nowthen("inspect", segment).returncode == DAMAGED
+    snapshot = sorted((data / "snapshots").iterdir())[0]
+    change(snapshot, flip(80))
+    assert run_nowthen("inspect", snapshot).returncode == DAMAGED
+
+
+def test_whoever_reads_may_stop_and_other_files_are_refused(data, tmp_path):
+    command = f"{BINARY} inspect {data} | head -1; echo ${{PIPESTATUS[0]}}"
+    head = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert head.stderr == "" and head.stdout.splitlines()[-1] == "0"
+    (tmp_path / "text").write_text("no file of a store")
+    refused = run_nowthen("inspect", tmp_path / "text")
+    assert refused.returncode == FAILED and "is no file of nowthen" in refused.stderr
+    assert run_nowthen("inspect", tmp_path / "none").returncode == FAILED
+    assert run_nowthen("inspect").returncode == USAGE

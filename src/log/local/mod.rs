@@ -22,6 +22,7 @@ pub(super) mod fixture;
 
 mod local_log;
 
+mod segment_pieces;
 mod survey;
 mod still_log;
 
@@ -47,6 +48,7 @@ pub use queue::WallClock;
 pub use reader::read_log_bytes;
 pub use recovery::{LogIdentity, Recovered};
 pub(super) use segment::{LogFile, log_file};
+pub(super) use segment_pieces::inspect_segment;
 pub(super) use still_log::{Anew, StillLog};
 pub(super) use survey::{Part, Survey};
 pub use writer::OnDurable;

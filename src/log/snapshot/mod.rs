@@ -10,6 +10,7 @@
 mod snapshot_tests;
 
 mod snapshot_writer;
+mod snapshot_pieces;
 mod survey;
 
 mod block_reader;
@@ -22,5 +23,6 @@ mod block;
 
 pub(super) use snapshot_copy::copy_snapshot_file;
 pub use snapshot_file::{SnapshotFile, SnapshotHeader, SnapshotSummary, read_snapshot_bytes};
+pub(super) use snapshot_pieces::inspect_snapshot;
 pub use snapshot_writer::SnapshotWriter;
 pub(super) use survey::survey_generation;
