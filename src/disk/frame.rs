@@ -179,6 +179,27 @@ pub(crate) fn hex_dump(bytes: &[u8]) -> String {
     text + &format!("{:04x}\n", bytes.len())
 }
 
+/// The bytes that [`hex_dump`] shows.
+#[cfg(test)]
+pub(crate) fn bytes_of_dump(dump: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in dump.lines().filter(|line| *line != "*") {
+        let mut words = line.split_whitespace();
+        let offset = words.next().and_then(|offset| usize::from_str_radix(offset, 16).ok());
+        bytes.resize(offset.unwrap_or_default(), 0);
+        bytes.extend(words.map(|word| u8::from_str_radix(word, 16).unwrap_or_default()));
+    }
+    bytes
+}
+
+/// The dump in a document that stands between ```` ```text name ```` and the end of the fence.
+#[cfg(test)]
+pub(crate) fn dump_in(document: &str, name: &str) -> String {
+    let fence = format!("```text {name}\n");
+    let rest = document.split_once(&fence).map_or("", |(_, rest)| rest);
+    rest.split_once("```").map_or("", |(dump, _)| dump).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

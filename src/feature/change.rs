@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_document_is_read_and_written_again_as_it_stands() {
+        let document = include_str!("../../docs/formats/records.md");
+        let hex = document.split_once("```text example\n").unwrap().1.split_once("```").unwrap().0;
+        let bytes = hex.lines().flat_map(|line| {
+            let hex = line.split("  ").next().unwrap_or_default().split_whitespace();
+            hex.map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        });
+        let bytes: Vec<u8> = bytes.collect();
+        assert_eq!(decode_record(&bytes).unwrap(), record());
+        assert_eq!(encode_record(&record()), bytes);
+    }
+
+    #[test]
     fn the_bytes_of_ends_of_fields_never_change() {
         let bytes = |text: &str| serde_bytes::ByteBuf::from(text);
         let key = || b"k".to_vec();

@@ -236,7 +236,10 @@ fn decode_generations(fields: &mut Fields<'_>) -> Option<Vec<Generation>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{SimulatedFs, frame::hex_dump};
+    use crate::disk::{
+        SimulatedFs,
+        frame::{bytes_of_dump, dump_in, hex_dump},
+    };
     use proptest::prelude::*;
 
     fn manifest() -> Manifest {
@@ -261,6 +264,15 @@ mod tests {
         manifest().write(&fs, root).unwrap();
         assert_eq!(Manifest::read_newest(&fs, root).unwrap(), Some(manifest()));
         assert_eq!(hex_dump(&manifest().encode()), GOLDEN);
+    }
+
+    #[test]
+    fn the_example_of_the_document_is_read_and_written_again_as_it_stands() {
+        let dump = dump_in(include_str!("../../docs/formats/manifest.md"), "example");
+        assert_eq!(dump, GOLDEN);
+        let bytes = bytes_of_dump(&dump);
+        let read = Manifest::decode(&bytes, Path::new("manifest.md")).unwrap();
+        assert_eq!((&read, read.encode()), (&manifest(), bytes));
     }
 
     #[test]

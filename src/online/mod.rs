@@ -15,6 +15,8 @@
 
 #[cfg(test)]
 mod ending_tests;
+#[cfg(test)]
+mod format_document_tests;
 
 mod table;
 

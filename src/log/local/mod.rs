@@ -15,6 +15,8 @@ mod behaviour_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod format_document_tests;
+#[cfg(test)]
 mod recovery_tests;
 
 #[cfg(test)]

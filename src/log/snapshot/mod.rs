@@ -7,6 +7,8 @@
 //! Not here: which snapshots count (`manifest.rs`), when one is taken (`store/`).
 
 #[cfg(test)]
+mod format_document_tests;
+#[cfg(test)]
 mod snapshot_tests;
 
 mod snapshot_writer;
