@@ -16,6 +16,7 @@ mod restore;
 mod boot;
 
 mod connect;
+mod recover;
 mod start_progress;
 
 mod options;

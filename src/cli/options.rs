@@ -110,11 +110,28 @@ pub struct ServeOptions {
     #[arg(long, env = "NOWTHEN_CLOCK_START", value_name = "TIME")]
     pub clock_start: Option<String>,
     #[command(flatten)]
+    /// What a start may give up.
+    pub recover: RecoverOptions,
+    #[command(flatten)]
     /// When snapshots are written.
     pub snapshots: SnapshotOptions,
     #[command(flatten)]
     /// What clients may do.
     pub limits: LimitOptions,
+}
+
+/// What a start may give up of a damaged directory.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recovery")]
+pub struct RecoverOptions {
+    /// What to give up if the directory is damaged: `strict-tail` (nothing: stop), `point-in-time`
+    /// (all from the first damage on) or `salvage` (only what is damaged)
+    #[arg(long, env = "NOWTHEN_RECOVER", value_name = "MODE", default_value = "strict-tail")]
+    pub recover: String,
+    /// Acknowledged writes may be lost by that; a copy of everything stays in DIR/aside, and
+    /// DIR/audit.log tells
+    #[arg(long)]
+    pub accept_data_loss: bool,
 }
 
 /// Where to listen.

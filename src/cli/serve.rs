@@ -1,6 +1,6 @@
 //! `nowthen serve`
 
-use super::{boot::Boot, options::ServeOptions};
+use super::{boot::Boot, options::ServeOptions, recover::recover_before_start};
 use crate::{
     command::settings_from,
     error::Result,
@@ -31,6 +31,7 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         store,
         clock,
     };
+    recover_before_start(&options.recover, &options.data)?;
     let booted = boot.open(&options.data)?;
     if let Some(repo) = &options.repo {
         print!("{}", booted.apply(repo)?);

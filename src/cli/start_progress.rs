@@ -62,8 +62,11 @@ impl StartProgress {
 
     fn stop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // A bar that panicked is no reason not to start.
-        self.thread.take().map(|thread| drop(thread.join()));
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A bar that panicked is no reason not to start.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -95,7 +98,7 @@ fn show_bar(progress: &LoadProgress, is_over: &AtomicBool) {
         bar.set_message(stage(progress));
         bar.set_length(total);
         bar.set_position(done);
-        thread::sleep(POLL);
+        thread::park_timeout(POLL);
     }
     bar.finish_and_clear();
 }
@@ -103,7 +106,7 @@ fn show_bar(progress: &LoadProgress, is_over: &AtomicBool) {
 fn show_lines(progress: &LoadProgress, is_over: &AtomicBool) {
     let mut last = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
-        thread::sleep(POLL);
+        thread::park_timeout(POLL);
         if last.elapsed() >= LINE_EVERY {
             let (bytes_done, bytes_total) = progress.bytes();
             tracing::info!(bytes_done, bytes_total, "{}", stage(progress));

@@ -17,6 +17,7 @@ use super::{
         manifest_path,
     },
     marks::refuse_marked,
+    rebuilt::finish,
     snapshot::SnapshotFile,
 };
 use crate::{
@@ -57,6 +58,7 @@ impl DataDirectory {
             look(&*fs, root)?; // before the lock file is made
         }
         let lock = lock(&*fs, root)?;
+        finish(&*fs, root, &log_directory(root))?;
         let manifest = match look(&*fs, root)? {
             Some(manifest) => {
                 // A process that was killed may have named it and not synced the folder.
@@ -90,7 +92,7 @@ impl DataDirectory {
 
     /// Where the log is.
     pub fn log_directory(&self) -> PathBuf {
-        self.root.join(LOG)
+        log_directory(&self.root)
     }
 
     /// The snapshots that count, newest first.
@@ -210,6 +212,11 @@ impl DataDirectory {
         }
         Ok(to)
     }
+}
+
+/// Where the log of the directory at `root` is.
+pub(super) fn log_directory(root: &Path) -> PathBuf {
+    root.join(LOG)
 }
 
 fn names(fs: &dyn FileSystem, directory: &Path) -> Result<BTreeSet<String>> {

@@ -6,6 +6,8 @@
 //! DATA/log/wal-<n>.log                   the order of all changes          (append ──> durable)
 //! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
 //! DATA/aside/                            what no manifest lists: never deleted, never read
+//! DATA/RECOVERED-<n>                     a recovery is decided and not through (`rebuilt.rs`)
+//! DATA/audit.log                         what recoveries gave up, a line of JSON each
 //! ```
 //! A backup is a folder of its own: `BACKUP`, which lists it, a manifest, and what that needs.
 //! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file,
@@ -27,6 +29,8 @@ mod conformance;
 #[cfg(test)]
 mod directory_tests;
 #[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
 mod verify_agreement_tests;
 #[cfg(test)]
 mod verify_tests;
@@ -43,7 +47,11 @@ mod restore;
 mod backup;
 mod backup_manifest;
 
+mod recover;
+
 mod directory;
+mod rebuilt;
+
 mod local;
 mod snapshot;
 
@@ -72,8 +80,9 @@ pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
 pub use manifest::{Generation, ListedFile, read_manifest_bytes};
-pub use options::{Durability, LogOptions};
 pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
+pub use options::{Durability, LogOptions, RecoverMode};
+pub use recover::{Losses, Recovery, recover};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};
 pub use snapshot::{
     SnapshotFile, SnapshotHeader, SnapshotSummary, SnapshotWriter, read_snapshot_bytes,

@@ -47,6 +47,41 @@ impl fmt::Display for Durability {
     }
 }
 
+/// What a start may give up of a damaged directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecoverMode {
+    /// Nothing but a torn end that was never durable.
+    #[default]
+    StrictTail,
+    /// All from the first damage on: what is left is the state of a moment.
+    PointInTime,
+    /// Only what cannot be verified: what is left is the state of no moment.
+    Salvage,
+}
+
+impl RecoverMode {
+    /// Reads `strict-tail`, `point-in-time` or `salvage`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let all = [Self::StrictTail, Self::PointInTime, Self::Salvage];
+        all.into_iter().find(|mode| mode.to_string() == text).ok_or_else(|| {
+            Error::refused(format!(
+                "recovery {} is not known: strict-tail, point-in-time or salvage",
+                crate::error::echo(text.as_bytes())
+            ))
+        })
+    }
+}
+
+impl fmt::Display for RecoverMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StrictTail => "strict-tail",
+            Self::PointInTime => "point-in-time",
+            Self::Salvage => "salvage",
+        })
+    }
+}
+
 /// The settings of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {

@@ -152,8 +152,8 @@ fn work(store: &Store, written: &mut Written) -> Result<()> {
     Ok(())
 }
 
-/// Every call fails once, and every call from some point on: a write or sync of the log, or the name
-/// of a manifest, stops the store for good; a part of a snapshot only that snapshot.
+/// Every call fails once, and every call from some point on: a write or sync of the log, or the
+/// name of a manifest, stops the store for good; a part of a snapshot only that snapshot.
 #[test]
 fn whatever_fails_is_told_never_tried_again_and_loses_nothing_acknowledged() {
     let now = Timestamp(1_000_000);

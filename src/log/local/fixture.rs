@@ -51,6 +51,22 @@ pub(crate) fn open_as(
     LocalLog::open(surroundings, PathBuf::from(DIRECTORY), options, identity)
 }
 
+/// Opens the log in another folder.
+pub(crate) fn open_in(
+    fs: &SimulatedFs,
+    directory: PathBuf,
+    options: &LogOptions,
+    identity: &LogIdentity,
+) -> Result<LocalLog> {
+    let surroundings = Surroundings {
+        fs: Arc::new(fs.clone()),
+        seed: 5,
+        clock: Arc::new(|| 0),
+        on_durable: Box::new(|_| {}),
+    };
+    LocalLog::open(surroundings, directory, options, identity).map(|(log, _)| log)
+}
+
 /// Opens the log in mode `always`.
 pub(crate) fn open(fs: &SimulatedFs) -> Result<(LocalLog, Recovered)> {
     open_as(fs, 1, &options(Durability::Always), &identity())

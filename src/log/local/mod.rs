@@ -25,6 +25,7 @@ pub(super) mod fixture;
 mod local_log;
 
 mod segment_pieces;
+mod rebuild;
 mod survey;
 mod still_log;
 
@@ -48,6 +49,8 @@ pub(super) use live_copy::{segment_names, whole_frames};
 pub use local_log::{LocalLog, Surroundings};
 pub use queue::WallClock;
 pub use reader::read_log_bytes;
+pub(super) use rebuild::{Rebuild, Survivors, name_rebuilt, rebuild, survivors};
+pub(super) use recovery::judge_log;
 pub use recovery::{LogIdentity, Recovered};
 pub(super) use segment::{LogFile, log_file};
 pub(super) use segment_pieces::inspect_segment;

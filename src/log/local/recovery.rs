@@ -104,6 +104,15 @@ pub(super) fn judge(
     Ok(judge.judged)
 }
 
+/// Whether a start would find the log in `directory` good. Only reads.
+pub(in crate::log) fn judge_log(
+    fs: &dyn FileSystem,
+    directory: &Path,
+    identity: &LogIdentity,
+) -> Result<()> {
+    judge(fs, directory, identity).map(drop)
+}
+
 impl Judged {
     fn empty(spares: Vec<PathBuf>) -> Self {
         let recovered = Recovered { first_lsn: Lsn(1), ..Recovered::default() };
@@ -349,7 +358,10 @@ fn valid_prefix(
     Ok((content, to))
 }
 
+<<<<<<< HEAD
 /// Appends a frame at `at`; where the next one begins.
+=======
+>>>>>>> e91a4cf (Let an operator give up what is damaged: --recover point-in-time and salvage)
 pub(super) fn push_frame(
     content: &mut Vec<u8>,
     segment: u64,
