@@ -236,7 +236,7 @@ fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     }
 }
 
-fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
+pub(super) fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
     let shown = root.display();
     match fs.lock_exclusive(&root.join(LOCK)) {
         Ok(Some(lock)) => Ok(lock),

@@ -80,8 +80,8 @@ pub use local::{
     LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
 };
 pub use manifest::{Generation, ListedFile, read_manifest_bytes};
-pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
 pub use options::{Durability, LogOptions, RecoverMode};
+pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
 pub use recover::{Losses, Recovery, recover};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};
 pub use snapshot::{

@@ -358,10 +358,7 @@ fn valid_prefix(
     Ok((content, to))
 }
 
-<<<<<<< HEAD
 /// Appends a frame at `at`; where the next one begins.
-=======
->>>>>>> e91a4cf (Let an operator give up what is damaged: --recover point-in-time and salvage)
 pub(super) fn push_frame(
     content: &mut Vec<u8>,
     segment: u64,
