@@ -340,3 +340,28 @@ fn replies_can_be_switched_in_a_transaction() {
         assert_eq!(ask_all(&mut Subject::new(), &lines), wanted, "{inside}");
     }
 }
+
+#[test]
+fn what_a_transaction_did_so_far_counts_in_what_it_tells_of_the_keyspace() {
+    // Without the mean, which a transaction does not tell.
+    let told = |reply: &str| {
+        let line = reply.split(' ').find(|word| word.starts_with("db0:")).unwrap_or_default();
+        let figures: Vec<_> = line.split(',').filter(|part| !part.starts_with("avg_ttl")).collect();
+        figures.join(",")
+    };
+    for durability in [Durability::Always, Durability::Never] {
+        let mut subject = Subject::with(durability);
+        subject.check(&[("SET old 1 EX 9", "+OK"), ("HSET h f 1", ":1")]);
+        for (line, after) in [
+            ("SET a 1 EX 9", "db0:keys=3,expires=2,subexpiry=0"),
+            ("HPEXPIRE h 900 FIELDS 1 f", "db0:keys=3,expires=2,subexpiry=1"),
+            ("PERSIST old", "db0:keys=3,expires=1,subexpiry=1"),
+            ("DEL h a", "db0:keys=1,expires=0,subexpiry=0"),
+            ("FLUSHALL", ""),
+        ] {
+            subject.check(&[("MULTI", "+OK"), (line, "+QUEUED"), ("INFO keyspace", "+QUEUED")]);
+            assert_eq!(told(&subject.ask("EXEC")), after, "{line}");
+            assert_eq!(told(&subject.ask("INFO keyspace")), after, "{line}");
+        }
+    }
+}

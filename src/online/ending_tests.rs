@@ -248,8 +248,8 @@ fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
         }
         let ending = usize::from(model.values().any(|(_, end)| end.is_some()));
         let shard = table.shard(shard);
-        assert_eq!(shard.ending_rows(), ending);
-        assert_eq!(shard.expiring_rows(), usize::from(expires_at.is_some()));
+        assert_eq!(shard.ending_rows(Seen::Published), ending);
+        assert_eq!(shard.expiring_rows(Seen::Published), usize::from(expires_at.is_some()));
         assert_eq!(shard.live_rows(Seen::Published), usize::from(!model.is_empty()));
     }
     table.apply(u64::MAX, Edit::Plain(b"k", &PlainChange::Delete));

@@ -244,23 +244,28 @@ impl Shard {
 
     /// How many rows of the state that `seen` means have a value.
     pub fn live_rows(&self, seen: Seen) -> usize {
+        self.count_seen(seen, self.live_rows, Row::has_value)
+    }
+
+    /// How many rows of the state that `seen` means have an end of life of their own.
+    pub fn expiring_rows(&self, seen: Seen) -> usize {
+        self.count_seen(seen, self.expiring_rows, |row| row.expires_at().is_some())
+    }
+
+    /// How many rows of the state that `seen` means have fields with an end of life.
+    pub fn ending_rows(&self, seen: Seen) -> usize {
+        self.count_seen(seen, self.ending_rows, Row::has_field_ends)
+    }
+
+    /// How many rows of a state are such rows, of which `published` are published.
+    fn count_seen(&self, seen: Seen, published: usize, is_such: fn(&Row) -> bool) -> usize {
         let is_all_published = self.pending.is_empty() && self.flushed_at.is_none();
         match seen {
             Seen::Latest if !is_all_published => {
-                self.iter_seen(seen, |_| 0).filter(|(_, row)| row.has_value()).count()
+                self.iter_seen(seen, |_| 0).filter(|(_, row)| is_such(row)).count()
             }
-            Seen::Published | Seen::Latest => self.live_rows,
+            Seen::Published | Seen::Latest => published,
         }
-    }
-
-    /// How many rows have an end of life of their own.
-    pub fn expiring_rows(&self) -> usize {
-        self.expiring_rows
-    }
-
-    /// How many rows have fields with an end of life.
-    pub fn ending_rows(&self) -> usize {
-        self.ending_rows
     }
 
     /// The bytes of the rows and of the table that holds them.

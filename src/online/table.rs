@@ -146,12 +146,12 @@ impl Table {
 
     /// How many rows have fields with an end of life.
     pub fn ending_rows(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().ending_rows()).sum()
+        self.shards.iter().map(|shard| shard.read().ending_rows(Seen::Published)).sum()
     }
 
     /// How many rows have an end of life of their own.
     pub fn expiring_rows(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().expiring_rows()).sum()
+        self.shards.iter().map(|shard| shard.read().expiring_rows(Seen::Published)).sum()
     }
 
     /// The bytes of all rows and of the tables that hold them.
@@ -165,7 +165,7 @@ impl Table {
         let (mut seen_rows, mut count, mut sum_ms) = (0, 0, 0_i64);
         for shard in &self.shards {
             let shard = shard.read();
-            if shard.expiring_rows() == 0 {
+            if shard.expiring_rows(Seen::Published) == 0 {
                 continue;
             }
             for (_, row) in shard.iter().take(SAMPLED_ROWS_PER_SHARD) {
@@ -192,7 +192,8 @@ impl Table {
     /// theirs: of a large hash a part, so that no lock is held for long.
     pub fn sweep(&self, index: usize, now: Timestamp) -> Swept {
         let shard = self.shard(index);
-        let may_expire = shard.expiring_rows() > 0 || shard.ending_rows() > 0;
+        let may_expire =
+            shard.expiring_rows(Seen::Published) > 0 || shard.ending_rows(Seen::Published) > 0;
         let has_expired = may_expire && shard.iter().any(|(_, row)| row.is_expired(now));
         let due = shard.keys_with_fields_over(now);
         drop(shard);

@@ -123,7 +123,7 @@ impl<'a> Keyspace<'a> {
     pub fn expiring_rows(self) -> usize {
         match self.transaction {
             None => self.store.table.expiring_rows(),
-            Some(transaction) => transaction.held.sum(Shard::expiring_rows),
+            Some(transaction) => transaction.with_rows(|rows| rows.expiring_rows()),
         }
     }
 
@@ -131,7 +131,7 @@ impl<'a> Keyspace<'a> {
     pub fn ending_rows(self) -> usize {
         match self.transaction {
             None => self.store.table.ending_rows(),
-            Some(transaction) => transaction.held.sum(Shard::ending_rows),
+            Some(transaction) => transaction.with_rows(|rows| rows.ending_rows()),
         }
     }
 

@@ -256,16 +256,30 @@ impl<'a> Locked<'a> {
 
     /// How many of the rows that are held have a value.
     pub(super) fn live_rows(&self) -> usize {
-        let standing = self.held.sum(|shard| shard.live_rows(self.held.seen));
+        self.count(Shard::live_rows, Row::has_value)
+    }
+
+    /// How many of the rows that are held have an end of life of their own.
+    pub(super) fn expiring_rows(&self) -> usize {
+        self.count(Shard::expiring_rows, |row| row.expires_at().is_some())
+    }
+
+    /// How many of the rows that are held have fields with an end of life.
+    pub(super) fn ending_rows(&self) -> usize {
+        self.count(Shard::ending_rows, Row::has_field_ends)
+    }
+
+    /// How many are such rows; `of_shard` knows it of a shard.
+    fn count(&self, of_shard: fn(&Shard, Seen) -> usize, is_such: fn(&Row) -> bool) -> usize {
+        let standing = self.held.sum(|shard| of_shard(shard, self.held.seen));
         let Some(staged) = self.staged else { return standing };
-        let live_rows = staged.rows.live_rows(Seen::Published);
+        let new = of_shard(&staged.rows, Seen::Published);
         if staged.is_flushed {
-            return live_rows;
+            return new;
         }
-        let had_value = |key: &&Vec<u8>| {
-            self.held.row(self.held.table.hash(key), key).is_some_and(Row::has_value)
-        };
-        standing - staged.touched.iter().filter(had_value).count() + live_rows
+        let was_such =
+            |key: &&Vec<u8>| self.held.row(self.held.table.hash(key), key).is_some_and(is_such);
+        standing - staged.touched.iter().filter(was_such).count() + new
     }
 }
 
