@@ -1,4 +1,5 @@
-//! A log that takes no more in the middle of EXEC: nothing changed, the client is told, reads go on.
+//! A log that takes no more in the middle of EXEC: nothing changed, the client is told so, and
+//! reads go on.
 
 use super::behaviour_tests::{Subject, USERS};
 use crate::{disk::Cut, log::Durability};

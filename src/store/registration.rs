@@ -1,7 +1,7 @@
 //! Registering an entity while others write: a key belongs to one tier, plain or registered.
 //!
 //! ```text
-//! apply   names, epoch odd ─> look at every row ─> append ─> the new schema ─> no names, epoch even
+//! apply   names, epoch odd ─> look at every row ─> append ─> new schema ─> no names, epoch even
 //! write   epoch ─> schema: plain or registered? ─> locks ─> the same epoch, and even? ─> append
 //! ```
 //! A write that has its locks before apply looks there is found by apply, durable or not. One that
