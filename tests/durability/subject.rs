@@ -18,7 +18,7 @@ use nowthen::{
     log::{Durability, Lsn},
     online::{Row, Seen},
     registry::{DefinitionFile, parse_repository},
-    store::{Checkpoint, Clock, Keyspace, Store, StoreOptions, TransactionKeys},
+    store::{Checkpoint, Clock, Keyspace, Store, StoreOptions, TransactionKeys, TransactionKind},
 };
 use std::{
     path::Path,
@@ -261,7 +261,11 @@ impl Subject {
                         model.apply(write, now_us);
                     }
                 };
-                let committed = subject.store.transaction(|_| TransactionKeys::All, true, run);
+                let committed = subject.store.transaction(
+                    |_| TransactionKeys::All,
+                    TransactionKind::Writes,
+                    run,
+                );
                 steps?;
                 committed.map(|committed| committed.wait_for)
             }
