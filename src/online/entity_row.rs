@@ -19,10 +19,9 @@
 use super::{
     bytes::{bytes_at, i64_at, push_len, u16_at, u32_at},
     layout::Layout,
-    value_ref::{ValueRef, pack},
+    value_ref::{PackedValue, ValueRef},
 };
 use crate::feature::{CellWrite, CellsWrite, Stamp, Timestamp, ViewId};
-use std::borrow::Cow;
 
 const HEADER_BYTES: usize = 4 + 4 + 4 + 2 + 1 + 8 + 8;
 const STAMP_BYTES: usize = 8 + 8;
@@ -220,26 +219,23 @@ impl<'a> Section<'a> {
 struct Unpacked<'a> {
     state: CellState,
     stamp: Stamp,
-    bytes: Cow<'a, [u8]>,
+    bytes: PackedValue<'a>,
 }
 
 impl<'a> Unpacked<'a> {
     fn of(cell: CellRef<'a>) -> Self {
         let bytes = cell.value.map_or(&[][..], ValueRef::bytes);
-        Self { state: cell.state, stamp: cell.stamp, bytes: Cow::Borrowed(bytes) }
+        Self { state: cell.state, stamp: cell.stamp, bytes: PackedValue::Borrowed(bytes) }
     }
 
-    fn written(cell: &CellWrite, stamp: Stamp) -> Self {
-        let mut bytes = Vec::new();
-        let state = match cell {
-            CellWrite::Value(value) => {
-                pack(value, &mut bytes);
-                CellState::Value
-            }
-            CellWrite::Null => CellState::Null,
-            CellWrite::Tombstone => CellState::Tombstone,
+    fn written(cell: &'a CellWrite, stamp: Stamp) -> Self {
+        let none = PackedValue::Borrowed(&[]);
+        let (state, bytes) = match cell {
+            CellWrite::Value(value) => (CellState::Value, PackedValue::of(value)),
+            CellWrite::Null => (CellState::Null, none),
+            CellWrite::Tombstone => (CellState::Tombstone, none),
         };
-        Self { state, stamp, bytes: Cow::Owned(bytes) }
+        Self { state, stamp, bytes }
     }
 }
 

@@ -161,10 +161,8 @@ impl Shard {
 
     /// Puts a row that a snapshot holds, unless a newer one stands.
     pub fn load(&mut self, hash: u64, row: Row) {
-        let standing = self.get(hash, row.key(), Seen::Published);
-        if standing.is_none_or(|standing| standing.lsn() <= row.lsn()) {
-            self.put(hash, row);
-        }
+        let lsn = row.lsn();
+        self.put_over(hash, row, |standing| standing.lsn() <= lsn);
     }
 
     /// Keeps the rows for which `keep` says so.
@@ -286,9 +284,16 @@ impl Shard {
     }
 
     fn put(&mut self, hash: u64, row: Row) {
+        self.put_over(hash, row, |_| true);
+    }
+
+    /// Puts a row, if what stands there may be replaced: with one look-up, for to wait for memory
+    /// is most of the time of loading.
+    fn put_over(&mut self, hash: u64, row: Row, may_replace: impl FnOnce(&Row) -> bool) {
         self.count(&row);
         let entry = self.rows.entry(hash, |(_, old)| old.key() == row.key(), |(hash, _)| *hash);
         match entry {
+            Entry::Occupied(standing) if !may_replace(&standing.get().1) => self.discount(&row),
             Entry::Occupied(mut standing) => {
                 let (_, old) = std::mem::replace(standing.get_mut(), (hash, row));
                 self.discount(&old);

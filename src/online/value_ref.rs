@@ -10,6 +10,7 @@
 use super::bytes::{bytes_at, push_len, u32_at};
 use crate::feature::{List, Scalar, Timestamp, Value, ValueType};
 use nowthen_protocol::vector::VectorNumber;
+use std::ops::Deref;
 
 /// A value in a row, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -63,30 +64,67 @@ impl<'a> ValueRef<'a> {
     }
 }
 
-/// Appends the packed bytes of `value`.
-pub(super) fn pack(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Bool(value) => out.push(u8::from(*value)),
-        Value::Int32(value) => out.extend_from_slice(&value.to_le_bytes()),
-        Value::Int64(value) => out.extend_from_slice(&value.to_le_bytes()),
-        Value::Float32(value) => out.extend_from_slice(&value.to_le_bytes()),
-        Value::Float64(value) => out.extend_from_slice(&value.to_le_bytes()),
-        Value::String(value) => out.extend_from_slice(value.as_bytes()),
-        Value::Bytes(value) => out.extend_from_slice(value),
-        Value::Timestamp(value) => out.extend_from_slice(&value.us().to_le_bytes()),
-        Value::List(list) => {
-            let sized = list.element().fixed_bytes().is_none();
-            for value in (0..list.len()).filter_map(|index| list.get(index)) {
-                if sized {
-                    let mut text = Vec::new();
-                    pack(&value, &mut text);
-                    push_len(out, text.len());
-                    out.extend_from_slice(&text);
-                } else {
-                    pack(&value, out);
+/// The packed bytes of a value: for most of them no allocation is needed.
+#[derive(Debug)]
+pub(super) enum PackedValue<'a> {
+    /// A number: so many of these.
+    Few([u8; 8], usize),
+    /// They are there already.
+    Borrowed(&'a [u8]),
+    /// They were put together.
+    Owned(Vec<u8>),
+}
+
+impl Deref for PackedValue<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Few(bytes, count) => bytes.get(..*count).unwrap_or(bytes),
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for PackedValue<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<'a> PackedValue<'a> {
+    /// Packs `value`.
+    pub(super) fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Bool(value) => Self::few([u8::from(*value)]),
+            Value::Int32(value) => Self::few(value.to_le_bytes()),
+            Value::Int64(value) => Self::few(value.to_le_bytes()),
+            Value::Float32(value) => Self::few(value.to_le_bytes()),
+            Value::Float64(value) => Self::few(value.to_le_bytes()),
+            Value::String(value) => Self::Borrowed(value.as_bytes()),
+            Value::Bytes(value) => Self::Borrowed(value),
+            Value::Timestamp(value) => Self::few(value.us().to_le_bytes()),
+            Value::List(list) => {
+                let is_sized = list.element().fixed_bytes().is_none();
+                let mut out = Vec::new();
+                for value in (0..list.len()).filter_map(|index| list.get(index)) {
+                    let packed = PackedValue::of(&value);
+                    if is_sized {
+                        push_len(&mut out, packed.len());
+                    }
+                    out.extend_from_slice(&packed);
                 }
+                Self::Owned(out)
             }
         }
+    }
+
+    fn few<const N: usize>(bytes: [u8; N]) -> Self {
+        let mut few = [0; 8];
+        few.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        Self::Few(few, N)
     }
 }
 
@@ -150,9 +188,8 @@ mod tests {
         ] {
             let value_type = ValueType::parse(value_type).unwrap();
             let value = Value::parse(text.as_bytes(), value_type).unwrap();
-            let mut packed = Vec::new();
-            pack(&value, &mut packed);
-            assert_eq!(ValueRef::new(value_type, &packed).to_value(), Some(value));
+            let packed = PackedValue::of(&value);
+            assert_eq!(ValueRef::new(value_type, &packed).to_value().as_ref(), Some(&value));
         }
     }
 }
