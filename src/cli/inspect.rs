@@ -124,20 +124,20 @@ impl Printer<'_> {
             Piece::Damage { offset, expected } => self.damage(file, *offset, expected)?,
             Piece::Manifest(number, store_id, generations) => {
                 let store_id = format!("{store_id:032x}");
-                self.line(json!({ "piece": "manifest", "number": number, "store_id": store_id }))?;
+                self.line(&json!({ "piece": "manifest", "number": number, "store_id": store_id }))?;
                 for generation in *generations {
-                    self.line(of_generation(generation))?;
+                    self.line(&of_generation(generation))?;
                     for listed in &generation.files {
                         let hash = blake3::Hash::from(listed.hash).to_string();
                         let name = &listed.name;
                         let line = json!({
                             "piece": "file", "name": name, "bytes": listed.bytes, "blake3": hash,
                         });
-                        self.line(line)?;
+                        self.line(&line)?;
                     }
                 }
             }
-            other => self.line(of_frame(other))?,
+            other => self.line(&of_frame(other))?,
         }
         Ok(self.is_read)
     }
@@ -148,7 +148,7 @@ impl Printer<'_> {
         let line = json!({
             "piece": "damage", "offset": offset, "file": file, "expected": expected,
         });
-        self.line(line)
+        self.line(&line)
     }
 
     fn told(
@@ -188,11 +188,11 @@ impl Printer<'_> {
     }
 
     /// Prints what is neither a record nor an entry.
-    fn line(&mut self, line: Json) -> Result<()> {
+    fn line(&mut self, line: &Json) -> Result<()> {
         if !self.is_read {
             return Ok(());
         }
-        let text = match (&line, self.options.json) {
+        let text = match (line, self.options.json) {
             (Json::Object(fields), false) => plain_line(fields),
             _ => line.to_string(),
         };

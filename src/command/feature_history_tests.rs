@@ -51,7 +51,7 @@ fn value(view: &str, feature: &str, seed: u8) -> Cell {
     match (view, feature) {
         ("v", "f") => Cell::Int64(seed.into()),
         ("v", _) => Cell::String("x".repeat(seed.into())),
-        (_, "h") => Cell::Bool(seed % 2 == 0),
+        (_, "h") => Cell::Bool(seed.is_multiple_of(2)),
         _ => Cell::Float64(f64::from(seed) / 2.0),
     }
 }

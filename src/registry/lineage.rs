@@ -135,9 +135,12 @@ fn reads<'c>(
     })
 }
 
+/// Where a step leads to, then where from: services and views by name and version.
+type StepOrder = (Option<(String, u32)>, String, u32);
+
 /// Steps in their order: to views before those to services.
 struct Steps<'n> {
-    steps: BTreeMap<(Option<(String, u32)>, String, u32), Step>,
+    steps: BTreeMap<StepOrder, Step>,
     /// The one feature that is asked for.
     only: Option<&'n str>,
 }

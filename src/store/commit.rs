@@ -192,9 +192,8 @@ impl Store {
     /// Makes `changes` one record, and true.
     fn append_and_apply(&self, held: &mut Held<'_>, changes: Vec<Change>) -> Result<Lsn> {
         if changes.len() > 1 && planted("transaction in pieces") {
-            let pieces =
-                changes.into_iter().map(|change| self.append_and_apply(held, vec![change]));
-            return pieces.fold(Ok(Lsn(0)), |_, lsn| lsn);
+            let mut pieces = changes.into_iter();
+            return pieces.try_fold(Lsn(0), |_, one| self.append_and_apply(held, vec![one]));
         }
         let flushes = changes.iter().any(|change| matches!(change, Change::FlushAll));
         let (lsn, record) = self.append(Record { changes }, held.now)?;

@@ -244,9 +244,8 @@ fn a_transaction_that_took_a_key_for_plain_changes_nothing_once_its_entity_is_re
             };
             let run = |keyspace: Keyspace<'_>, _| {
                 set_plain(keyspace, "other").unwrap();
-                match keyspace.schema().catalog.entity_of_key(b"user:1") {
-                    None => set_plain(keyspace, "user:1").unwrap(),
-                    Some(_) => {}
+                if keyspace.schema().catalog.entity_of_key(b"user:1").is_none() {
+                    set_plain(keyspace, "user:1").unwrap();
                 }
             };
             store

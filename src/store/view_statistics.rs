@@ -199,7 +199,7 @@ impl ViewStatistics {
             if let Some(value) = read.value {
                 feature.distinct.add(hash(value.bytes()));
                 if NUMBERS.contains(&value.value_type()) {
-                    feature.add_number(value.to_value());
+                    feature.add_number(value.to_value().as_ref());
                 }
             }
         }
@@ -217,16 +217,16 @@ impl ViewStatistics {
 }
 
 impl FeatureStatistics {
-    fn add_number(&mut self, value: Option<Value>) {
+    fn add_number(&mut self, value: Option<&Value>) {
         let float = match value {
             Some(Value::Int32(value)) => {
-                return self.numbers = Some(Numbers::with_whole(self.numbers, i64::from(value)));
+                return self.numbers = Some(Numbers::with_whole(self.numbers, i64::from(*value)));
             }
             Some(Value::Int64(value)) => {
-                return self.numbers = Some(Numbers::with_whole(self.numbers, value));
+                return self.numbers = Some(Numbers::with_whole(self.numbers, *value));
             }
-            Some(Value::Float32(value)) => f64::from(value),
-            Some(Value::Float64(value)) => value,
+            Some(Value::Float32(value)) => f64::from(*value),
+            Some(Value::Float64(value)) => *value,
             _ => return,
         };
         if float.is_finite() {

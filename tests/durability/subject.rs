@@ -60,12 +60,8 @@ pub(crate) fn open(
     durability: Durability,
     now_us: i64,
 ) -> Result<Arc<Store>, Error> {
-    let options = StoreOptions {
-        durability,
-        max_future_us: MAX_FUTURE_US,
-        segment_bytes: SEGMENT_BYTES,
-        ..StoreOptions::default()
-    };
+    let options =
+        StoreOptions { durability, max_future_us: MAX_FUTURE_US, segment_bytes: SEGMENT_BYTES };
     let clock = Clock::manual(Timestamp(now_us));
     Store::open(Arc::new(fs.clone()), Path::new(DATA), &options, clock)
 }
