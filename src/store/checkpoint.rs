@@ -39,7 +39,8 @@ const ROWS_TOLD: u64 = 1024;
 /// What a snapshot holds besides rows. New variants go to the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum MetaEntry {
-    /// When it was written, by the clock of the store.
+    /// When it was written, by the clock of the store: when that began, and at the end once more,
+    /// since a row may show what may be seen only from then on.
     Clock(Timestamp),
     /// A change that is about no row, with the record that made it.
     Noted { lsn: u64, change: Change },
@@ -136,6 +137,8 @@ impl Store {
             writer.add_meta(&postcard::to_stdvec(&entry).unwrap_or_default())?;
         }
         self.write_rows_to(&mut writer)?;
+        let walked = MetaEntry::Clock(self.clock.now());
+        writer.add_meta(&postcard::to_stdvec(&walked).unwrap_or_default())?;
         let no_flush_begins = self.noting.lock();
         if self.jobs.lock().flushed() > lsn.0 {
             return Ok(None);
@@ -245,7 +248,11 @@ impl Store {
         match entry {
             MetaEntry::Clock(time) => {
                 self.clock.advance_to(time);
-                self.checkpoints.lock().last = Checkpoint { time, lsn, is_ok: true };
+                let mut checkpoints = self.checkpoints.lock();
+                // Of two the first tells when it began.
+                if checkpoints.last.lsn < lsn {
+                    checkpoints.last = Checkpoint { time, lsn, is_ok: true };
+                }
             }
             // All rows of a snapshot are from behind it, some of the same record.
             MetaEntry::Noted { lsn, change: change @ Change::FlushAll } => {
