@@ -46,6 +46,17 @@ pub enum Change {
     RunEnded(Run),
 }
 
+impl Change {
+    /// The key of the row that it changes; `None` if it is about more or less than a row.
+    pub fn row_key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Cells(write) => Some(&write.key),
+            Self::Plain { key, .. } => Some(key),
+            Self::FlushAll | Self::Apply { .. } | Self::RunEnded(_) => None,
+        }
+    }
+}
+
 /// Who wrote cells: what was materialized can be read again from its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
@@ -147,6 +158,18 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, String> {
     if rest.is_empty() { Ok(record) } else { Err(format!("{} bytes too many", rest.len())) }
 }
 
+/// The key of the row that the record in `bytes` changes, if it is one change of one row: read
+/// without the rest, which may still turn out to be no record.
+pub fn sole_row_key(bytes: &[u8]) -> Option<&[u8]> {
+    // As `Record` begins: how many changes, which one, and both of these begin with the key.
+    const CELLS: u32 = 0;
+    const PLAIN: u32 = 1;
+    type Start<'a> = (usize, u32, &'a serde_bytes::Bytes);
+    // What is about no row need not have as many bytes as its third field says.
+    let ((count, change, key), _) = postcard::take_from_bytes::<Start<'_>>(bytes).ok()?;
+    (count == 1 && matches!(change, CELLS | PLAIN)).then_some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +250,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_key_of_a_sole_change_is_found_without_the_rest() {
+        let changes = record().changes;
+        let sole = |change: &Change| encode_record(&Record { changes: vec![change.clone()] });
+        let (cells, plain, flush) = (sole(&changes[0]), sole(&changes[1]), sole(&changes[2]));
+        assert_eq!(sole_row_key(&cells), Some(&b"airport:JFK"[..]));
+        assert_eq!(sole_row_key(&plain), Some(&b"k"[..]));
+        let at = Timestamp(4);
+        let apply = sole(&Change::Apply { definitions: "k".into(), at });
+        for other in [flush, apply, encode_record(&record()), vec![]] {
+            assert_eq!(sole_row_key(&other), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_key_that_is_found_is_that_of_the_record(bytes: Vec<u8>) {
+            if let (Some(key), Ok(record)) = (sole_row_key(&bytes), decode_record(&bytes)) {
+                assert_eq!(record.changes.len(), 1);
+                assert_eq!(record.changes[0].row_key(), Some(key));
+            }
+        }
+
         #[test]
         fn any_bytes_give_a_record_or_an_error(bytes: Vec<u8>) {
             let _ = decode_record(&bytes);

@@ -22,7 +22,7 @@ mod time;
 
 pub use change::{
     CellWrite, CellsWrite, Change, EndingField, Origin, PlainChange, Record, decode_record,
-    encode_record,
+    encode_record, sole_row_key,
 };
 pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
 pub use run::{FileStamp, Run, RunState};

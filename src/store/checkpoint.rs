@@ -212,7 +212,7 @@ impl Store {
         progress.begin(snapshot.rows, snapshot.bytes);
         let load_rows = |path: &Path, file: &SnapshotFile| {
             let mut untold = 0;
-            let loaded = file.for_each(|entry| {
+            let loaded = file.load_each(|entry| {
                 self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
                 untold += 1;
                 if untold == ROWS_TOLD {
@@ -309,11 +309,19 @@ impl OpenSnapshot {
     /// The newest snapshot of a directory; an empty one if there is none.
     pub(super) fn newest(directory: &DataDirectory) -> Result<Self> {
         let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
-        let open = |listed: &ListedFile| {
+        // To verify the hashes of all files takes longer than anything else here.
+        let open = &|listed: &ListedFile| {
             let file = directory.open_snapshot(newest, listed)?;
             Ok((directory.root().join(&listed.name), file))
         };
-        let files = newest.files.iter().map(open).collect::<Result<_>>()?;
+        let files = std::thread::scope(|scope| {
+            let spawn = |listed| scope.spawn(move || open(listed));
+            let threads: Vec<_> = newest.files.iter().map(spawn).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().map_err(|_| Error::refused("opening a snapshot panicked"))?
+            };
+            threads.into_iter().map(join).collect::<Result<_>>()
+        })?;
         let bytes = newest.files.iter().map(|listed| listed.bytes).sum();
         Ok(Self { lsn: newest.lsn, rows: newest.entries, bytes, files })
     }

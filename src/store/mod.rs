@@ -27,7 +27,10 @@ mod restored;
 
 mod open;
 
+mod replay;
+
 mod telling;
+
 mod verify;
 
 mod state_digest;

@@ -8,15 +8,15 @@ use super::{
     engine::Store,
     future::Future,
     jobs::Jobs,
-    loading::{LoadPart, LoadProgress},
+    loading::LoadProgress,
     registration::Registration,
     schema::Schema,
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
-    feature::{Change, Timestamp, decode_record},
-    log::{DataDirectory, Durability, LocalLog, LogOptions, Lsn, Recovered, Surroundings},
+    feature::Timestamp,
+    log::{DataDirectory, Durability, LocalLog, LogOptions, Recovered, Surroundings},
     online::Table,
     planted::planted,
     registry::Catalog,
@@ -136,6 +136,8 @@ impl Store {
         let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;
         let skipped = u64::from(planted("replay begins too late"));
         let from = loaded.next().max(recovered.first_lsn).after(skipped);
+        let count = store.log.last().next().0.saturating_sub(from.0);
+        progress.log.begin(count, bytes_after(from.previous(), &store.log.segments()));
         store.replay(from, &progress.log)?;
         for path in store.directory.lock().tidy()? {
             tracing::warn!(path = %path.display(), "set aside: no manifest lists it");
@@ -143,21 +145,6 @@ impl Store {
         // From here on the log may tell what became durable; nothing was appended before.
         let _ = owner.set(Arc::downgrade(&store));
         Ok(store)
-    }
-
-    fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
-        let count = self.log.last().next().0.saturating_sub(from.0);
-        progress.begin(count, bytes_after(from.previous(), &self.log.segments()));
-        for record in self.log.read(from)? {
-            let (lsn, bytes) = record?;
-            let mut record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            if planted("flush lost on replay") {
-                record.changes.retain(|change| !matches!(change, Change::FlushAll));
-            }
-            self.publish(lsn, &record, self.clock.now())?;
-            progress.add(1);
-        }
-        Ok(())
     }
 }
 

@@ -269,17 +269,42 @@ impl<'a> Frame<'a> {
         if raw.len() == self.raw_bytes { Ok(Cow::Owned(raw)) } else { Err(wrong) }
     }
 
-    /// Its records with their LSNs.
-    pub(super) fn records(&self) -> Result<Vec<(Lsn, Vec<u8>)>, &'static str> {
-        let wrong = "as many records as its header says";
+    /// Its records with their LSNs: an error before the first, or all of them.
+    pub(super) fn records(&self) -> Result<FrameRecords, &'static str> {
         let raw = self.raw()?;
         let mut fields = Fields::new(&raw);
-        let mut records = Vec::new();
-        for index in 0..self.header.count {
-            let record = fields.prefixed().ok_or(wrong)?;
-            records.push((self.header.first_lsn.after(u64::from(index)), record.to_vec()));
+        let mut count = 0;
+        while !fields.rest().is_empty() && count <= self.header.count {
+            fields.prefixed().ok_or(WRONG_COUNT)?;
+            count += 1;
         }
-        if fields.rest().is_empty() { Ok(records) } else { Err(wrong) }
+        if count != self.header.count {
+            return Err(WRONG_COUNT);
+        }
+        Ok(FrameRecords { raw: raw.into_owned(), at: 0, next: self.header.first_lsn })
+    }
+}
+
+const WRONG_COUNT: &str = "as many records as its header says";
+
+/// The records of a frame, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct FrameRecords {
+    raw: Vec<u8>,
+    /// Where the next one begins.
+    at: usize,
+    next: Lsn,
+}
+
+impl Iterator for FrameRecords {
+    type Item = (Lsn, Vec<u8>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = Fields::new(self.raw.get(self.at..)?).prefixed()?;
+        let (lsn, record) = (self.next, record.to_vec());
+        self.at += RECORD_LENGTH_BYTES + record.len();
+        self.next = lsn.next();
+        Some((lsn, record))
     }
 }
 
@@ -314,7 +339,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], place: Place) -> Result<Vec<(Lsn, Vec<u8>)>, &'static str> {
-        decode_frame(bytes, place)?.records()
+        decode_frame(bytes, place)?.records().map(Iterator::collect)
     }
 
     #[test]
@@ -330,7 +355,7 @@ mod tests {
             assert!(bytes.len() < 2048 && bytes.len().is_multiple_of(FRAME_ALIGNMENT));
             let frame = decode_frame(&bytes, PLACE).unwrap();
             assert_eq!((frame.bytes, frame.header.first_lsn), (bytes.len(), Lsn(7)));
-            let read: Vec<Vec<u8>> = frame.records().unwrap().into_iter().map(|r| r.1).collect();
+            let read: Vec<Vec<u8>> = frame.records().unwrap().map(|r| r.1).collect();
             assert_eq!(read, records);
         }
     }

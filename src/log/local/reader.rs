@@ -10,7 +10,7 @@
 //! Not here: what a broken end means (`recovery.rs`).
 
 use super::{
-    log_frame::{FRAME_ALIGNMENT, Frame, FrameHeader, decode_frame, proven_durable},
+    log_frame::{FRAME_ALIGNMENT, Frame, FrameHeader, FrameRecords, decode_frame, proven_durable},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader},
 };
 use crate::{
@@ -18,10 +18,7 @@ use crate::{
     error::{Error, Result},
     log::contract::Lsn,
 };
-use std::{
-    path::{Path, PathBuf},
-    vec,
-};
+use std::path::{Path, PathBuf};
 
 /// What the next frame must follow from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +118,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-type FrameRecords = vec::IntoIter<(Lsn, Vec<u8>)>;
-
 /// The records of one segment, frame by frame.
 pub(super) struct SegmentRecords {
     path: PathBuf,
@@ -156,7 +151,7 @@ impl SegmentRecords {
             position: Position::start_of(&header),
             bytes,
             from,
-            frame: Vec::new().into_iter(),
+            frame: FrameRecords::default(),
             ended: false,
         })
     }
@@ -175,7 +170,7 @@ impl SegmentRecords {
                     let records = frame.records();
                     let records =
                         records.map_err(|what| Error::corrupt(&self.path, offset, what))?;
-                    return Ok(Some(records.into_iter()));
+                    return Ok(Some(records));
                 }
                 Step::Footer => return Ok(None),
                 Step::Broken(_) if at_end => return Ok(None),

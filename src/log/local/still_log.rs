@@ -179,7 +179,7 @@ fn cut_at(frame: &Frame<'_>, last: Lsn) -> Result<(FrameHeader, Vec<u8>), &'stat
         return Ok((frame.header, frame.raw()?.into_owned()));
     }
     let (mut raw, mut count) = (Vec::new(), 0);
-    for (_, record) in frame.records()?.into_iter().take_while(|(lsn, _)| *lsn <= last) {
+    for (_, record) in frame.records()?.take_while(|(lsn, _)| *lsn <= last) {
         push_record(&mut raw, &record);
         count += 1;
     }

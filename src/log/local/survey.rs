@@ -266,7 +266,7 @@ impl Surveyor<'_, '_> {
                 return self.examination.damage(reading.path, offset, expected, lsns);
             }
         };
-        reading.report.records += records.len() as u64;
+        reading.report.records += u64::from(frame.header.count);
         for (lsn, record) in records {
             if let Err(why) = (self.examination.decoders.record)(&record) {
                 let expected = format!("record {lsn} in the format of this version ({why})");
