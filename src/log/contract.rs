@@ -55,6 +55,14 @@ pub trait Log: Send + Sync {
     /// failed, and nothing will be taken any more.
     fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn>;
 
+    /// As [`Self::append`], but nobody is in a hurry: it is written when somebody asks, by
+    /// [`Self::write_soon`], an append, a flush or the end, or when much waits. So those who write
+    /// at the same time share one write.
+    fn append_unhurried(&self, record: &[u8], holds_history: bool) -> Result<Lsn>;
+
+    /// Has all that was appended so far written, and synced as the mode says, without waiting.
+    fn write_soon(&self);
+
     /// Whether less waits to be written than the options allow; whoever appends should wait if not.
     fn has_room(&self) -> bool;
 

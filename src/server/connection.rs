@@ -5,7 +5,7 @@
 //! - It takes no further request while replies wait to be sent: what it holds is what it was to
 //!   send at once and one reply.
 
-use super::{buffers, pulse::Pulse};
+use super::{acknowledging::Waiting, buffers, pulse::Pulse};
 use crate::{
     command::{
         App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until, resolve,
@@ -60,6 +60,8 @@ pub(super) struct Connection<S> {
     /// The settings that `limits` are of.
     settings_version: u64,
     pulse: Arc<Pulse>,
+    /// Those who wait with it until replies may leave.
+    waiting: Arc<Waiting>,
     /// It has the operator's place: not every command is for it.
     is_operator: bool,
     /// How often it was answered.
@@ -78,7 +80,8 @@ pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     session: Session,
 ) {
-    Connection::new(app, stream, session, Arc::default(), false).serve().await;
+    let (pulse, waiting) = (Arc::default(), Arc::default());
+    Connection::new(app, stream, session, pulse, waiting, false).serve().await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -87,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         stream: S,
         session: Session,
         pulse: Arc<Pulse>,
+        waiting: Arc<Waiting>,
         is_operator: bool,
     ) -> Self {
         let settings_version = app.settings.version();
@@ -99,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             limits,
             settings_version,
             pulse,
+            waiting,
             is_operator,
             step: 0,
             sent_bytes: 0,
@@ -312,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(session) = &mut self.session {
             session.tell(&self.app.stats);
             if let Some(lsn) = session.wait_for.take()
-                && let Err(error) = self.app.store.acknowledged(lsn).await
+                && let Err(error) = self.waiting.acknowledged(&self.app.store, lsn).await
             {
                 self.output.clear();
                 return Err(End::Told(error));
@@ -358,6 +363,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.pulse.works();
         }
         Ok(())
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        // It may have been ended between a write and the wait for it.
+        self.app.store.write_soon();
     }
 }
 

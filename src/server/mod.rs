@@ -19,6 +19,7 @@ mod reaper;
 
 mod connection;
 
+mod acknowledging;
 mod buffers;
 mod pulse;
 

@@ -1,6 +1,7 @@
 //! The threads of a server: one per core, each with its own runtime, listener and connections.
 
 use super::{
+    acknowledging::Waiting,
     connection::{CLIENTS_MAX_REACHED, Connection},
     pulse::{Pulse, Silence},
     reaper::{self, Watched},
@@ -125,12 +126,13 @@ fn begin(app: &Arc<App>, stream: TcpStream, peer: std::net::SocketAddr) {
     let _ = stream.set_nodelay(true);
     keep_alive(&stream, app.settings.tcp_keepalive_s.count());
     let (pulse, is_operator) = (Arc::<Pulse>::default(), place.is_operator);
+    let waiting = Waiting::of_this_core();
     let mut session = Session::new(Arc::clone(&info));
     if app.settings.has_password() {
         session = session.unauthenticated();
     }
-    let connection =
-        Connection::new(Arc::clone(app), stream, session, Arc::clone(&pulse), is_operator);
+    let told = Arc::clone(&pulse);
+    let connection = Connection::new(Arc::clone(app), stream, session, told, waiting, is_operator);
     let killed = Arc::clone(&info);
     let task = tokio::spawn(async move {
         let _place = place;

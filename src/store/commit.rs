@@ -218,10 +218,10 @@ impl Store {
         let bytes = encode_record(&record);
         let record = Arc::new(record);
         if !self.is_deferred() {
-            return Ok((self.log.append(&bytes, holds_history)?, record));
+            return Ok((self.log.append_unhurried(&bytes, holds_history)?, record));
         }
         let mut unpublished = self.unpublished.lock();
-        let lsn = self.log.append(&bytes, holds_history)?;
+        let lsn = self.log.append_unhurried(&bytes, holds_history)?;
         unpublished.push_back(Unpublished { lsn, decided_at, record: Arc::clone(&record) });
         Ok((lsn, record))
     }

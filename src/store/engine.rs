@@ -122,14 +122,22 @@ impl Store {
         self.log.last()
     }
 
+    /// Whether record `lsn` may be acknowledged: see [`Store::acknowledged`].
+    pub fn is_acknowledged(&self, lsn: Lsn) -> bool {
+        *self.published.borrow() >= lsn
+    }
+
+    /// Has all that was decided so far written, and synced as the mode says, without waiting.
+    pub fn write_soon(&self) {
+        self.log.write_soon();
+    }
+
     /// Returns once record `lsn` may be acknowledged: durable in mode `always`, written in the
     /// others, so that no kill of the process takes back what a client was told.
     ///
     /// `IOERR`: a write or sync failed, and nobody knows whether the record survives.
     pub async fn acknowledged(&self, lsn: Lsn) -> Result<()> {
-        if *self.published.borrow() >= lsn {
-            return Ok(());
-        }
+        self.write_soon();
         let mut published = self.published.subscribe();
         loop {
             let wait = published.wait_for(|published| *published >= lsn);
@@ -142,7 +150,8 @@ impl Store {
 
     /// [`Store::acknowledged`] for a thread that may block.
     pub fn acknowledged_blocking(&self, lsn: Lsn) -> Result<()> {
-        while *self.published.borrow() < lsn {
+        self.write_soon();
+        while !self.is_acknowledged(lsn) {
             self.check_poison()?;
             std::thread::sleep(BLOCKING_POLL);
         }

@@ -129,7 +129,17 @@ impl Drop for LocalLog {
 
 impl Log for LocalLog {
     fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
+        let lsn = self.shared.queue.append(record, holds_history)?;
+        self.write_soon();
+        Ok(lsn)
+    }
+
+    fn append_unhurried(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
         self.shared.queue.append(record, holds_history)
+    }
+
+    fn write_soon(&self) {
+        self.shared.queue.write_soon();
     }
 
     fn has_room(&self) -> bool {

@@ -31,6 +31,8 @@ use std::{
 const APPEND_RETRY_US: u64 = 100_000;
 /// After space was refused, the writer tries again no earlier than this.
 const WRITER_RETRY_US: u64 = 1_000_000;
+/// With so much waiting the writer begins, even if nobody asked.
+const MUCH_BYTES: usize = 256 * 1024;
 
 /// The time in µs since 1970, as the caller has it.
 pub type WallClock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -104,7 +106,8 @@ impl Queue {
         Self { ground, state: Mutex::new(state), work, progress }
     }
 
-    /// Takes a record, or says why not.
+    /// Takes a record, or says why not. The writer hears of it by [`Self::write_soon`], or once
+    /// much waits.
     pub(super) fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(Error::refused(format!(
@@ -116,12 +119,20 @@ impl Queue {
         loop {
             state.refuse_if_stopped()?;
             if let Some(lsn) = state.packing.place(record, holds_history) {
+                let is_much = state.packing.queued_bytes() >= MUCH_BYTES;
                 drop(state);
-                self.work.notify_one();
+                if is_much {
+                    self.write_soon();
+                }
                 return Ok(lsn);
             }
             self.make_room(&mut state, record_frame_bytes(record), APPEND_RETRY_US)?;
         }
+    }
+
+    /// Wakes the writer, if it waits for something to do.
+    pub(super) fn write_soon(&self) {
+        self.work.notify_one();
     }
 
     /// Gets one more spare, in which a frame of `bytes` fits; who calls looks again afterwards.
