@@ -17,8 +17,11 @@ use std::{
 /// The time at which everything is written.
 const NOON: &str = "2026-01-01T12:00:00Z";
 
+/// Makes a data directory, and tells what opening it must give.
+type Make = fn(&Path) -> Expected;
+
 /// Every golden directory, and who makes it.
-pub(crate) const ALL: &[(&str, fn(&Path) -> Expected)] = &[
+pub(crate) const ALL: &[(&str, Make)] = &[
     ("whole", whole),
     ("sealed_segment_damaged", sealed_segment_damaged),
     ("zeros_after_a_valid_frame", zeros_after_a_valid_frame),
