@@ -4,9 +4,9 @@
 //! ```text
 //! load ─> SHUTDOWN ─> starts from the log ─> snapshots under load ─> SAVE ─> starts from it
 //! ```
-//! While snapshots are written nobody syncs a log: a busy disk would hide what they cost. Redis' log
-//! in the other part holds commands, without an RDB preamble: what a log is before its first rewrite. Both
-//! start from files that the page cache holds, on all cores.
+//! While snapshots are written nobody syncs a log: a busy disk would hide what they cost. Redis'
+//! log in the other part holds commands, without an RDB preamble: what a log is before its first
+//! rewrite. Both start from files that the page cache holds, on all cores.
 
 use crate::{
     Options, Result, median,

@@ -84,20 +84,7 @@ impl Store {
     ) -> Result<Arc<Self>> {
         let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let clock = Arc::new(clock);
-        let told = Arc::clone(&clock);
-        let for_log = Arc::clone(&owner);
-        let surroundings = Surroundings {
-            fs: Arc::clone(&fs),
-            seed: random()?,
-            clock: Arc::new(move || told.now().us()),
-            on_durable: Box::new(move |durable| {
-                // That nothing will be durable any more, waiting clients see in the log's status.
-                let store = for_log.get().and_then(Weak::upgrade);
-                if let (Ok(lsn), Some(store)) = (durable, store) {
-                    store.publish_durable(lsn);
-                }
-            }),
-        };
+        let surroundings = surroundings(&fs, &clock, &owner)?;
         let log_options = LogOptions {
             durability: options.durability,
             segment_bytes: options.segment_bytes,
@@ -146,6 +133,27 @@ impl Store {
         let _ = owner.set(Arc::downgrade(&store));
         Ok(store)
     }
+}
+
+/// What the log of a store is told: `owner` hears of it once it is there.
+fn surroundings(
+    fs: &Arc<dyn FileSystem>,
+    clock: &Arc<Clock>,
+    owner: &Arc<OnceLock<Weak<Store>>>,
+) -> Result<Surroundings> {
+    let (clock, owner) = (Arc::clone(clock), Arc::clone(owner));
+    Ok(Surroundings {
+        fs: Arc::clone(fs),
+        seed: random()?,
+        clock: Arc::new(move || clock.now().us()),
+        on_durable: Box::new(move |durable| {
+            // That nothing will be durable any more, waiting clients see in the log's status.
+            let store = owner.get().and_then(Weak::upgrade);
+            if let (Ok(lsn), Some(store)) = (durable, store) {
+                store.publish_durable(lsn);
+            }
+        }),
+    })
 }
 
 fn tell_of_recovery(recovered: &Recovered) {
