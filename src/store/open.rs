@@ -2,15 +2,8 @@
 //! every live write goes through.
 
 use super::{
-    checkpoint::{OpenSnapshot, bytes_after},
-    checkpoints::Checkpoints,
-    clock::Clock,
-    engine::Store,
-    future::Future,
-    jobs::Jobs,
-    loading::LoadProgress,
-    registration::Registration,
-    schema::Schema,
+    checkpoint::OpenSnapshot, checkpoints::Checkpoints, clock::Clock, engine::Store,
+    future::Future, jobs::Jobs, loading::LoadProgress, registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -123,8 +116,6 @@ impl Store {
         let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;
         let skipped = u64::from(planted("replay begins too late"));
         let from = loaded.next().max(recovered.first_lsn).after(skipped);
-        let count = store.log.last().next().0.saturating_sub(from.0);
-        progress.log.begin(count, bytes_after(from.previous(), &store.log.segments()));
         store.replay(from, &progress.log)?;
         for path in store.directory.lock().tidy()? {
             tracing::warn!(path = %path.display(), "set aside: no manifest lists it");

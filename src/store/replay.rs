@@ -10,7 +10,7 @@
 //!   behind it.
 //! - Nobody reads yet: what a record shows together need not become visible together.
 
-use super::{engine::Store, loading::LoadPart};
+use super::{checkpoint::bytes_after, engine::Store, loading::LoadPart};
 use crate::{
     error::{Error, Result},
     feature::{Change, Record, decode_record, sole_row_key},
@@ -46,6 +46,8 @@ struct Place {
 impl Store {
     /// Applies the records from `from` on.
     pub(super) fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
+        let count = self.log.last().next().0.saturating_sub(from.0);
+        progress.begin(count, bytes_after(from.previous(), &self.log.segments()));
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
             let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
