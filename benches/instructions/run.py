@@ -129,6 +129,9 @@ def measure(binary: str) -> dict[str, float]:
                     [command("HMGET", key("user", i), *names) for i in many]
                 ),
                 "SET": server.instructions([command("SET", key("s", i), "y" * 20) for i in many]),
+                "HSET 20 of 50, registered": server.instructions(
+                    [command("HSET", key("user", i), *pairs[:40]) for i in many]
+                ),
                 "HSET 1 of 50, plain": server.instructions(
                     [command("HSET", key("plain", i), "f7", "8.5") for i in many]
                 ),

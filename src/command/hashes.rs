@@ -48,7 +48,8 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
     }
     let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
-        let committed = ctx.keyspace.set_features(&schema, entity, key, &fields)?;
+        let plan = ctx.plan(&schema, entity, fields.iter().map(|(name, _)| *name));
+        let committed = ctx.keyspace.set_features(&schema, entity, key, &plan, &fields)?;
         return Ok(ctx.committed(committed));
     }
     write_plain(ctx, key, |row, locked| {

@@ -126,9 +126,10 @@ impl Subject {
                 let (spend, age) = (spend.to_string(), age.to_string());
                 let fields: [(&[u8], &[u8]); 2] =
                     [(b"spend", spend.as_bytes()), (b"age", age.as_bytes())];
+                let plan = schema.plan(entity, fields.map(|(name, _)| name));
                 store
                     .keyspace()
-                    .set_features(&schema, entity, &key(user), &fields)
+                    .set_features(&schema, entity, &key(user), &plan, &fields)
                     .unwrap()
                     .wait_for
             }

@@ -60,7 +60,9 @@ fn push(store: &Store, key: &str, event: i64, spend: f64) -> Lsn {
 fn set(store: &Store, key: &str, name: &str, text: &str) -> Lsn {
     let schema = store.schema();
     let fields = [(name.as_bytes(), text.as_bytes())];
-    let set = store.keyspace().set_features(&schema, &user(&schema), key.as_bytes(), &fields);
+    let user = user(&schema);
+    let plan = schema.plan(&user, [name.as_bytes()]);
+    let set = store.keyspace().set_features(&schema, &user, key.as_bytes(), &plan, &fields);
     set.unwrap().wait_for.unwrap()
 }
 

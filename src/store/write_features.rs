@@ -5,7 +5,7 @@ use super::{
     engine::Store,
     keyspace::Keyspace,
     locked::Locked,
-    read_features::{CellPlace, PlanCell, entity_row},
+    read_features::{PlanCell, ReadPlan, entity_row},
     schema::Schema,
 };
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
     },
     online::{EntityRow, Merge, ValueRef},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// What became of the rows of a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,25 +43,28 @@ pub struct FeatureRow {
 }
 
 impl Keyspace<'_> {
-    /// Writes features of one entity as text, at the time of the write: `HSET`. Returns how many
-    /// of them had no value before.
+    /// Writes features of one entity as text, at the time of the write: `HSET`. `plan` is that of
+    /// the names of `fields`. Returns how many of them had no value before.
     pub fn set_features(
         self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
+        plan: &ReadPlan,
         fields: &[(&[u8], &[u8])],
     ) -> Result<Committed<usize>> {
         let key = entity.canonical_key(key)?;
-        let mut cells: BTreeMap<CellPlace, (PlanCell, Value)> = BTreeMap::new();
-        for (name, text) in fields {
-            let (cell, value) = schema.parse_field(entity, name, text)?;
-            cells.insert(cell.place(), (cell, value));
+        let mut cells = Vec::with_capacity(fields.len());
+        for (cell, (name, text)) in plan.cells.iter().zip(fields) {
+            let unknown = || schema.catalog.unknown_feature(entity.id, name);
+            let cell = cell.as_ref().ok_or_else(unknown)?;
+            cells.push((cell, cell.parse(text)?));
         }
+        order_by_place(&mut cells);
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
             let is_new = |cell: &PlanCell| cell.read(row, locked.now).status != Status::Present;
-            let new_count = cells.values().filter(|(cell, _)| is_new(cell)).count();
+            let new_count = cells.iter().filter(|(cell, _)| is_new(cell)).count();
             let stamp = Stamp::new(locked.now, Some(locked.now));
             Ok((changes_by_view(&key, stamp, cells), new_count))
         })
@@ -79,8 +85,7 @@ impl Keyspace<'_> {
         self.commit(&[&key], |locked| {
             let read = cell.read(entity_row(locked.row(&key)), locked.now);
             let (value, answer) = decide(&cell, read.value)?;
-            let place = (cell.view.id, cell.view.generation, cell.feature_slot());
-            let cells = value.map(|value| (place, (cell.clone(), value))).into_iter().collect();
+            let cells = value.map(|value| (&cell, value)).into_iter().collect();
             let stamp = Stamp::new(locked.now, Some(locked.now));
             Ok((changes_by_view(&key, stamp, cells), answer))
         })
@@ -258,18 +263,6 @@ impl Store {
 }
 
 impl Schema {
-    /// The place and value of a field of `entity` that a client writes as text.
-    pub fn parse_field(
-        &self,
-        entity: &Entity,
-        name: &[u8],
-        text: &[u8],
-    ) -> Result<(PlanCell, Value)> {
-        let cell = self.feature_cell(entity, name)?;
-        let value = cell.parse(text)?;
-        Ok((cell, value))
-    }
-
     /// The place of a feature of `entity` that a client writes.
     fn feature_cell(&self, entity: &Entity, name: &[u8]) -> Result<PlanCell> {
         let found = self.catalog.resolve_feature(entity.id, name);
@@ -290,21 +283,37 @@ impl PlanCell {
     }
 }
 
-/// One write per generation of a view; `cells` are ordered by view, generation, then slot.
-fn changes_by_view(
-    key: &[u8],
-    stamp: Stamp,
-    cells: BTreeMap<CellPlace, (PlanCell, Value)>,
-) -> Vec<Change> {
-    let mut writes: Vec<CellsWrite> = Vec::new();
-    for ((_, _, slot), (cell, value)) in cells {
-        let written = (slot, CellWrite::Value(value));
-        match writes.last_mut().filter(|write| is_of(write, &cell.view)) {
-            Some(write) => write.cells.push(written),
-            None => writes.push(cells_write(key, stamp, &cell.view, vec![written])),
-        }
+/// Orders cells by view, generation and slot; of a place that comes twice the last value counts.
+fn order_by_place(cells: &mut Vec<(&PlanCell, Value)>) {
+    // Clients mostly name features in the order of the definition.
+    if cells.is_sorted_by(|(a, _), (b, _)| a.place() < b.place()) {
+        return;
     }
-    writes.into_iter().map(Change::Cells).collect()
+    cells.sort_by_key(|(cell, _)| cell.place());
+    cells.dedup_by(|later, earlier| {
+        let is_same = later.0.place() == earlier.0.place();
+        if is_same {
+            std::mem::swap(later, earlier);
+        }
+        is_same
+    });
+}
+
+/// One write per generation of a view; `cells` are ordered by view, generation, then slot.
+fn changes_by_view(key: &[u8], stamp: Stamp, cells: Vec<(&PlanCell, Value)>) -> Vec<Change> {
+    let mut changes = Vec::with_capacity(1);
+    let mut cells = cells.into_iter().peekable();
+    while let Some((first, _)) = cells.peek() {
+        let view = Arc::clone(&first.view);
+        let mut written = Vec::with_capacity(cells.len());
+        while let Some((cell, value)) = cells
+            .next_if(|(cell, _)| (cell.view.id, cell.view.generation) == (view.id, view.generation))
+        {
+            written.push((cell.feature_slot(), CellWrite::Value(value)));
+        }
+        changes.push(Change::Cells(cells_write(key, stamp, &view, written)));
+    }
+    changes
 }
 
 fn tombstones<'c>(

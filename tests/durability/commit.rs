@@ -103,7 +103,8 @@ fn commit_features(
             let texts: Vec<_> = known.map(|(f, number)| (f.name(), f.text(*number))).collect();
             let fields: Vec<(&[u8], &[u8])> =
                 texts.iter().map(|(name, text)| (name.as_bytes(), text.as_bytes())).collect();
-            keyspace.set_features(&schema, entity, &key(user), &fields).map(told)
+            let plan = schema.plan(entity, fields.iter().map(|(name, _)| *name));
+            keyspace.set_features(&schema, entity, &key(user), &plan, &fields).map(told)
         }
         Write::Push { user, event_in_us, cells } => {
             let view = schema.catalog.view("spending").expect("the view of the entity");
