@@ -16,10 +16,13 @@ use nowthen::{
     disk::{Call, CallKind, Cut, SimulatedFs},
     error::Error,
     log::Durability,
+    store::Store,
 };
 use std::{
     io::ErrorKind,
     sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 const STEPS_MAX: u64 = 12;
@@ -170,7 +173,15 @@ fn check_told(
     errors: &[Error],
     figures: &mut Figures,
 ) -> Result<(), Failure> {
-    let poisoned = subject.store.log_status().poisoned;
+    let is_lost = |call: &Call| {
+        let is_log = call.path.starts_with("/data/log");
+        is_log && matches!(call.kind, CallKind::Write | CallKind::Sync | CallKind::SyncDir)
+    };
+    let lost = failed.iter().find(|call| is_lost(call));
+    let poisoned = match lost {
+        Some(_) => poisoned_soon(&subject.store),
+        None => subject.store.log_status().poisoned,
+    };
     let outcome = match errors.first() {
         Some(error) if error.code() == "NOSPACE" => "told: no space",
         Some(_) if poisoned.is_some() => "told: the log is poisoned",
@@ -183,15 +194,23 @@ fn check_told(
         }
     };
     figures.add(outcome, 1);
-    let is_lost = |call: &Call| {
-        let is_log = call.path.starts_with("/data/log");
-        is_log && matches!(call.kind, CallKind::Write | CallKind::Sync | CallKind::SyncDir)
-    };
-    match failed.iter().find(|call| is_lost(call)) {
+    match lost {
         Some(call) if poisoned.is_none() => {
             Err(Failure::on(&subject.fs, format!("not poisoned by {call:?}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Why the log is poisoned; its writer may still be between the call that failed and saying so.
+fn poisoned_soon(store: &Store) -> Option<String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let poisoned = store.log_status().poisoned;
+        if poisoned.is_some() || Instant::now() > deadline {
+            return poisoned;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
