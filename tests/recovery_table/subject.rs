@@ -10,7 +10,13 @@ use nowthen::{
     store::{Clock, Store, StoreOptions},
 };
 use nowthen_protocol::{RequestLimits, RequestParser};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Room for four frames: a golden directory of several segments stays small.
 const SEGMENT_BYTES: u64 = 512 + 4 * 512 + 512;
@@ -29,8 +35,7 @@ impl Subject {
             segment_bytes: SEGMENT_BYTES,
             ..StoreOptions::default()
         };
-        let clock = Clock::manual(Timestamp::parse(now)?);
-        let store = Store::open(Arc::new(RealFs), data, &options, clock)?;
+        let store = open_unlocked(data, &options, Timestamp::parse(now)?)?;
         let identity = Identity {
             run_id: "0".repeat(40),
             bind: [127, 0, 0, 1].into(),
@@ -93,5 +98,19 @@ impl Subject {
 
     pub(crate) fn close(self) {
         self.app.store.close().unwrap();
+    }
+}
+
+/// Opens the store once nobody has the lock: what another test starts has every open file of this
+/// process, the lock of a store that was just closed too, until it runs its own program.
+fn open_unlocked(data: &Path, options: &StoreOptions, now: Timestamp) -> Result<Arc<Store>> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Store::open(Arc::new(RealFs), data, options, Clock::manual(now)) {
+            Err(error) if error.code() == "LOCKED" && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
     }
 }
