@@ -110,7 +110,8 @@ fn commit_features(
             let view = schema.catalog.view("spending").expect("the view of the entity");
             let mut row_cells = Vec::new();
             for (feature, number) in cells.iter().filter(|(f, _)| model.may_push(*f)) {
-                let definition = view.feature(feature.name()).expect("a known feature");
+                // A poisoned store may be without the definitions that its log took last.
+                let Some(definition) = view.feature(feature.name()) else { return Ok(nothing) };
                 let value =
                     number.map(|n| Value::parse(feature.text(n).as_bytes(), definition.value_type));
                 let cell = match value {
