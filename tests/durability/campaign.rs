@@ -8,6 +8,7 @@ use nowthen::disk::SimulatedFs;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process,
@@ -19,8 +20,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A history that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A history that takes longer than this hangs; it takes seconds, and some more beside builds.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The seed that a worker is at, and since when.
+type Beat = Mutex<Option<(u64, Instant)>>;
 
 /// Numbers that look random (splitmix64): the same seed, the same numbers.
 #[derive(Clone, Debug)]
@@ -112,10 +116,10 @@ impl Campaign {
         let started = Instant::now();
         let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         let (total, failed) = (Mutex::new(Figures::default()), Mutex::new(None));
-        let work = |beat: &Mutex<(u64, Instant)>| {
+        let work = |beat: &Beat| {
             while !is_over.load(Ordering::Relaxed) {
                 let seed = self.first_seed + next.fetch_add(1, Ordering::Relaxed);
-                *beat.lock().unwrap() = (seed, Instant::now());
+                *beat.lock().unwrap() = Some((seed, Instant::now()));
                 match caught(|| history(seed)) {
                     Ok(figures) => {
                         let mut total = total.lock().unwrap();
@@ -131,9 +135,10 @@ impl Campaign {
                     }
                 }
             }
+            *beat.lock().unwrap() = None;
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let beats: Vec<_> = (0..cores).map(|_| Mutex::new((0, Instant::now()))).collect();
+        let beats: Vec<Beat> = (0..cores).map(|_| Beat::default()).collect();
         thread::scope(|scope| {
             let workers: Vec<_> = beats.iter().map(|beat| scope.spawn(|| work(beat))).collect();
             while workers.iter().any(|worker| !worker.is_finished()) {
@@ -179,13 +184,12 @@ impl Campaign {
         report
     }
 
-    fn end_if_hanging(&self, beats: &[Mutex<(u64, Instant)>]) {
-        for beat in beats {
-            let (seed, since) = *beat.lock().unwrap();
-            // A worker that has ended beats no more, but those that go on end soon.
+    fn end_if_hanging(&self, beats: &[Beat]) {
+        for (seed, since) in beats.iter().filter_map(|beat| *beat.lock().unwrap()) {
             if since.elapsed() > PATIENCE {
                 let hangs = Failure::found(format!("no end after {} s", PATIENCE.as_secs()));
-                eprintln!("{}", self.report(seed, &hangs));
+                // Past the capture of the test harness, which would be lost.
+                let _ = writeln!(io::stderr(), "{}", self.report(seed, &hangs));
                 process::exit(101);
             }
         }
