@@ -134,7 +134,7 @@ pub struct Settings {
     pub save_points: Mutex<Vec<SavePoint>>,
     /// A snapshot is written when the log has grown by more bytes; 0: not for that reason.
     pub snapshot_log_bytes: Number,
-    /// What SIGTERM means, as bits of [`SHUTDOWN_WORDS`].
+    /// What SIGTERM means, as bits: see `SHUTDOWN_WORDS`.
     pub sigterm: Number,
     /// What SIGINT means.
     pub sigint: Number,
