@@ -624,7 +624,7 @@ def test_a_data_directory_of_a_newer_version_is_refused(server):
         kept = path.read_bytes()
         path.write_bytes(of_newer_version(kept))
         before = digest(data)
-        serve_fails(data, 1, "newer", path.name)
+        serve_fails(data, 65, "newer", path.name)
         assert digest(data) == before, path.name
         path.write_bytes(kept)
     server.start()
