@@ -1,8 +1,8 @@
 //! The parts of a store, and waiting until something is durable.
 
 use super::{
-    checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, registration::Registration,
-    schema::Schema,
+    checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, pushed_files::PushedFiles,
+    registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -45,6 +45,7 @@ pub struct Store {
     /// finds both or neither.
     pub(super) noting: Mutex<()>,
     pub(super) checkpoints: Mutex<Checkpoints>,
+    pub(super) pushed_files: ArcSwap<PushedFiles>,
     /// The furthest that an event may lie ahead of the clock.
     pub(super) max_future_us: i64,
 }

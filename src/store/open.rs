@@ -3,7 +3,8 @@
 
 use super::{
     checkpoint::OpenSnapshot, checkpoints::Checkpoints, clock::Clock, engine::Store,
-    future::Future, jobs::Jobs, loading::LoadProgress, registration::Registration, schema::Schema,
+    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
+    registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -93,6 +94,7 @@ impl Store {
         if !planted("clock not recovered") {
             clock.advance_to(Timestamp(recovered.last_clock_us));
         }
+        let pushed_files = ArcSwap::from_pointee(PushedFiles::of(&directory));
         let seed = [random()?, random()?, random()?, random()?];
         let store = Arc::new(Self {
             table: Table::new(seed),
@@ -111,6 +113,7 @@ impl Store {
             registration: Registration::default(),
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(clock.now())),
+            pushed_files,
             max_future_us: options.max_future_us,
         });
         let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;
