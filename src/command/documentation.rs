@@ -220,6 +220,7 @@ documents! {
         "view|* [FROM t] [TO t] [WAIT]";
     "fs.runs" "0.1.0" NONE PLAIN "O(N) with N runs" "[view] [COUNT n]";
     "fs.stats" "0.1.0" NONE PLAIN "O(N) with N keys" "view|view:feature";
+    "fs.forget" "0.1.0" RM_DELETE PLAIN "O(N) with N bytes on the disk" "entity:key";
     "fs.verify" "0.1.0" NONE PLAIN "O(N) with N bytes on the disk" "";
     "acl|cat" "6.0.0" NONE PLAIN "O(N) with N commands" "[category]";
     "acl|deluser" "6.0.0" NONE PLAIN "O(1)" "name [name ...]";

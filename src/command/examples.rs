@@ -203,6 +203,7 @@ pub(super) static EXAMPLES: &[Example] = &[
     ("FS.APPLY definitions DRYRUN", "-ERR *"),
     ("FS.DROP entity user", "-ERR entity user is used by views: stats; drop these first"),
     ("FS.DROP view stats DRYRUN", "$47 - view stats*"),
+    ("FS.FORGET user:7", "*18 $4 mark $32 *"),
     ("FS.VERIFY", "*24 $5 worst $4 note *"),
     ("SAVE", "+OK"),
     ("BGSAVE", "+Background saving started"),

@@ -94,6 +94,7 @@ mod connection;
 mod definitions;
 mod feature_history;
 mod features;
+mod forget;
 mod info_counters;
 mod info_storage;
 

@@ -84,7 +84,7 @@ const SECRET_SETTINGS: [&str; 5] =
 pub(super) fn without_secrets(request: Arguments<'_>) -> Vec<&[u8]> {
     let mut words: Vec<&[u8]> = request.iter().collect();
     let is = |place: usize, word: &str| request.get(place).is_some_and(|it| is_word(it, word));
-    if is(0, "auth") {
+    if is(0, "auth") || is(0, "fs.forget") {
         words.iter_mut().skip(1).for_each(|word| *word = REDACTED);
     } else if is(0, "hello") {
         // Every AUTH: the first may be a value, such as the name behind SETNAME.

@@ -8,7 +8,7 @@ use super::{
     context::Context,
     debug, definitions,
     description::{Description, Keys, Speed},
-    feature_history, features, field_expiry, field_values, hash_values, hash_walk, hashes,
+    feature_history, features, field_expiry, field_values, forget, hash_values, hash_walk, hashes,
     information, introspection, key_names, keys, latency, lineage, materialization, memory, object,
     operation, replication, slowlog, statistics, string_numbers, string_parts, string_values,
     strings, subcommands, training, transactions, verification,
@@ -276,6 +276,8 @@ commands! {
         "fs.runs" -1 READ_SLOW NONE quick materialization::runs,
             "Lists runs of materialization, newest first.";
         "fs.stats" 2 READ_ALONE NONE slow statistics::stats, "Counts what stands online of a view.";
+        "fs.forget" 2 ADMIN_ALONE ONE slow forget::forget,
+            "Erases an entity from memory and from every file.";
         "fs.verify" 1 ADMIN_ALONE NONE slow verification::verify,
             "Reads all that is on the disk, and tells what is damaged.";
     }

@@ -44,6 +44,15 @@ pub enum Change {
     },
     /// A run of materialization ended. Its files are the cursor of its view if it is done.
     RunEnded(Run),
+    /// An entity is gone with all that was ever written about it, and what was true of it before
+    /// that moment is kept out.
+    Forget {
+        /// Its canonical key.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Change {
@@ -52,7 +61,8 @@ impl Change {
         match self {
             Self::Cells(write) => Some(&write.key),
             Self::Plain { key, .. } => Some(key),
-            Self::FlushAll | Self::Apply { .. } | Self::RunEnded(_) => None,
+            // Replay applies it by itself: it is about more than the row.
+            Self::FlushAll | Self::Apply { .. } | Self::RunEnded(_) | Self::Forget { .. } => None,
         }
     }
 }

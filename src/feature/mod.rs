@@ -13,6 +13,8 @@ mod change;
 mod run;
 mod view;
 
+mod forgotten;
+
 mod entity;
 mod value;
 mod value_type;
@@ -25,6 +27,7 @@ pub use change::{
     encode_record, sole_row_key,
 };
 pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
+pub use forgotten::{Forgotten, KeyMark, Mark};
 pub use run::{FileStamp, Run, RunState};
 pub use time::{Timestamp, Ttl, duration_text, parse_duration_us};
 pub use value::{List, Value};

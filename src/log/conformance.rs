@@ -21,6 +21,7 @@ fn conforms(stage: &dyn Fn() -> Box<dyn Stage>) {
     goes_on_where_it_was_closed(&*stage());
     gives_every_writer_its_own_lsn(&*stage());
     trims_whole_segments(&*stage());
+    rolls_so_that_all_before_can_be_given_up(&*stage());
     takes_nothing_after_close(&*stage());
 }
 
@@ -108,6 +109,23 @@ fn trims_whole_segments(stage: &dyn Stage) {
     drop(log);
     let log = stage.open(Lsn(59));
     assert_eq!(log.status().first, oldest.base_lsn);
+}
+
+fn rolls_so_that_all_before_can_be_given_up(stage: &dyn Stage) {
+    let log = stage.open(Lsn(0));
+    for round in 0..3_u64 {
+        log.roll();
+        for lsn in [round * 2 + 1, round * 2 + 2] {
+            assert_eq!(log.append(&lsn.to_le_bytes()).unwrap(), Lsn(lsn));
+        }
+        log.flush().unwrap();
+        let (oldest, newest) = (log.segments()[0], *log.segments().last().unwrap());
+        assert_eq!((oldest.base_lsn, newest.base_lsn), (Lsn(1), Lsn(round * 2 + 1)));
+    }
+    log.trim(Lsn(5)).unwrap();
+    assert_eq!((log.segments().len(), log.status().first), (1, Lsn(5)));
+    assert_eq!(all(&*log, 5).len(), 2);
+    log.close().unwrap();
 }
 
 fn takes_nothing_after_close(stage: &dyn Stage) {

@@ -62,6 +62,9 @@ pub trait Log: Send + Sync {
     /// Has all that was appended so far written, and synced as the mode says, without waiting.
     fn write_soon(&self);
 
+    /// Lets the next record begin a new segment, so that all before it can be given up.
+    fn roll(&self);
+
     /// Whether less waits to be written than the options allow; whoever appends should wait if not.
     fn has_room(&self) -> bool;
 

@@ -213,6 +213,32 @@ impl DataDirectory {
         Ok(set_aside)
     }
 
+    /// Removes all that was set aside, copies of a recovery too; how many files these were.
+    pub fn clear_aside(&self) -> Result<u64> {
+        let mut removed = 0;
+        let mut folders = vec![self.root.join(ASIDE)];
+        while let Some(folder) = folders.pop() {
+            for name in names_if_there(&*self.fs, &folder)? {
+                let path = folder.join(name);
+                let metadata = self.fs.metadata(&path).map_err(Error::io("looking at", &path))?;
+                if metadata.is_directory {
+                    folders.push(path);
+                    continue;
+                }
+                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
+                removed += 1;
+            }
+        }
+        for name in names(&*self.fs, &self.log_directory())? {
+            if name.ends_with(".aside") {
+                let path = self.log_directory().join(name);
+                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     fn set_aside(&self, path: &Path, name: &str) -> Result<PathBuf> {
         let aside = self.root.join(ASIDE);
         self.fs.create_dir_all(&aside).map_err(Error::io("making", &aside))?;

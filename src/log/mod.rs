@@ -8,7 +8,7 @@
 //! DATA/history/<view>-...parquet         what was pushed, up to the LSN of a snapshot
 //! DATA/aside/                            what no manifest lists: never deleted, never read
 //! DATA/RECOVERED-<n>                     a recovery is decided and not through (`rebuilt.rs`)
-//! DATA/audit.log                         what recoveries gave up, a line of JSON each
+//! DATA/audit.log                         what recoveries gave up, and who was forgotten
 //! ```
 //! A backup is a folder of its own: `BACKUP`, which lists it, a manifest, and what that needs.
 //! Start: [`DataDirectory::open`], [`DataDirectory::open_snapshot`] of each listed file,
@@ -65,6 +65,7 @@ mod pieces;
 mod manifest;
 mod marks;
 
+mod audit;
 mod examination;
 
 mod contract;
@@ -72,6 +73,7 @@ mod options;
 
 mod digest;
 
+pub use audit::append_audit;
 pub use backup::{BackupOptions, TakenBackup, back_up};
 pub use backup_manifest::BackupManifest;
 pub use contract::{Log, LogIdentity, LogStatus, Lsn, Records, SegmentInfo};

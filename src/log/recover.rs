@@ -12,6 +12,7 @@
 //! - What is left is as strict as any other directory: no later start needs to know of it.
 
 use super::{
+    audit::append_audit,
     contract::Lsn,
     directory::{LOG, lock, log_directory, names_if_there},
     history_files::open_part,
@@ -31,8 +32,6 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-
-const AUDIT: &str = "audit.log";
 
 /// What a recovery needs from whoever asks for it.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +219,7 @@ fn copy_all(fs: &dyn FileSystem, root: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds a line to the audit log, and syncs it.
+/// Adds a line to the audit log.
 fn audit(
     fs: &dyn FileSystem,
     root: &Path,
@@ -239,17 +238,5 @@ fn audit(
         "in_snapshot_up_to_lsn": losses.in_snapshot.0,
         "copies": losses.copies.display().to_string(),
     });
-    let path = root.join(AUDIT);
-    let failed = |error| Error::io("writing the audit log", &path)(error);
-    let file = match fs.open_write(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs.create_new(&path).map_err(failed)?
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let end = file.len().map_err(failed)?;
-    file.write_all_at(end, format!("{line}\n").as_bytes()).map_err(failed)?;
-    file.sync_data().map_err(failed)?;
-    fs.sync_dir(root).map_err(Error::io("syncing the folder", root))
+    append_audit(fs, root, &line)
 }

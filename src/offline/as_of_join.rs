@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Feature, KeyType, Status, Timestamp, View},
+    feature::{Entity, Feature, Forgotten, KeyType, Status, Timestamp, View},
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
@@ -48,6 +48,8 @@ pub struct ViewRequest<'a> {
     pub dataset: Option<&'a Dataset>,
     /// Cells that stand in the log and in no file.
     pub pushed: &'a [PushedCells],
+    /// Entities of which the source may tell what no longer counts.
+    pub forgotten: Option<&'a Forgotten>,
     /// Which features, by their index in the view.
     pub features: Vec<usize>,
     /// (join key, spine column) where the names differ.
@@ -246,6 +248,9 @@ impl Join<'_> {
             let known_by = self.options.known_by;
             (winners, scanned) =
                 find_winners(source, group, known_by, self.threads, &self.bytes_read)?;
+            if let Some(forgotten) = request.forgotten.filter(|forgotten| !forgotten.is_empty()) {
+                hide_forgotten(&mut winners, group, request.entity, forgotten);
+            }
         }
         let (answers, wanted) = Answers::of_parquet(&winners, &group.slots, view.ttl);
         let gathered = match &source {
@@ -304,6 +309,21 @@ impl Join<'_> {
 }
 
 /// What the files of one view answer.
+/// Takes back what a source tells of entities from before they were forgotten.
+fn hide_forgotten(winners: &mut [Winner], group: &Group, entity: &Entity, forgotten: &Forgotten) {
+    for (number, slots) in (0..).zip(group.slots.ranges()) {
+        let key = group.table.key(number).map(|parts| entity.key(&parts));
+        let Some(mark) = key.and_then(|key| forgotten.mark(&key)) else { continue };
+        // Of the cells that may be seen the latest wins: if that is hidden, so are all others.
+        for winner in winners.get_mut(slots).into_iter().flatten() {
+            if winner.stamp.event < mark.at {
+                *winner = Winner::NONE;
+            }
+        }
+    }
+}
+
+/// What the source of a view answers.
 struct ParquetSide {
     winners: Vec<Winner>,
     answers: Answers,

@@ -71,6 +71,12 @@ pub struct Window {
 }
 
 impl Window {
+    /// The same without events before `from`.
+    #[must_use]
+    pub fn not_before(self, from: Timestamp) -> Self {
+        Self { from: self.from.max(Some(from)), ..self }
+    }
+
     /// Whether it has a row with that event timestamp.
     pub fn holds(&self, event: Timestamp) -> bool {
         visible_at(event, self.to, None) && self.from.is_none_or(|from| event >= from)

@@ -31,6 +31,8 @@ const SWEEP_SHARDS: usize = 128;
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// How often the schedule of snapshots is looked at, as in Redis.
 const SCHEDULE_PAUSE: Duration = Duration::from_millis(100);
+/// After an erasure that failed the next attempt waits so long.
+const ERASURE_RETRY: Duration = Duration::from_secs(30);
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -228,11 +230,19 @@ fn sweep(app: Arc<App>) {
     }
 }
 
-/// Begins a snapshot whenever one is due.
+/// Begins a snapshot whenever one is due, and erases what an earlier server had begun to erase.
 #[allow(clippy::needless_pass_by_value, reason = "a thread owns what it works with")]
 fn schedule(app: Arc<App>) {
+    let mut erase_at = Instant::now();
     while *app.shutdown.borrow() == Shutdown::Running {
         thread::sleep(SCHEDULE_PAUSE);
+        if Instant::now() >= erase_at
+            && app.store.erasure_is_due()
+            && let Err(error) = app.store.erase_forgotten()
+        {
+            tracing::error!(%error, "what was forgotten could not be erased yet");
+            erase_at = Instant::now() + ERASURE_RETRY;
+        }
         if snapshot_is_due(&app)
             && let Err(error) = begin_snapshot(&app, false)
         {

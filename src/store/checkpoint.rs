@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{CellsWrite, Change, Timestamp},
+    feature::{CellsWrite, Change, Forgotten, KeyMark, Mark, Timestamp},
     log::{
         DataDirectory, ListedFile, Lsn, SegmentInfo, SnapshotFile, SnapshotHeader, SnapshotWriter,
     },
@@ -48,6 +48,8 @@ pub(super) enum MetaEntry {
     Future { lsn: u64, cells: CellsWrite },
     /// The number of the last run of materialization.
     LastRun(u64),
+    /// An entity that was forgotten.
+    Forgotten(KeyMark, Mark),
 }
 
 impl Store {
@@ -106,12 +108,16 @@ impl Store {
             if let Some(lsn) = self.write_snapshot_from(&mut directory, time, noted)? {
                 return Ok(lsn);
             }
-            let flushed = self.jobs.lock().flushed();
-            self.acknowledged_blocking(Lsn(flushed))?;
+            self.acknowledged_blocking(Lsn(self.last_removal()))?;
         }
     }
 
-    /// `None` if a flush came in between. Replay from before it would meet rows from behind it, and
+    /// The last record that flushed, or forgot an entity.
+    fn last_removal(&self) -> u64 {
+        self.jobs.lock().flushed().max(self.forgotten.load().last_lsn())
+    }
+
+    /// `None` if a flush came in between, or an entity was forgotten. Replay from before it would meet rows from behind it, and
     /// could not tell which of their cells the flush removed; there is little to walk over now.
     pub(super) fn write_snapshot_from(
         &self,
@@ -134,7 +140,9 @@ impl Store {
         let future = future.filter(|_| !planted("cells ahead not in the snapshot"));
         let future = future.map(|(lsn, cells)| MetaEntry::Future { lsn, cells });
         let meta = [MetaEntry::Clock(time), MetaEntry::LastRun(last_run)];
-        for entry in meta.into_iter().chain(noted).chain(future) {
+        let forgotten = self.forgotten.load_full();
+        let marks = forgotten.marks().map(|(key, mark)| MetaEntry::Forgotten(key, mark));
+        for entry in meta.into_iter().chain(noted).chain(future).chain(marks) {
             // Writing to a vector cannot fail.
             writer.add_meta(&postcard::to_stdvec(&entry).unwrap_or_default())?;
         }
@@ -142,7 +150,7 @@ impl Store {
         let walked = MetaEntry::Clock(self.clock.now());
         writer.add_meta(&postcard::to_stdvec(&walked).unwrap_or_default())?;
         let no_flush_begins = self.noting.lock();
-        if self.jobs.lock().flushed() > lsn.0 {
+        if self.last_removal() > lsn.0 {
             return Ok(None);
         }
         drop(no_flush_begins);
@@ -270,6 +278,13 @@ impl Store {
                 self.publish_change(Lsn(lsn), &Change::Cells(cells), self.clock.now())?;
             }
             MetaEntry::LastRun(id) => self.jobs.lock().set_last_id(id),
+            MetaEntry::Forgotten(key, mark) => {
+                self.forgotten.rcu(|forgotten| {
+                    let mut forgotten = Forgotten::clone(forgotten);
+                    forgotten.add_mark(key, mark);
+                    forgotten
+                });
+            }
         }
         Ok(())
     }

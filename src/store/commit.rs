@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, Record, Timestamp, encode_record},
+    feature::{Change, PlainChange, Record, Timestamp, encode_record},
     log::Lsn,
     online::{Edit, Seen},
     planted::planted,
@@ -209,7 +209,11 @@ impl Store {
 
     /// Appends a record; in mode `always` it is also queued until it is durable, under the same
     /// lock, so that both have one order.
-    fn append(&self, record: Record, decided_at: Timestamp) -> Result<(Lsn, Arc<Record>)> {
+    pub(super) fn append(
+        &self,
+        record: Record,
+        decided_at: Timestamp,
+    ) -> Result<(Lsn, Arc<Record>)> {
         let bytes = encode_record(&record);
         let record = Arc::new(record);
         if !self.is_deferred() {
@@ -246,6 +250,10 @@ impl Store {
                 }
                 Change::Plain { key, change } => {
                     held.edit(lsn, Edit::Plain(key, change), showing);
+                }
+                Change::Forget { key, at } => {
+                    held.edit(lsn, Edit::Plain(key, &PlainChange::Delete), showing);
+                    self.note_forgotten(key, lsn, *at);
                 }
                 Change::FlushAll => {
                     held.flush(lsn, showing);

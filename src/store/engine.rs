@@ -1,13 +1,13 @@
 //! The parts of a store, and waiting until something is durable.
 
 use super::{
-    checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, pushed_files::PushedFiles,
-    registration::Registration, schema::Schema,
+    checkpoints::Checkpoints, clock::Clock, erasure::Erased, future::Future, jobs::Jobs,
+    pushed_files::PushedFiles, registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
-    feature::{Record, Run, Timestamp},
+    feature::{Forgotten, Record, Run, Timestamp},
     log::{DataDirectory, Durability, Log, LogStatus, Lsn},
     online::Table,
 };
@@ -46,6 +46,11 @@ pub struct Store {
     pub(super) noting: Mutex<()>,
     pub(super) checkpoints: Mutex<Checkpoints>,
     pub(super) pushed_files: ArcSwap<PushedFiles>,
+    pub(super) forgotten: ArcSwap<Forgotten>,
+    /// One erasure at a time.
+    pub(super) erasing: Mutex<()>,
+    /// What the checkpoints of an erasure have erased so far.
+    pub(super) erased: Mutex<Erased>,
     /// The furthest that an event may lie ahead of the clock.
     pub(super) max_future_us: i64,
 }

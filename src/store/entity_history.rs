@@ -77,7 +77,12 @@ impl Store {
         let Some(dataset) = &opened.dataset else { return Ok(()) };
         let HistoryRequest { entity, key, window, rows_max, .. } = request;
         let features: Vec<usize> = opened.features.iter().map(|(feature, _)| *feature).collect();
-        for row in history(&opened.view, entity, dataset, &features, key, *window, *rows_max)? {
+        let forgotten = self.forgotten.load().mark(&entity.key(key));
+        let window = match forgotten {
+            Some(mark) => window.not_before(mark.at),
+            None => *window,
+        };
+        for row in history(&opened.view, entity, dataset, &features, key, window, *rows_max)? {
             let places = opened.features.iter().map(|(_, place)| *place);
             let cell = |value| match value {
                 Some(value) => CellWrite::Value(value),

@@ -79,6 +79,14 @@ impl Future {
         self.note_next(&waiting);
     }
 
+    /// Forgets what was written about `key` before record `lsn`.
+    pub(super) fn forget(&self, key: &[u8], lsn: u64) {
+        let mut waiting = self.waiting.lock();
+        let stays = |written_by: u64, write: &CellsWrite| written_by > lsn || write.key != key;
+        waiting.cells.retain(|(_, written_by, _), write| stays(*written_by, write));
+        self.note_next(&waiting);
+    }
+
     /// Everything that waits, with the record that wrote it.
     pub(super) fn all(&self) -> Vec<(u64, CellsWrite)> {
         let waiting = self.waiting.lock();

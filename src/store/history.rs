@@ -6,7 +6,7 @@
 use super::{engine::Store, pushed_files::AskedKeys, read_features::Answer, schema::Schema};
 use crate::{
     error::{Error, Result, echo},
-    feature::{Entity, KeyPart, Status, Timestamp, View, ViewId},
+    feature::{Entity, Forgotten, KeyPart, Status, Timestamp, View, ViewId},
     log::Lsn,
     offline::{
         Dataset, JoinOptions, Joined, KnownBy, PushedCells, Spine, ViewRequest, as_of_join, cell,
@@ -85,7 +85,8 @@ impl Store {
     ) -> Result<Joined> {
         let opened = open_views(&schema.catalog, &request.features)?;
         let pushed = self.pushed_cells(&opened, None)?;
-        join(&opened, &pushed, request, &names_of(request), spine, false)
+        let forgotten = self.forgotten.load();
+        join(&opened, (&pushed, Some(&forgotten)), request, &names_of(request), spine, false)
     }
 
     /// What each feature was at `at` for some entities of one kind, given by their join keys.
@@ -103,7 +104,8 @@ impl Store {
         let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
         let pushed = self.pushed_cells(&opened, Some(&keys.iter().cloned().collect()))?;
-        let joined = join(&opened, &pushed, &request, &names, &spine, true)?;
+        let forgotten = self.forgotten.load();
+        let joined = join(&opened, (&pushed, Some(&forgotten)), &request, &names, &spine, true)?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
         Ok((0..keys.len()).map(answer_row).collect())
@@ -168,7 +170,7 @@ pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec
 /// Joins, and puts the columns in the order of the request.
 fn join(
     opened: &[Opened],
-    pushed: &HashMap<ViewId, Vec<PushedCells>>,
+    (pushed, forgotten): (&HashMap<ViewId, Vec<PushedCells>>, Option<&Forgotten>),
     request: &TrainingRequest,
     names: &[String],
     spine: &Spine,
@@ -182,6 +184,7 @@ fn join(
             entity: &view.entity,
             dataset: view.dataset.as_ref(),
             pushed: pushed.get(&view.view.id).map_or(&[], Vec::as_slice),
+            forgotten,
             features: view.features.iter().map(|(feature, _)| *feature).collect(),
             map: &request.map,
             output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
@@ -209,7 +212,7 @@ pub fn column_names(features: &[Selected], full_names: bool) -> Vec<String> {
 /// A training set from the files of `catalog` alone: nothing that was pushed to a server.
 pub fn join_files(catalog: &Catalog, request: &TrainingRequest, spine: &Spine) -> Result<Joined> {
     let opened = open_views(catalog, &request.features)?;
-    join(&opened, &HashMap::new(), request, &names_of(request), spine, false)
+    join(&opened, (&HashMap::new(), None), request, &names_of(request), spine, false)
 }
 
 fn names_of(request: &TrainingRequest) -> Vec<String> {

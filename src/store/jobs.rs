@@ -51,7 +51,7 @@ impl Jobs {
                 self.kept.push((lsn, change.clone()));
             }
             Change::RunEnded(run) => self.note_run(lsn, run),
-            Change::Cells(_) | Change::Plain { .. } => {}
+            Change::Cells(_) | Change::Plain { .. } | Change::Forget { .. } => {}
         }
     }
 

@@ -15,6 +15,8 @@
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod forget_tests;
+#[cfg(test)]
 mod no_skew_tests;
 #[cfg(test)]
 mod pushed_tests;
@@ -36,6 +38,8 @@ mod telling;
 mod verify;
 
 mod state_digest;
+
+mod forget;
 
 mod checkpoint;
 
@@ -72,6 +76,8 @@ mod registration;
 
 mod checkpoints;
 
+mod erasure;
+
 mod pushed_files;
 
 mod future;
@@ -91,6 +97,7 @@ pub use clock::Clock;
 pub use commit::{Committed, TransactionKeys, TransactionKind};
 pub use engine::Store;
 pub use entity_history::{HistoryEntry, HistoryRequest};
+pub use erasure::{Erased, Receipt};
 pub use history::{TrainingRequest, column_names, join_files};
 pub use jobs::RUNS_KEPT;
 pub use keyspace::Keyspace;

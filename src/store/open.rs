@@ -114,6 +114,9 @@ impl Store {
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(clock.now())),
             pushed_files,
+            forgotten: ArcSwap::default(),
+            erasing: Mutex::new(()),
+            erased: Mutex::default(),
             max_future_us: options.max_future_us,
         });
         let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{CellsWrite, Change, Origin, Record, RunState, Timestamp},
+    feature::{CellsWrite, Change, Origin, PlainChange, Record, RunState, Timestamp},
     log::Lsn,
     online::{Edit, Seen},
     registry::{DefinitionFile, parse_repository},
@@ -65,6 +65,7 @@ impl Store {
                 Change::Plain { key, .. } => keys.push(key),
                 Change::Cells(_)
                 | Change::FlushAll
+                | Change::Forget { .. }
                 | Change::Apply { .. }
                 | Change::RunEnded(_) => return None,
             }
@@ -86,6 +87,10 @@ impl Store {
                 self.table.publish(lsn.0, Edit::Cells(layout, write));
             }
             Change::Plain { key, change } => self.table.publish(lsn.0, Edit::Plain(key, change)),
+            Change::Forget { key, at } => {
+                self.table.publish(lsn.0, Edit::Plain(key, &PlainChange::Delete));
+                self.note_forgotten(key, lsn, *at);
+            }
             Change::FlushAll => {
                 self.table.flush(lsn.0);
                 self.future.flush(lsn.0);

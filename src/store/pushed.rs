@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, Entity, Origin, View, ViewId, decode_record},
-    log::{DataDirectory, History, HistoryWriter, Lsn, PartContent},
+    feature::{Change, Entity, Forgotten, Origin, View, ViewId, decode_record},
+    log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartContent},
     offline::{HistoryFile, PushedCells, write_history},
     planted::planted,
     registry::Catalog,
@@ -62,6 +62,7 @@ impl Store {
         keys: Option<&AskedKeys>,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
+        let forgotten = self.forgotten.load();
         for view in opened {
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
@@ -72,7 +73,11 @@ impl Store {
                 let bytes = part.bytes(&*self.fs, &self.root)?;
                 let file = HistoryFile::open(bytes, &part.path, &view.view, &view.entity)?;
                 for cells in file.rows(Some(&slots), keys)? {
-                    take(view, cells)?;
+                    let key = || view.entity.key(&cells.key);
+                    let (lsn, event) = (cells.order, cells.stamp.event);
+                    if forgotten.is_empty() || !forgotten.hides(&key(), lsn, event) {
+                        take(view, cells)?;
+                    }
                 }
             }
         }
@@ -88,6 +93,7 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let from = files.reaches.next().max(self.log.status().first);
+        let forgotten = self.forgotten.load();
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
             let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
@@ -97,6 +103,9 @@ impl Store {
                     |o: &&Opened| (o.view.id, o.view.generation) == (write.view, write.generation);
                 let wanted = opened.iter().find(same).filter(|_| write.origin == Origin::Pushed);
                 let Some(view) = wanted else { continue };
+                if forgotten.hides(&write.key, lsn.0, write.stamp.event) {
+                    continue;
+                }
                 let key = view.entity.parts(&write.key)?;
                 if keys.is_none_or(|keys| keys.contains(&key)) {
                     let (stamp, order, cells) = (write.stamp, lsn.0, write.cells);
@@ -115,7 +124,9 @@ impl Store {
         let number = directory.number() + 1;
         let writer = HistoryWriter::new(Arc::clone(&self.fs), directory.root(), number);
         let schema = self.schema.load_full();
-        let mut flush = Flush { catalog: &schema.catalog, writer, first, pushed: BTreeMap::new() };
+        let (catalog, forgotten) = (&schema.catalog, self.forgotten.load_full());
+        let pushed = BTreeMap::new();
+        let mut flush = Flush { catalog, forgotten: &forgotten, writer, first, pushed };
         let mut record_bytes = 0;
         for record in self.log.read(first)? {
             let (at, bytes) = record?;
@@ -133,9 +144,53 @@ impl Store {
         if !planted("history not flushed") {
             flush.write(lsn)?;
         }
-        let mut parts = listed.parts.clone();
+        let mut parts = self.parts_without_forgotten(directory, &mut flush, lsn)?;
         parts.extend(flush.writer.finish()?);
         Ok(History { reaches: lsn, parts })
+    }
+
+    /// The parts that are listed and stay; those that tell of an entity that was forgotten up to
+    /// `lsn` are written anew without it.
+    fn parts_without_forgotten(
+        &self,
+        directory: &DataDirectory,
+        flush: &mut Flush<'_>,
+        lsn: Lsn,
+    ) -> Result<Vec<HistoryPart>> {
+        let files = PushedFiles::of(directory);
+        let mut stay = Vec::with_capacity(files.parts.len());
+        for part in &files.parts {
+            let listed = &part.listed;
+            let (view, entity) = flush.meaning(ViewId(listed.view), listed.generation)?;
+            let keys = flush.forgotten.unerased(lsn.0);
+            let keys: AskedKeys = keys.filter_map(|key| entity.parts(key).ok()).collect();
+            if keys.is_empty() {
+                stay.push(listed.clone());
+                continue;
+            }
+            let bytes = part.bytes(&*self.fs, &self.root)?;
+            let file = HistoryFile::open(bytes, &part.path, view, entity)?;
+            let Some(without) = file.without(&keys)? else {
+                stay.push(listed.clone());
+                continue;
+            };
+            let rows = listed.rows.saturating_sub(without.rows);
+            if rows > 0 {
+                flush.writer.add(&PartContent {
+                    view_name: &view.name,
+                    view: listed.view,
+                    generation: listed.generation,
+                    first: listed.first,
+                    last: listed.last,
+                    rows,
+                    bytes: &without.bytes,
+                })?;
+            }
+            let mut erased = self.erased.lock();
+            erased.history_rows += without.rows;
+            erased.history_files += 1;
+        }
+        Ok(stay)
     }
 
     /// What a manifest lists from now on is what readers look at.
@@ -147,6 +202,7 @@ impl Store {
 /// A range of the log on its way into files.
 struct Flush<'a> {
     catalog: &'a Catalog,
+    forgotten: &'a Forgotten,
     writer: HistoryWriter,
     /// The first LSN of the range.
     first: Lsn,
@@ -157,7 +213,8 @@ impl<'a> Flush<'a> {
     fn add(&mut self, lsn: Lsn, changes: Vec<Change>) -> Result<()> {
         for change in changes {
             let Change::Cells(write) = change else { continue };
-            if write.origin != Origin::Pushed {
+            let is_hidden = || self.forgotten.hides(&write.key, lsn.0, write.stamp.event);
+            if write.origin != Origin::Pushed || is_hidden() {
                 continue;
             }
             let (_, entity) = self.meaning(write.view, write.generation)?;

@@ -8,6 +8,7 @@
 //! hash     'h' key end, of each field by name: name value end
 //! entity   'e' key, of each view and generation in order: slot state stamp value
 //! waiting  'f' the record that wrote cells ahead of the clock, and the cells
+//! mark     'm' the mark of a forgotten key, since when, and the record that forgot it
 //! noted    'n' the record that applied definitions, ended a run or flushed, and what it says
 //! ```
 
@@ -53,7 +54,13 @@ impl Store {
         let waiting: BTreeSet<_> = waiting.iter().map(|cells| tagged(b'f', cells)).collect();
         let jobs = self.jobs.lock();
         let noted = jobs.kept().iter().map(|noted| tagged(b'n', noted));
-        waiting.into_iter().chain(noted).for_each(|entry| summary.digest.add(&entry));
+        let forgotten = self.forgotten.load_full();
+        let forgotten = forgotten.marks().map(|mark| tagged(b'm', &mark));
+        waiting
+            .into_iter()
+            .chain(noted)
+            .chain(forgotten)
+            .for_each(|entry| summary.digest.add(&entry));
         summary
     }
 }

@@ -110,6 +110,10 @@ impl Teller {
         Ok(match entry {
             MetaEntry::Clock(time) => about("clock", vec![("time", time.to_iso())]),
             MetaEntry::LastRun(id) => about("last_run", vec![("run", id.to_string())]),
+            MetaEntry::Forgotten(key, mark) => Told {
+                lsn: Some(mark.lsn),
+                ..about("forgotten", vec![("mark", key.to_string()), ("at", mark.at.to_iso())])
+            },
             MetaEntry::Noted { lsn, change } => {
                 self.learn(lsn, &change);
                 Told { lsn: Some(lsn), ..self.change(&change) }
@@ -140,6 +144,9 @@ impl Teller {
             Change::Cells(write) => self.cells(write),
             Change::Plain { key, change } => Told { key: Some(key.clone()), ..plain(change) },
             Change::FlushAll => about("flush", Vec::new()),
+            Change::Forget { key, at } => {
+                Told { key: Some(key.clone()), ..about("forget", vec![("at", at.to_iso())]) }
+            }
             Change::Apply { definitions, at } => {
                 about("apply", vec![("at", at.to_iso()), ("definitions", definitions.clone())])
             }

@@ -58,7 +58,7 @@ impl<'a> Transaction<'a> {
                 }
                 Change::Plain { key, change } => staged.stage(&self.held, Edit::Plain(key, change)),
                 Change::FlushAll => staged.flush(),
-                Change::Apply { .. } | Change::RunEnded(_) => {
+                Change::Apply { .. } | Change::RunEnded(_) | Change::Forget { .. } => {
                     debug_assert!(false, "a decision about keys changes rows only");
                 }
             }

@@ -206,12 +206,18 @@ impl Keyspace<'_> {
             .ok_or_else(|| Error::refused(format!("view {} is not applied", view.name)))?;
         let keys: Vec<Vec<u8>> = rows.iter().map(|row| row.key.clone()).collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let store = self.store;
         self.commit(&keys, |locked| {
             let mut count = WriteCount::default();
             let mut changes = Vec::with_capacity(rows.len());
             // Of a key that comes twice the second row meets what the first one left.
             let mut merged: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            let forgotten = store.forgotten.load();
             for row in rows {
+                if forgotten.keeps_out(&row.key, row.event) {
+                    count.late += 1;
+                    continue;
+                }
                 let created = match origin {
                     Origin::Pushed => Some(row.created.unwrap_or(locked.now)),
                     Origin::Materialized => row.created,

@@ -134,6 +134,10 @@ impl Log for LocalLog {
         Ok(lsn)
     }
 
+    fn roll(&self) {
+        self.shared.queue.roll();
+    }
+
     fn append_unhurried(&self, record: &[u8]) -> Result<Lsn> {
         self.shared.queue.append(record)
     }

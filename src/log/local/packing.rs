@@ -42,6 +42,8 @@ pub(super) struct Packing {
     last_lsn: Lsn,
     queued_bytes: usize,
     plan: Option<Plan>,
+    /// Whether the next record goes to another segment than the planned one.
+    rolls: bool,
     /// Space that the writer has not named yet.
     spares: VecDeque<Spare>,
     next_segment: u64,
@@ -50,7 +52,7 @@ pub(super) struct Packing {
 impl Packing {
     pub(super) fn new(last_lsn: Lsn, next_segment: u64) -> Self {
         let (batches, spares) = (VecDeque::new(), VecDeque::new());
-        Self { batches, last_lsn, queued_bytes: 0, plan: None, spares, next_segment }
+        Self { batches, last_lsn, queued_bytes: 0, plan: None, rolls: false, spares, next_segment }
     }
 
     pub(super) fn last_lsn(&self) -> Lsn {
@@ -120,7 +122,15 @@ impl Packing {
         Some(self.last_lsn)
     }
 
+    /// Lets the next record begin a new segment, if there is one already.
+    pub(super) fn roll(&mut self) {
+        self.rolls = self.plan.is_some();
+    }
+
     fn fits_last_batch(&mut self, record: &[u8]) -> bool {
+        if self.rolls {
+            return false;
+        }
         let (Some(plan), Some(batch)) = (&mut self.plan, self.batches.back()) else {
             return false;
         };
@@ -138,7 +148,7 @@ impl Packing {
 
     /// Begins a batch for a frame of `bytes`, in the planned segment or the one after.
     fn start_batch(&mut self, bytes: usize) -> Option<()> {
-        let plan = match self.plan.filter(|plan| plan.free_bytes >= bytes) {
+        let plan = match self.plan.filter(|plan| plan.free_bytes >= bytes && !self.rolls) {
             Some(plan) => plan,
             None => {
                 let spare = self.spares.get(self.unplanned_spare()?)?;
@@ -147,6 +157,7 @@ impl Packing {
         };
         let free_bytes = plan.free_bytes.checked_sub(bytes)?;
         self.plan = Some(Plan { free_bytes, ..plan });
+        self.rolls = false;
         let (segment, first_lsn) = (plan.segment, self.last_lsn.next());
         self.batches.push_back(Batch { segment, first_lsn, ..Batch::default() });
         Some(())

@@ -130,6 +130,11 @@ impl Queue {
         }
     }
 
+    /// Lets the next record begin a new segment.
+    pub(super) fn roll(&self) {
+        self.state.lock().packing.roll();
+    }
+
     /// Wakes the writer, if it waits for something to do.
     pub(super) fn write_soon(&self) {
         self.work.notify_one();

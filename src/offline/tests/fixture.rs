@@ -62,6 +62,7 @@ pub(super) fn request<'a>(
         entity,
         dataset,
         pushed,
+        forgotten: None,
         features: (0..view.features.len()).collect(),
         map: &[],
         output_names: view.features.iter().map(|f| format!("{prefix}{}", f.name)).collect(),
