@@ -62,6 +62,8 @@ mod marks;
 
 mod examination;
 
+mod pending;
+
 mod contract;
 mod options;
 
@@ -81,6 +83,7 @@ pub use local::{
 };
 pub use manifest::{Generation, ListedFile, read_manifest_bytes};
 pub use options::{Durability, LogOptions, RecoverMode};
+pub use pending::PendingLog;
 pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
 pub use recover::{Losses, Recovery, recover};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};

@@ -209,7 +209,6 @@ impl Store {
         snapshot: &OpenSnapshot,
         progress: &LoadPart,
     ) -> Result<Lsn> {
-        progress.begin(snapshot.rows, snapshot.bytes);
         let load_rows = |path: &Path, file: &SnapshotFile| {
             let mut untold = 0;
             let loaded = file.load_each(|entry| {
@@ -300,15 +299,14 @@ impl Store {
 #[derive(Default)]
 pub(super) struct OpenSnapshot {
     lsn: Lsn,
-    rows: u64,
-    bytes: u64,
     files: Vec<(PathBuf, SnapshotFile)>,
 }
 
 impl OpenSnapshot {
     /// The newest snapshot of a directory; an empty one if there is none.
-    pub(super) fn newest(directory: &DataDirectory) -> Result<Self> {
+    pub(super) fn newest(directory: &DataDirectory, progress: &LoadPart) -> Result<Self> {
         let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
+        progress.begin(newest.entries, newest.files.iter().map(|listed| listed.bytes).sum());
         // To verify the hashes of all files takes longer than anything else here.
         let open = &|listed: &ListedFile| {
             let file = directory.open_snapshot(newest, listed)?;
@@ -322,8 +320,7 @@ impl OpenSnapshot {
             };
             threads.into_iter().map(join).collect::<Result<_>>()
         })?;
-        let bytes = newest.files.iter().map(|listed| listed.bytes).sum();
-        Ok(Self { lsn: newest.lsn, rows: newest.entries, bytes, files })
+        Ok(Self { lsn: newest.lsn, files })
     }
 }
 
