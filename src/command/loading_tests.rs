@@ -90,3 +90,27 @@ fn info_tells_of_loading_as_long_as_it_goes_on() {
     let info = subject.ask("INFO persistence");
     assert!(info.contains("loading:0 ") && !info.contains("loading_"), "{info}");
 }
+
+/// Rows keep their places in the table, as those of a snapshot are to be loaded in their order.
+#[test]
+fn a_scan_goes_on_where_it_was_after_a_restart() {
+    let mut subject = Subject::new();
+    let mut wanted: Vec<String> = (0..300).map(|key| format!("key:{key}")).collect();
+    wanted.iter().for_each(|key| drop(subject.ask(&format!("SET {key} x"))));
+    let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+    loop {
+        let reply = subject.ask(&format!("SCAN {cursor} COUNT 40"));
+        let mut words = reply.split(' ').skip(2).map(str::to_owned);
+        cursor = words.next().unwrap();
+        found.extend(words.filter(|word| word.starts_with("key:")));
+        if cursor == "0" {
+            break;
+        }
+        let is_snapshot_written = found.len() > 150 && subject.ask("SAVE") == "+OK";
+        subject.restart();
+        assert!(is_snapshot_written || found.len() <= 150);
+    }
+    wanted.sort();
+    found.sort();
+    assert_eq!(found, wanted);
+}

@@ -203,12 +203,8 @@ impl Store {
         Ok(())
     }
 
-    /// Loads a snapshot; the record up to which it reaches.
-    pub(super) fn load_snapshot(
-        &self,
-        snapshot: &OpenSnapshot,
-        progress: &LoadPart,
-    ) -> Result<Lsn> {
+    /// Loads a snapshot.
+    pub(super) fn load_snapshot(&self, snapshot: &OpenSnapshot, progress: &LoadPart) -> Result<()> {
         let load_rows = |path: &Path, file: &SnapshotFile| {
             let mut untold = 0;
             let loaded = file.load_each(|entry| {
@@ -240,7 +236,7 @@ impl Store {
                 self.load_meta(entry, snapshot.lsn)
             })?;
         }
-        Ok(snapshot.lsn)
+        Ok(())
     }
 
     fn load_meta(&self, entry: MetaEntry, lsn: Lsn) -> Result<()> {
@@ -303,6 +299,11 @@ pub(super) struct OpenSnapshot {
 }
 
 impl OpenSnapshot {
+    /// The record up to which it reaches.
+    pub(super) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
     /// The newest snapshot of a directory; an empty one if there is none.
     pub(super) fn newest(directory: &DataDirectory, progress: &LoadPart) -> Result<Self> {
         let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
