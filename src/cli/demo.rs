@@ -46,10 +46,10 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
         let run = booted.app.materializer.begin(&request)?.finish(&quiet)?;
         println!("   {}", run_line(&run));
     }
-    booted.ready()?;
     println!("3. serve; the clock stands at {} and runs", booted.app.store.now().to_iso());
     println!("{}", things_to_try(options, booted.app.identity.port, booted.app.identity.http_port));
     println!("Data are in {}. Stop with Ctrl-C.", data.display());
+    booted.ready()?;
     booted.serve()
 }
 
