@@ -10,7 +10,9 @@ use std::{fs, path::PathBuf, process, sync::LazyLock};
 static PATH: LazyLock<PathBuf> =
     LazyLock::new(|| std::env::temp_dir().join(format!("nowthen-fuzz-{}.parquet", process::id())));
 
-fuzz_target!(|bytes: &[u8]| {
+// Arrow panics on some damage, which we catch. The fuzzer's own hook would end the process before;
+// a panic that we do not catch still ends it.
+fuzz_target!(init: drop(std::panic::take_hook()), |bytes: &[u8]| {
     fs::write(&*PATH, bytes).expect("a folder to write to");
     let opened = Dataset::open(&PATH.to_string_lossy());
     let read = Spine::from_parquet(&PATH, None);

@@ -39,9 +39,6 @@ pub(super) fn bgsave(
 ) -> Result<()> {
     let _ = args.take_word("SCHEDULE");
     args.end()?;
-    if ctx.app.store.is_checkpointing() {
-        return Err(Error::refused("Background save already in progress"));
-    }
     begin_snapshot(ctx.app)?;
     let is_later = ctx.keyspace.is_transaction();
     let when = if is_later { "scheduled" } else { "started" };

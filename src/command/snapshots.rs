@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    store::SinceCheckpoint,
+    store::{BegunCheckpoint, SinceCheckpoint},
 };
 use std::{
     sync::Arc,
@@ -41,11 +41,13 @@ fn is_due(points: &[SavePoint], log_bytes_max: u64, since: &SinceCheckpoint) -> 
     !has_just_failed && (is_log_long || points.iter().any(is_reached))
 }
 
-/// Begins a snapshot on a thread of its own. That it failed is logged, and told by INFO.
+/// Begins a snapshot, to be written on a thread of its own; refused while another one is being
+/// written. That it failed is logged, and told by INFO.
 pub fn begin_snapshot(app: &Arc<App>) -> Result<()> {
+    let begun = app.store.begin_checkpoint()?;
     let app = Arc::clone(app);
     let write = move || {
-        if let Err(error) = write_snapshot(&app) {
+        if let Err(error) = write_begun(&app, begun) {
             tracing::error!(%error, "a snapshot failed");
         }
     };
@@ -55,8 +57,12 @@ pub fn begin_snapshot(app: &Arc<App>) -> Result<()> {
 
 /// Writes a snapshot, and notes how long that took.
 pub(super) fn write_snapshot(app: &App) -> Result<()> {
+    write_begun(app, app.store.begin_checkpoint()?)
+}
+
+fn write_begun(app: &App, begun: BegunCheckpoint) -> Result<()> {
     let started = Instant::now();
-    let written = app.store.checkpoint()?;
+    let written = begun.write()?;
     let took = started.elapsed();
     app.stats.snapshots_total.increment();
     app.stats.last_snapshot_ms.set(took.as_millis() as u64);

@@ -17,9 +17,13 @@ use crate::{
     error::{Error, Result},
     feature::FileStamp,
 };
+use bytes::Bytes;
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
-    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
+    file::{
+        metadata::{ParquetMetaData, ParquetMetaDataReader},
+        reader::Length,
+    },
 };
 use std::{
     collections::{BTreeSet, HashSet},
@@ -38,9 +42,25 @@ pub struct DataFile {
     modified_ns: i64,
     metadata: ArrowReaderMetadata,
     row_group_rows: Vec<u64>,
+    /// The file itself, if it is in memory.
+    contents: Option<Bytes>,
 }
 
 impl DataFile {
+    /// A file that is in memory; errors call it `path`.
+    pub(super) fn in_memory(path: &Path, contents: Bytes) -> Result<Self> {
+        let file = ParquetFile::in_memory(contents.clone(), &Arc::default());
+        let (metadata, row_group_rows) = read_footer(path, &file)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: contents.len() as u64,
+            modified_ns: 0,
+            metadata,
+            row_group_rows,
+            contents: Some(contents),
+        })
+    }
+
     /// The path as it was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -75,7 +95,10 @@ impl DataFile {
     }
 
     pub(super) fn open(&self, bytes_read: &Arc<AtomicU64>) -> Result<ParquetFile> {
-        ParquetFile::open(&self.path, self.bytes, bytes_read)
+        match &self.contents {
+            Some(contents) => Ok(ParquetFile::in_memory(contents.clone(), bytes_read)),
+            None => ParquetFile::open(&self.path, self.bytes, bytes_read),
+        }
     }
 }
 
@@ -182,20 +205,27 @@ pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
     let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let bytes = attributes.len();
     let file = ParquetFile::open(&path, bytes, &Arc::default())?;
-    let metadata = caught(|| {
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
-        let metadata = Arc::new(with_offset_index(&file, metadata)?);
-        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
-    })
-    .map_err(|error| not_parquet(&file, &path, &error))?;
-    let row_group_rows = checked_rows(&path, bytes, metadata.metadata())?;
+    let (metadata, row_group_rows) = read_footer(&path, &file)?;
     Ok(DataFile {
         path,
         bytes,
         modified_ns: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX),
         metadata,
         row_group_rows,
+        contents: None,
     })
+}
+
+/// The footer with its offset indexes, and the rows of each row group.
+fn read_footer(path: &Path, file: &ParquetFile) -> Result<(ArrowReaderMetadata, Vec<u64>)> {
+    let metadata = caught(|| {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(file)?;
+        let metadata = Arc::new(with_offset_index(file, metadata)?);
+        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
+    })
+    .map_err(|error| not_parquet(file, path, &error))?;
+    let row_group_rows = checked_rows(path, file.len(), metadata.metadata())?;
+    Ok((metadata, row_group_rows))
 }
 
 /// The rows of each row group, after a look at every number that the decoder takes on trust.

@@ -46,7 +46,7 @@ pub fn history(
     rows_max: usize,
 ) -> Result<Vec<HistoryRow>> {
     let source = ViewSource::open(view, entity, dataset, features)?;
-    let table = table_of(entity, key)?;
+    let table = table_of(entity, &[key])?;
     let from = window.from.unwrap_or(Timestamp::MIN);
     let bounds = Bounds { keys: table.ranges(), from, to: window.to, created: false };
     let row_groups: Vec<_> =
@@ -79,12 +79,15 @@ pub fn history(
     rows.ok_or_else(|| Error::refused("a row without its values"))
 }
 
-/// A table of one entity.
-fn table_of(entity: &Entity, key: &[KeyPart]) -> Result<KeyTable> {
+/// A table of the entities with these keys.
+pub(super) fn table_of(entity: &Entity, keys: &[&[KeyPart]]) -> Result<KeyTable> {
     let refuse = || Error::refused(format!("no key of entity {}", entity.name));
-    let parts = entity.join_keys.iter().zip(key);
-    let columns =
-        parts.map(|(join_key, part)| key_column(join_key.key_type, [Some(part)].into_iter()));
+    if keys.iter().any(|key| key.len() != entity.join_keys.len()) {
+        return Err(refuse());
+    }
+    let columns = entity.join_keys.iter().enumerate().map(|(place, join_key)| {
+        key_column(join_key.key_type, keys.iter().map(|key| key.get(place)))
+    });
     let columns: Vec<ArrayRef> = columns.collect::<Option<_>>().ok_or_else(refuse)?;
     let mut table = KeyTable::new(entity);
     table.intern(&columns, &mut Vec::new(), &mut Vec::new()).map_err(Error::refused)?;

@@ -269,7 +269,8 @@ fn first_refused(array: &ArrayRef, is_taken: impl Fn(&ArrayRef) -> bool) -> usiz
     refused.saturating_sub(1)
 }
 
-fn key_part(value: Value) -> Option<KeyPart> {
+/// The part of a key that a value is; `None` for a type that no join key has.
+pub(super) fn key_part(value: Value) -> Option<KeyPart> {
     match value {
         Value::Int64(integer) => Some(KeyPart::Int64(integer)),
         Value::String(text) => Some(KeyPart::Bytes(text.into_bytes())),

@@ -15,6 +15,12 @@ mod feature_table;
 
 mod output;
 
+mod history_file;
+mod history_write;
+
+mod history_keys;
+mod history_layout;
+
 mod history;
 mod load;
 
@@ -55,6 +61,8 @@ pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use history::{HistoryRow, history};
+pub use history_file::HistoryFile;
+pub use history_write::write_history;
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;

@@ -32,16 +32,49 @@ const EMPTY_BYTES: u64 = 12;
 /// An open Parquet file of known length.
 #[derive(Clone, Debug)]
 pub(super) struct ParquetFile {
-    file: Arc<File>,
+    contents: Contents,
     bytes: u64,
     bytes_read: Arc<AtomicU64>,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug)]
+enum Contents {
+    OnDisk(Arc<File>),
+    InMemory(Bytes),
+}
+
+impl Contents {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::OnDisk(file) => file.read_at(buffer, at),
+            Self::InMemory(bytes) => {
+                let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
+                rest.unwrap_or_default().read(buffer)
+            }
+        }
+    }
 }
 
 impl ParquetFile {
     /// Opens `path`, whose length is `bytes`; what is read is added to `bytes_read`.
     pub(super) fn open(path: &Path, bytes: u64, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("opening", path))?;
-        Ok(Self { file: Arc::new(file), bytes, bytes_read: Arc::clone(bytes_read) })
+        let contents = Contents::OnDisk(Arc::new(file));
+        Ok(Self { contents, bytes, bytes_read: Arc::clone(bytes_read) })
+    }
+
+    /// A file that is in memory already: what is read of it is not copied.
+    pub(super) fn in_memory(bytes: Bytes, bytes_read: &Arc<AtomicU64>) -> Self {
+        let length = bytes.len() as u64;
+        let contents = Contents::InMemory(bytes);
+        Self { contents, bytes: length, bytes_read: Arc::clone(bytes_read) }
+    }
+
+    /// The four bytes at `at`; `None` if they are not there.
+    fn word_at(&self, at: u64) -> Option<[u8; 4]> {
+        let mut word = [0; 4];
+        (self.contents.read_at(&mut word, at).ok()? == word.len()).then_some(word)
     }
 }
 
@@ -64,10 +97,18 @@ impl ChunkReader for ParquetFile {
             let what = format!("{length} bytes at {start} lie beyond its end at {}", self.bytes);
             return Err(ParquetError::EOF(what));
         }
-        let mut buffer = vec![0; length];
-        self.file.read_exact_at(&mut buffer, start)?;
         self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
-        Ok(buffer.into())
+        match &self.contents {
+            Contents::OnDisk(file) => {
+                let mut buffer = vec![0; length];
+                file.read_exact_at(&mut buffer, start)?;
+                Ok(buffer.into())
+            }
+            Contents::InMemory(bytes) => {
+                let start = usize::try_from(start)?;
+                Ok(bytes.slice(start..start + length))
+            }
+        }
     }
 }
 
@@ -80,7 +121,7 @@ pub(super) struct ReadFrom {
 
 impl Read for ReadFrom {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.file.read_at(buffer, self.at)?;
+        let count = self.file.contents.read_at(buffer, self.at)?;
         self.at = self.at.saturating_add(count as u64);
         self.file.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
@@ -124,12 +165,8 @@ fn unreadable(path: &Path, error: &ParquetError) -> Error {
 
 /// The error for a file whose footer cannot be read.
 pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &ParquetError) -> Error {
-    let word_at = |at: u64| {
-        let mut word = [0; 4];
-        file.file.read_exact_at(&mut word, at).is_ok().then_some(word)
-    };
-    let head = word_at(0);
-    let tail = file.bytes.checked_sub(4).and_then(word_at);
+    let head = file.word_at(0);
+    let tail = file.bytes.checked_sub(4).and_then(|at| file.word_at(at));
     let why = match (head, tail) {
         (None, _) if file.bytes == 0 => "it is empty".to_owned(),
         (Some(head), Some(tail)) if head == *b"PAR1" && tail != *b"PAR1" => format!(

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     feature::{Entity, KeyType, Scalar, ValueType, View},
 };
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::Type as PhysicalType};
 
 /// Where a column stands in one file.
@@ -27,6 +27,15 @@ pub(super) struct Column {
     pub(super) data_type: DataType,
     /// How it is stored.
     pub(super) physical: Option<PhysicalType>,
+}
+
+impl Column {
+    /// The column with this place among the top-level columns, and its field.
+    pub(super) fn at(metadata: &ArrowReaderMetadata, root: usize, field: &Field) -> Self {
+        let leaf = leaf_of(metadata, root);
+        let physical = leaf.map(|leaf| metadata.parquet_schema().column(leaf).physical_type());
+        Self { root, leaf, data_type: field.data_type().clone(), physical }
+    }
 }
 
 /// The columns of one file that a view needs.
@@ -173,9 +182,7 @@ impl Finder<'_> {
                 field.data_type()
             )));
         }
-        let leaf = leaf_of(metadata, root);
-        let physical = leaf.map(|leaf| metadata.parquet_schema().column(leaf).physical_type());
-        Ok(Column { root, leaf, data_type: field.data_type().clone(), physical })
+        Ok(Column::at(metadata, root, field))
     }
 }
 

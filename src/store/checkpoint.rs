@@ -80,7 +80,13 @@ impl Store {
 
     /// Writes a snapshot, reads it back, names it in the manifest, and gives up the log that is no
     /// longer needed. Refused while another one is being written.
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
+    pub fn checkpoint(self: &Arc<Self>) -> Result<Checkpoint> {
+        self.begin_checkpoint()?.write()
+    }
+
+    /// Takes the turn to write a snapshot, for whoever will write it; refused while another one is
+    /// being written. From here on INFO tells of it.
+    pub fn begin_checkpoint(self: &Arc<Self>) -> Result<BegunCheckpoint> {
         self.check_poison()?;
         let rows_total = self.table.live_rows(Seen::Published) as u64;
         let mut checkpoints = self.checkpoints.lock();
@@ -90,11 +96,7 @@ impl Store {
         let started = Instant::now();
         checkpoints.running = Some(CheckpointProgress { started, rows_written: 0, rows_total });
         drop(checkpoints);
-        let time = self.now();
-        let written = self.write_snapshot(time);
-        let written = written.map(|lsn| Checkpoint { time, lsn, is_ok: true });
-        self.checkpoints.lock().end(written.as_ref().ok().copied());
-        written
+        Ok(BegunCheckpoint { store: Arc::clone(self), is_ended: false })
     }
 
     fn write_snapshot(&self, time: Timestamp) -> Result<Lsn> {
@@ -288,6 +290,33 @@ impl Store {
     /// Makes everything durable and takes no more.
     pub fn close(&self) -> Result<()> {
         self.log.close()
+    }
+}
+
+/// The turn to write a snapshot; given back when dropped.
+#[must_use = "no other snapshot begins before this one is written or dropped"]
+pub struct BegunCheckpoint {
+    store: Arc<Store>,
+    is_ended: bool,
+}
+
+impl BegunCheckpoint {
+    /// Writes it: see [`Store::checkpoint`].
+    pub fn write(mut self) -> Result<Checkpoint> {
+        let time = self.store.now();
+        let written = self.store.write_snapshot(time);
+        let written = written.map(|lsn| Checkpoint { time, lsn, is_ok: true });
+        self.is_ended = true;
+        self.store.checkpoints.lock().end(written.as_ref().ok().copied());
+        written
+    }
+}
+
+impl Drop for BegunCheckpoint {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.store.checkpoints.lock().running = None;
+        }
     }
 }
 

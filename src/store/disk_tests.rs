@@ -5,7 +5,7 @@ use crate::{
     disk::{Cut, FileSystem, SimulatedFs},
     error::Result,
     feature::{Change, PlainChange, Timestamp},
-    log::Durability,
+    log::{Durability, Lsn},
     online::{Body, Row, Seen},
 };
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
@@ -140,8 +140,21 @@ fn a_full_disk_refuses_writes_keeps_reads_and_loses_nothing_acknowledged() {
     assert!(refused > 100 && failed_snapshots > 5 && snapshots > 5, "{refused} {failed_snapshots}");
 }
 
+/// Whoever was told that his snapshot begins need not look whether it has begun.
+#[test]
+fn a_snapshot_has_begun_when_its_turn_was_given() {
+    let store = open(&SimulatedFs::new(), Timestamp(1_000_000)).unwrap();
+    let begun = store.begin_checkpoint().unwrap();
+    assert!(store.is_checkpointing() && store.checkpoint().is_err());
+    drop(begun);
+    assert!(!store.is_checkpointing() && store.last_checkpoint().lsn == Lsn(0));
+    let begun = store.begin_checkpoint().unwrap();
+    begun.write().unwrap();
+    assert!(!store.is_checkpointing());
+}
+
 /// Writes and two snapshots; what failed first, if something did.
-fn work(store: &Store, written: &mut Written) -> Result<()> {
+fn work(store: &Arc<Store>, written: &mut Written) -> Result<()> {
     for round in 0..3 {
         (0..6).try_for_each(|_| written.write(store))?;
         if round > 0 {

@@ -79,6 +79,7 @@ mod schema;
 mod clock;
 
 pub use apply_definitions::Applied;
+pub use checkpoint::BegunCheckpoint;
 pub use checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint};
 pub use clock::Clock;
 pub use commit::{Committed, TransactionKeys, TransactionKind};

@@ -2,6 +2,9 @@
 //! damaged ones.
 
 mod flights;
+mod history_document;
+mod history_files;
+mod history_shapes;
 mod hostile;
 mod naive;
 mod sources;

@@ -1,0 +1,291 @@
+//! A history file: what clients pushed to one generation of a view, as sorted Parquet, read again.
+//!
+//! ```text
+//! join keys   of pages that may hold an asked key       ─┐
+//! __cells     of the rows of asked keys                  ├─> rows that are wanted
+//! the rest    of wanted rows, and asked features only   ─┘
+//! ```
+//! Invariants
+//! - Total: hostile bytes give an error that names the file. Whether the bytes are those that were
+//!   written, the hash in the manifest tells; here only what makes no sense is refused.
+//! - A slot that the view has no longer is passed over, and one that came later is not there.
+//!
+//! Not here: columns and their names (`history_layout.rs`), writing (`history_write.rs`).
+
+use super::{
+    cells::value_at,
+    convert::convert,
+    dataset::DataFile,
+    history_keys::{AskedKeys, push_range, whole},
+    history_layout::{
+        ABSENT, FileSlot, HistoryColumns, NULL, TOMBSTONE, VALUE, check_file_metadata,
+    },
+    history_write::sort_key,
+    keys::UNKNOWN,
+    load::key_part,
+    parquet_file::damaged,
+    pushed::PushedCells,
+    scan::ColumnReader,
+    source::{Column, RowGroup, key_value_type},
+};
+use crate::{
+    error::{Error, Result},
+    feature::{CellWrite, Entity, KeyPart, Scalar, Stamp, Timestamp, ValueType, View},
+};
+use arrow_array::{
+    Array, ArrayRef,
+    cast::AsArray,
+    types::{TimestampMicrosecondType, UInt64Type},
+};
+use bytes::Bytes;
+use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
+
+/// A history file, opened for a view as it is now.
+#[derive(Clone, Debug)]
+pub struct HistoryFile {
+    file: DataFile,
+    entity: Entity,
+    columns: HistoryColumns,
+    row_groups: Vec<RowGroup>,
+}
+
+impl HistoryFile {
+    /// Opens `bytes`, which errors call `path`. Refused if they are the history of another view or
+    /// generation, or if a column is not what `view` and `entity` say.
+    pub fn open(bytes: Bytes, path: &Path, view: &View, entity: &Entity) -> Result<Self> {
+        let file = DataFile::in_memory(path, bytes)?;
+        check_file_metadata(&file, view)?;
+        let columns = HistoryColumns::find(&file, view, entity)?;
+        let rows = file.row_group_rows().iter().enumerate();
+        let row_group =
+            |(index, rows): (usize, &u64)| RowGroup { file: 0, index, rows: *rows, first_order: 0 };
+        let row_groups = rows.map(row_group).collect();
+        Ok(Self { file, entity: entity.clone(), columns, row_groups })
+    }
+
+    /// How many rows the file has.
+    pub fn row_count(&self) -> u64 {
+        self.file.rows()
+    }
+
+    /// The rows with one of `keys` that write at least one of `slots`, with only those cells, in
+    /// the order of key, stamp and arrival. `None` is all keys, and all slots that the view has.
+    pub fn rows(
+        &self,
+        slots: Option<&[u32]>,
+        keys: Option<&HashSet<Vec<KeyPart>>>,
+    ) -> Result<Vec<PushedCells>> {
+        let is_wanted = |slot: &&FileSlot| slots.is_none_or(|slots| slots.contains(&slot.slot));
+        let wanted: Vec<&FileSlot> = self.columns.slots.iter().filter(is_wanted).collect();
+        let asked = keys.map(|keys| AskedKeys::new(&self.entity, keys)).transpose()?;
+        let mut found = Vec::new();
+        if wanted.is_empty() || keys.is_some_and(HashSet::is_empty) {
+            return Ok(found);
+        }
+        for row_group in &self.row_groups {
+            let mut rows = match &asked {
+                Some(asked) => self.rows_of(row_group, asked)?,
+                None => whole(row_group),
+            };
+            if wanted.len() < self.columns.slot_count {
+                rows = self.rows_writing(row_group, &rows, &wanted)?;
+            }
+            self.read(row_group, &rows, &wanted, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// The rows of a row group whose key is asked for.
+    fn rows_of(&self, row_group: &RowGroup, asked: &AskedKeys<'_>) -> Result<Vec<Range<usize>>> {
+        let reach = asked.rows_in_reach(&self.file, row_group, &self.columns.keys)?;
+        let keys: Vec<&Column> = self.columns.keys.iter().collect();
+        let mut rows = Vec::new();
+        let (mut caches, mut entities) = (Vec::new(), Vec::new());
+        let mut reached = reach.iter().cloned().flatten();
+        self.for_each_batch(row_group, &reach, &keys, |arrays| {
+            let numbered = asked.table.find(&arrays, &mut caches, &mut entities);
+            numbered.map_err(|why| damaged(self.file.path(), &why))?;
+            for (entity, row) in entities.iter().zip(reached.by_ref()) {
+                if *entity != UNKNOWN {
+                    push_range(&mut rows, row..row + 1);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Those of `rows` that write one of the wanted slots.
+    fn rows_writing(
+        &self,
+        row_group: &RowGroup,
+        rows: &[Range<usize>],
+        wanted: &[&FileSlot],
+    ) -> Result<Vec<Range<usize>>> {
+        let mut writing = Vec::new();
+        let mut reached = rows.iter().cloned().flatten();
+        self.for_each_batch(row_group, rows, &[&self.columns.cells], |arrays| {
+            let cells = arrays.first().ok_or_else(|| self.senseless("__cells"))?;
+            let cells = self.texts(cells)?;
+            for (cells, row) in cells.as_string::<i32>().iter().zip(reached.by_ref()) {
+                let cells = cells.unwrap_or_default().as_bytes();
+                let writes =
+                    |slot: &&FileSlot| cells.get(slot.letter).is_some_and(|l| *l != ABSENT);
+                if wanted.iter().any(writes) {
+                    push_range(&mut writing, row..row + 1);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(writing)
+    }
+
+    /// Adds `rows` of a row group to `found`.
+    fn read(
+        &self,
+        row_group: &RowGroup,
+        rows: &[Range<usize>],
+        wanted: &[&FileSlot],
+        found: &mut Vec<PushedCells>,
+    ) -> Result<()> {
+        let HistoryColumns { keys, event, created, order, cells, .. } = &self.columns;
+        let mut columns: Vec<&Column> = keys.iter().collect();
+        columns.extend([event, created, order, cells]);
+        columns.extend(wanted.iter().map(|slot| &slot.column));
+        self.for_each_batch(row_group, rows, &columns, |arrays| {
+            let batch = Batch::new(self, wanted, arrays)?;
+            for place in 0..batch.orders.len() {
+                let row = batch.row(place)?;
+                if row.cells.is_empty() {
+                    continue;
+                }
+                if found.last().is_some_and(|last| sort_key(last) > sort_key(&row)) {
+                    return Err(damaged(self.file.path(), "its rows are not in their order"));
+                }
+                found.push(row);
+            }
+            Ok(())
+        })
+    }
+
+    /// Decodes some columns of some rows.
+    fn for_each_batch(
+        &self,
+        row_group: &RowGroup,
+        rows: &[Range<usize>],
+        columns: &[&Column],
+        mut each: impl FnMut(Vec<ArrayRef>) -> Result<()>,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let ranges = (rows != whole(row_group)).then_some(rows);
+        let mut reader =
+            ColumnReader::open(&self.file, row_group, columns, ranges, &Arc::default())?;
+        while let Some(arrays) = reader.next_batch()? {
+            each(arrays)?;
+        }
+        Ok(())
+    }
+
+    /// How many rows are looked at to find those of the keys.
+    #[cfg(test)]
+    pub(super) fn reach(&self, asked: &AskedKeys<'_>) -> Result<usize> {
+        let reach = |row_group| asked.rows_in_reach(&self.file, row_group, &self.columns.keys);
+        let ranges = self.row_groups.iter().map(reach).collect::<Result<Vec<_>>>()?;
+        Ok(ranges.iter().flatten().map(Range::len).sum())
+    }
+
+    fn converted(&self, array: &ArrayRef, to: ValueType) -> Result<ArrayRef> {
+        convert(array, to).map_err(|why| damaged(self.file.path(), &why))
+    }
+
+    fn texts(&self, array: &ArrayRef) -> Result<ArrayRef> {
+        self.converted(array, ValueType::Scalar(Scalar::String))
+    }
+
+    fn senseless(&self, column: &str) -> Error {
+        damaged(self.file.path(), &format!("column '{column}' does not fit the others"))
+    }
+}
+
+/// Decoded rows.
+struct Batch<'a> {
+    file: &'a HistoryFile,
+    wanted: &'a [&'a FileSlot],
+    keys: Vec<ArrayRef>,
+    events: ArrayRef,
+    created: ArrayRef,
+    orders: ArrayRef,
+    cells: ArrayRef,
+    /// One per wanted slot.
+    features: Vec<ArrayRef>,
+}
+
+impl<'a> Batch<'a> {
+    /// `arrays` are the join keys, event, created, order, cells, and the wanted features.
+    fn new(
+        file: &'a HistoryFile,
+        wanted: &'a [&'a FileSlot],
+        arrays: Vec<ArrayRef>,
+    ) -> Result<Self> {
+        let mut arrays = arrays.into_iter();
+        let mut next = |name: &str| arrays.next().ok_or_else(|| file.senseless(name));
+        let mut keys = Vec::with_capacity(file.entity.join_keys.len());
+        for join_key in &file.entity.join_keys {
+            let key = next(&join_key.name)?;
+            keys.push(file.converted(&key, key_value_type(join_key.key_type))?);
+        }
+        let (events, created) = (next("__event")?, next("__created")?);
+        let (orders, cells) = (next("__order")?, next("__cells")?);
+        let mut features = Vec::with_capacity(wanted.len());
+        for slot in wanted {
+            let array = next(&slot.name)?;
+            features.push(match slot.stored {
+                Some(stored) => file.converted(&array, stored)?,
+                None => array,
+            });
+        }
+        let cells = file.texts(&cells)?;
+        Ok(Self { file, wanted, keys, events, created, orders, cells, features })
+    }
+
+    fn row(&self, row: usize) -> Result<PushedCells> {
+        let senseless = |column: &str| self.file.senseless(column);
+        let mut key = Vec::with_capacity(self.keys.len());
+        for (array, join_key) in self.keys.iter().zip(&self.file.entity.join_keys) {
+            let part = value_at(array, row).and_then(key_part);
+            key.push(part.ok_or_else(|| senseless(&join_key.name))?);
+        }
+        let time = |array: &ArrayRef| {
+            let times = array.as_primitive::<TimestampMicrosecondType>();
+            (!times.is_null(row)).then(|| Timestamp(times.value(row)))
+        };
+        let event = time(&self.events).ok_or_else(|| senseless("__event"))?;
+        let orders = self.orders.as_primitive::<UInt64Type>();
+        if orders.is_null(row) || self.cells.is_null(row) {
+            return Err(senseless("__order"));
+        }
+        let letters = self.cells.as_string::<i32>().value(row).as_bytes();
+        if letters.len() != self.file.columns.slot_count {
+            return Err(senseless("__cells"));
+        }
+        let mut cells = Vec::new();
+        for (slot, array) in self.wanted.iter().zip(&self.features) {
+            let write = match letters.get(slot.letter).copied() {
+                Some(ABSENT) => continue,
+                Some(NULL) => CellWrite::Null,
+                Some(TOMBSTONE) => CellWrite::Tombstone,
+                Some(VALUE) => {
+                    let value = value_at(array, row);
+                    let value = value.filter(|value| value.is_of(slot.value_type));
+                    CellWrite::Value(value.ok_or_else(|| senseless(&slot.name))?)
+                }
+                _ => return Err(senseless("__cells")),
+            };
+            cells.push((slot.slot, write));
+        }
+        let stamp = Stamp::new(event, time(&self.created));
+        Ok(PushedCells { key, stamp, order: orders.value(row), cells })
+    }
+}

@@ -1,0 +1,248 @@
+//! Where in a history file the rows of some keys may be, told without decoding a row.
+//!
+//! ```text
+//! row group    least and greatest of each join key, then its bloom filter
+//! └ page       least and greatest of each join key, from the column index
+//! ```
+//! Invariants
+//! - What is left out holds none of the keys; what is left in may hold one.
+//! - An index that is not there leaves everything in; one that makes no sense is an error.
+
+use super::{
+    dataset::DataFile,
+    history::table_of,
+    keys::KeyTable,
+    parquet_file::{damaged, guarded},
+    source::{Column, RowGroup},
+};
+use crate::{
+    error::Result,
+    feature::{Entity, KeyPart},
+};
+use parquet::{
+    bloom_filter::Sbbf,
+    errors::ParquetError,
+    file::{
+        metadata::ColumnChunkMetaData,
+        page_index::{column_index::ColumnIndexMetaData, index_reader::decode_column_index},
+        reader::ChunkReader,
+        statistics::Statistics,
+    },
+};
+use std::{collections::HashSet, ops::Range, sync::Arc};
+
+/// A bloom filter is asked for no more keys than this: of many some are always there.
+const BLOOM_KEYS_MAX: usize = 256;
+
+/// The keys that are asked for.
+pub(super) struct AskedKeys<'a> {
+    /// Gives a row whose key is asked for a number.
+    pub(super) table: KeyTable,
+    keys: &'a HashSet<Vec<KeyPart>>,
+    /// Per join key its distinct parts, ascending.
+    parts: Vec<Vec<&'a KeyPart>>,
+}
+
+impl<'a> AskedKeys<'a> {
+    /// Refuses keys that are none of `entity`.
+    pub(super) fn new(entity: &Entity, keys: &'a HashSet<Vec<KeyPart>>) -> Result<Self> {
+        let table = table_of(entity, &keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let parts = (0..entity.join_keys.len()).map(|place| {
+            let mut parts: Vec<&KeyPart> = keys.iter().filter_map(|key| key.get(place)).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        });
+        Ok(Self { table, keys, parts: parts.collect() })
+    }
+
+    /// The rows of a row group that may be of one of the keys. `columns` are the join keys.
+    pub(super) fn rows_in_reach(
+        &self,
+        file: &DataFile,
+        row_group: &RowGroup,
+        columns: &[Column],
+    ) -> Result<Vec<Range<usize>>> {
+        let metadata = file.metadata().metadata().row_groups().get(row_group.index);
+        let chunk = |column: &Column| metadata?.columns().get(column.leaf?);
+        for (parts, column) in self.parts.iter().zip(columns) {
+            let bounds = chunk(column).and_then(ColumnChunkMetaData::statistics).and_then(bounds);
+            if !bounds.is_none_or(|(least, greatest)| any_within(parts, &least, &greatest)) {
+                return Ok(Vec::new());
+            }
+        }
+        let chunks: Vec<&ColumnChunkMetaData> = columns.iter().filter_map(chunk).collect();
+        if !self.bloom_filters_reach(file, &chunks)? {
+            return Ok(Vec::new());
+        }
+        let mut reach = whole(row_group);
+        for ((parts, column), chunk) in self.parts.iter().zip(columns).zip(chunks) {
+            if let Some(pages) = pages_in_reach(file, row_group, column, chunk, parts)? {
+                reach = intersection(&reach, &pages);
+            }
+        }
+        Ok(reach)
+    }
+
+    /// Whether any key may be there, as far as the bloom filters of its parts tell.
+    fn bloom_filters_reach(
+        &self,
+        file: &DataFile,
+        chunks: &[&ColumnChunkMetaData],
+    ) -> Result<bool> {
+        if self.keys.len() > BLOOM_KEYS_MAX {
+            return Ok(true);
+        }
+        let source = file.open(&Arc::default())?;
+        guarded(file.path(), || {
+            let filters = chunks.iter().map(|chunk| Sbbf::read_from_column_chunk(chunk, &source));
+            let filters: Vec<Option<Sbbf>> = filters.collect::<Result<_, ParquetError>>()?;
+            let part_reaches = |(part, filter): (&KeyPart, &Option<Sbbf>)| {
+                filter.as_ref().is_none_or(|filter| match part {
+                    KeyPart::Int64(integer) => filter.check(integer),
+                    KeyPart::Bytes(bytes) => filter.check(bytes.as_slice()),
+                })
+            };
+            Ok(self.keys.iter().any(|key| key.iter().zip(&filters).all(part_reaches)))
+        })
+    }
+}
+
+/// Whether one of `parts`, which ascend, lies within.
+fn any_within(parts: &[&KeyPart], least: &KeyPart, greatest: &KeyPart) -> bool {
+    let first = parts.partition_point(|part| *part < least);
+    parts.get(first).is_some_and(|part| *part <= greatest)
+}
+
+fn bounds(statistics: &Statistics) -> Option<(KeyPart, KeyPart)> {
+    match statistics {
+        Statistics::Int64(range) => {
+            Some((KeyPart::Int64(*range.min_opt()?), KeyPart::Int64(*range.max_opt()?)))
+        }
+        Statistics::ByteArray(range) if !statistics.is_min_max_deprecated() => {
+            let (least, greatest) = range.min_bytes_opt().zip(range.max_bytes_opt())?;
+            Some((KeyPart::Bytes(least.to_vec()), KeyPart::Bytes(greatest.to_vec())))
+        }
+        _ => None,
+    }
+}
+
+fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<(KeyPart, KeyPart)> {
+    match index {
+        ColumnIndexMetaData::INT64(index) => {
+            let (least, greatest) = index.min_value(page).zip(index.max_value(page))?;
+            Some((KeyPart::Int64(*least), KeyPart::Int64(*greatest)))
+        }
+        ColumnIndexMetaData::BYTE_ARRAY(index) => {
+            let (least, greatest) = index.min_value(page).zip(index.max_value(page))?;
+            Some((KeyPart::Bytes(least.to_vec()), KeyPart::Bytes(greatest.to_vec())))
+        }
+        _ => None,
+    }
+}
+
+/// The rows of the pages that may hold one of `parts`; `None` if there is no index to tell.
+fn pages_in_reach(
+    file: &DataFile,
+    row_group: &RowGroup,
+    column: &Column,
+    chunk: &ColumnChunkMetaData,
+    parts: &[&KeyPart],
+) -> Result<Option<Vec<Range<usize>>>> {
+    let pages = file.metadata().metadata().page_index_for_row_group(row_group.index);
+    let locations = column.leaf.and_then(|leaf| pages.page_locations(leaf));
+    let Some((locations, range)) = locations.zip(chunk.column_index_range()) else {
+        return Ok(None);
+    };
+    let source = file.open(&Arc::default())?;
+    let index = guarded(file.path(), || {
+        let length = usize::try_from(range.end.saturating_sub(range.start))?;
+        decode_column_index(&source.get_bytes(range.start, length)?, chunk.column_type())
+    })?;
+    let senseless = || damaged(file.path(), "the page index of a join key makes no sense");
+    if index.num_pages() != locations.len() as u64 {
+        return Err(senseless());
+    }
+    let first_rows = locations.iter().map(|location| u64::try_from(location.first_row_index).ok());
+    let first_rows: Option<Vec<u64>> = first_rows.collect();
+    let mut first_rows = first_rows.ok_or_else(senseless)?;
+    first_rows.push(row_group.rows);
+    if first_rows.first() != Some(&0) || !first_rows.is_sorted() {
+        return Err(senseless());
+    }
+    let mut reach: Vec<Range<usize>> = Vec::new();
+    for (page, (start, end)) in first_rows.iter().zip(first_rows.iter().skip(1)).enumerate() {
+        let bounds = page_bounds(&index, page);
+        if bounds.is_none_or(|(least, greatest)| any_within(parts, &least, &greatest)) {
+            push_range(&mut reach, *start as usize..*end as usize);
+        }
+    }
+    Ok(Some(reach))
+}
+
+/// All rows of a row group.
+pub(super) fn whole(row_group: &RowGroup) -> Vec<Range<usize>> {
+    let mut rows = Vec::new();
+    push_range(&mut rows, 0..usize::try_from(row_group.rows).unwrap_or(usize::MAX));
+    rows
+}
+
+/// Adds rows behind those that are there.
+pub(super) fn push_range(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+    match ranges.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
+    }
+}
+
+/// The rows in both; both ascend.
+fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    let mut both = Vec::new();
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        push_range(&mut both, a.start.max(b.start)..a.end.min(b.end));
+        if a.end < b.end {
+            left.next();
+        } else {
+            right.next();
+        }
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ranges_of(rows: &[bool]) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        for (row, _) in rows.iter().enumerate().filter(|(_, is_in)| **is_in) {
+            push_range(&mut ranges, row..row + 1);
+        }
+        ranges
+    }
+
+    proptest! {
+        #[test]
+        fn an_intersection_has_the_rows_that_both_have(
+            rows in proptest::collection::vec(any::<(bool, bool)>(), 0..40),
+        ) {
+            let (left, right): (Vec<bool>, Vec<bool>) = rows.iter().copied().unzip();
+            let both: Vec<bool> = rows.iter().map(|(left, right)| *left && *right).collect();
+            let found = intersection(&ranges_of(&left), &ranges_of(&right));
+            prop_assert_eq!(found, ranges_of(&both));
+        }
+    }
+
+    #[test]
+    fn a_part_lies_within_if_it_is_an_end_or_between() {
+        let [two, five] = [KeyPart::Int64(2), KeyPart::Int64(5)];
+        let within = |least, greatest| {
+            any_within(&[&two, &five], &KeyPart::Int64(least), &KeyPart::Int64(greatest))
+        };
+        assert!(within(5, 5) && within(1, 2) && within(4, 9));
+        assert!(!within(3, 4) && !within(6, 9) && !within(-3, 1));
+    }
+}

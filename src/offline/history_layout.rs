@@ -1,0 +1,327 @@
+//! The columns of a history file: what they are called, and what is written beside them.
+//!
+//! ```text
+//! join keys │ __event │ __created │ __order │ __cells │ features, by slot
+//!    JFK    │  12:00  │  12:01    │    77   │  v-nd   │ 12.5  null  null  null
+//! ```
+//! Invariants
+//! - A column is found by its place and its role, never by its name: a feature may be called as
+//!   any of them, and the column then gets one more `_` in front.
+//! - A slot has one meaning within a generation, so slot and type tell whose a column is, whatever
+//!   has become of the feature since.
+//! - Lists are stored as of no fixed length: a null one takes no room.
+
+use super::{
+    convert::arrow_type,
+    dataset::DataFile,
+    parquet_file::damaged,
+    pushed::PushedCells,
+    source::{Column, key_value_type},
+};
+use crate::{
+    error::{Error, Result},
+    feature::{CellWrite, Entity, Scalar, ValueType, View},
+};
+use arrow_schema::{DataType, Field, Schema};
+use parquet::file::metadata::KeyValue;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The version of this format, in the metadata of the file.
+const FORMAT_VERSION: &str = "1";
+
+const FORMAT_KEY: &str = "nowthen.history";
+const VIEW_KEY: &str = "nowthen.view";
+const VIEW_ID_KEY: &str = "nowthen.view_id";
+const GENERATION_KEY: &str = "nowthen.generation";
+const ENTITY_KEY: &str = "nowthen.entity";
+
+const ROLE_KEY: &str = "nowthen.role";
+const SLOT_KEY: &str = "nowthen.slot";
+const TYPE_KEY: &str = "nowthen.type";
+
+const KEY_ROLE: &str = "key";
+const FEATURE_ROLE: &str = "feature";
+
+/// The type of a column that only ever held null and tombstones of a feature that is gone.
+const UNTYPED: &str = "none";
+
+/// A cell that was not written.
+pub(super) const ABSENT: u8 = b'-';
+/// A cell with a value.
+pub(super) const VALUE: u8 = b'v';
+/// A cell that is known to be null.
+pub(super) const NULL: u8 = b'n';
+/// A cell that was deleted.
+pub(super) const TOMBSTONE: u8 = b'd';
+
+/// A column with the cells of one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SlotColumn {
+    pub(super) slot: u32,
+    pub(super) name: String,
+    /// `None` if no value was ever seen, and no definition tells.
+    pub(super) value_type: Option<ValueType>,
+}
+
+/// The columns for the slots of `view`, and for those that are in `rows` though the view lost
+/// them: a feature that comes back gets its old slot, and with it its history.
+pub(super) fn slot_columns(view: &View, rows: &[PushedCells]) -> Vec<SlotColumn> {
+    let mut columns: BTreeMap<u32, SlotColumn> = BTreeMap::new();
+    for feature in &view.features {
+        let (slot, name) = (feature.slot, feature.name.clone());
+        let value_type = Some(feature.value_type);
+        columns.insert(slot, SlotColumn { slot, name, value_type });
+    }
+    for (slot, write) in rows.iter().flat_map(|row| &row.cells) {
+        let name = || format!("__slot_{slot}");
+        let column = columns.entry(*slot).or_insert_with(|| SlotColumn {
+            slot: *slot,
+            name: name(),
+            value_type: None,
+        });
+        if let (None, CellWrite::Value(value)) = (column.value_type, write) {
+            column.value_type = Some(value.value_type());
+        }
+    }
+    columns.into_values().collect()
+}
+
+/// The columns between the join keys and the features: role, name, type, and whether null is one
+/// of their values.
+fn system_columns() -> [(&'static str, &'static str, DataType, bool); 4] {
+    let time = || arrow_type(ValueType::Scalar(Scalar::Timestamp));
+    [
+        ("event", "__event", time(), false),
+        ("created", "__created", time(), true),
+        ("order", "__order", DataType::UInt64, false),
+        ("cells", "__cells", DataType::Utf8, false),
+    ]
+}
+
+/// The type of value that a column for `value_type` holds.
+pub(super) fn stored_type(value_type: ValueType) -> ValueType {
+    match value_type {
+        ValueType::List { element, .. } => ValueType::List { element, length: None },
+        scalar @ ValueType::Scalar(_) => scalar,
+    }
+}
+
+fn stored_data_type(value_type: Option<ValueType>) -> DataType {
+    value_type.map_or(DataType::Boolean, |value_type| arrow_type(stored_type(value_type)))
+}
+
+/// The schema of a file with these features.
+pub(super) fn schema(view: &View, entity: &Entity, slots: &[SlotColumn]) -> Schema {
+    let with = |field: Field, entries: &[(&str, String)]| {
+        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        field.with_metadata(entries.collect::<HashMap<_, _>>())
+    };
+    let keys = entity.join_keys.iter().map(|join_key| join_key.name.clone());
+    let features = view.features.iter().map(|feature| feature.name.clone());
+    let mut taken: HashSet<String> = keys.chain(features).collect();
+    let mut free = |name: &str| {
+        let mut name = name.to_owned();
+        while !taken.insert(name.clone()) {
+            name.insert(0, '_');
+        }
+        name
+    };
+    let mut fields = Vec::new();
+    for join_key in &entity.join_keys {
+        let data_type = arrow_type(key_value_type(join_key.key_type));
+        let field = Field::new(&join_key.name, data_type, false);
+        fields.push(with(field, &[(ROLE_KEY, KEY_ROLE.to_owned())]));
+    }
+    for (role, name, data_type, is_nullable) in system_columns() {
+        let field = Field::new(free(name), data_type, is_nullable);
+        fields.push(with(field, &[(ROLE_KEY, role.to_owned())]));
+    }
+    for SlotColumn { slot, name, value_type } in slots {
+        let is_of_view = view.features.iter().any(|feature| feature.slot == *slot);
+        let name = if is_of_view { name.clone() } else { free(name) };
+        let field = Field::new(name, stored_data_type(*value_type), true);
+        let text = value_type.map_or(UNTYPED.to_owned(), |value_type| value_type.to_string());
+        let role = FEATURE_ROLE.to_owned();
+        let entries = [(ROLE_KEY, role), (SLOT_KEY, slot.to_string()), (TYPE_KEY, text)];
+        fields.push(with(field, &entries));
+    }
+    Schema::new(fields)
+}
+
+/// What the file says of itself as a whole.
+pub(super) fn file_metadata(view: &View, entity: &Entity) -> Vec<KeyValue> {
+    let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+    vec![
+        entry(FORMAT_KEY, FORMAT_VERSION.to_owned()),
+        entry(VIEW_KEY, view.name.clone()),
+        entry(VIEW_ID_KEY, view.id.0.to_string()),
+        entry(GENERATION_KEY, view.generation.to_string()),
+        entry(ENTITY_KEY, entity.name.clone()),
+    ]
+}
+
+/// Refuses a file of another format, view, or generation.
+pub(super) fn check_file_metadata(file: &DataFile, view: &View) -> Result<()> {
+    let entries = file.metadata().metadata().file_metadata().key_value_metadata();
+    let entry = |key: &str| {
+        let entry = entries.into_iter().flatten().find(|entry| entry.key == key);
+        entry.and_then(|entry| entry.value.as_deref()).unwrap_or_default()
+    };
+    let refuse = |why: String| Err(Error::refused(format!("{}: {why}", file.path().display())));
+    match entry(FORMAT_KEY) {
+        FORMAT_VERSION => {}
+        "" => return refuse("is no history file: it says no format".to_owned()),
+        other => {
+            let other = crate::error::echo(other.as_bytes());
+            return refuse(format!("is of format {other}; known is '{FORMAT_VERSION}'"));
+        }
+    }
+    let found = (entry(VIEW_ID_KEY), entry(GENERATION_KEY));
+    if found != (view.id.0.to_string().as_str(), view.generation.to_string().as_str()) {
+        let [name, id, generation] =
+            [entry(VIEW_KEY), found.0, found.1].map(|text| crate::error::echo(text.as_bytes()));
+        return refuse(format!(
+            "is the history of view {name}, number {id}, generation {generation}; expected view \
+             '{}', number '{}', generation '{}'",
+            view.name, view.id.0, view.generation
+        ));
+    }
+    Ok(())
+}
+
+/// The columns of a file.
+#[derive(Clone, Debug)]
+pub(super) struct HistoryColumns {
+    /// One per join key.
+    pub(super) keys: Vec<Column>,
+    pub(super) event: Column,
+    pub(super) created: Column,
+    pub(super) order: Column,
+    pub(super) cells: Column,
+    /// How many slots the file has.
+    pub(super) slot_count: usize,
+    /// Those that the view still has.
+    pub(super) slots: Vec<FileSlot>,
+}
+
+/// The cells of one slot of the view.
+#[derive(Clone, Debug)]
+pub(super) struct FileSlot {
+    pub(super) slot: u32,
+    pub(super) name: String,
+    /// What the view says.
+    pub(super) value_type: ValueType,
+    /// What the column holds; `None` if only null and tombstones.
+    pub(super) stored: Option<ValueType>,
+    pub(super) column: Column,
+    /// Which letter of `__cells` is its state.
+    pub(super) letter: usize,
+}
+
+impl HistoryColumns {
+    /// Finds all columns; the error names the one that is not as expected.
+    pub(super) fn find(file: &DataFile, view: &View, entity: &Entity) -> Result<Self> {
+        let mut finder = Finder { file, next: 0 };
+        let mut keys = Vec::with_capacity(entity.join_keys.len());
+        for join_key in &entity.join_keys {
+            let data_type = arrow_type(key_value_type(join_key.key_type));
+            keys.push(finder.column(KEY_ROLE, Some(&join_key.name), &data_type)?);
+        }
+        let [event, created, order, cells] = system_columns();
+        let mut system = |(role, _, data_type, _): (&str, &str, DataType, bool)| {
+            finder.column(role, None, &data_type)
+        };
+        let (event, created) = (system(event)?, system(created)?);
+        let (order, cells) = (system(order)?, system(cells)?);
+        let mut slots = Vec::new();
+        let (mut slot_count, mut least) = (0, 0);
+        while let Some((slot, found)) = finder.slot(view)? {
+            if slot < least {
+                return Err(damaged(file.path(), "its slots do not ascend"));
+            }
+            slots.extend(found.map(|found| FileSlot { letter: slot_count, ..found }));
+            least = slot.saturating_add(1);
+            slot_count += 1;
+        }
+        Ok(Self { keys, event, created, order, cells, slot_count, slots })
+    }
+}
+
+/// Goes over the columns of a file from the first.
+struct Finder<'a> {
+    file: &'a DataFile,
+    next: usize,
+}
+
+impl<'a> Finder<'a> {
+    fn field(&mut self) -> Option<(usize, &'a Field)> {
+        let root = self.next;
+        self.next += 1;
+        let fields = self.file.metadata().schema().fields();
+        fields.get(root).map(|field| (root, field.as_ref()))
+    }
+
+    /// The next column, which must be this one.
+    fn column(&mut self, role: &str, name: Option<&str>, data_type: &DataType) -> Result<Column> {
+        let expected = |found: &str| {
+            let name = name.map(|name| format!(" '{name}'")).unwrap_or_default();
+            let path = self.file.path().display();
+            Error::refused(format!("{path}: expected a column{name} ({role}, {data_type}){found}"))
+        };
+        let next = self.next;
+        let fields = self.file.metadata().schema().fields();
+        let field = fields.get(next).ok_or_else(|| expected(""))?;
+        let is_it = field.metadata().get(ROLE_KEY).is_some_and(|found| found == role)
+            && name.is_none_or(|name| field.name() == name)
+            && field.data_type() == data_type;
+        if !is_it {
+            let name = crate::error::echo(field.name().as_bytes());
+            return Err(expected(&format!(", found {name}, {}", field.data_type())));
+        }
+        self.next += 1;
+        Ok(Column::at(self.file.metadata(), next, field))
+    }
+
+    /// The next column as that of a slot; with what it is to `view`, if the view has that slot.
+    fn slot(&mut self, view: &View) -> Result<Option<(u32, Option<FileSlot>)>> {
+        let Some((root, field)) = self.field() else { return Ok(None) };
+        let refuse = |why: &str| {
+            let name = crate::error::echo(field.name().as_bytes());
+            Error::refused(format!("{}: column {name} {why}", self.file.path().display()))
+        };
+        let entry = |key: &str| field.metadata().get(key).map_or("", String::as_str);
+        let slot = entry(SLOT_KEY).parse::<u32>().ok().filter(|_| entry(ROLE_KEY) == FEATURE_ROLE);
+        let slot = slot.ok_or_else(|| refuse("is of no slot"))?;
+        let declared = match entry(TYPE_KEY) {
+            UNTYPED => None,
+            text => Some(ValueType::parse(text).ok_or_else(|| refuse("is of no known type"))?),
+        };
+        if *field.data_type() != stored_data_type(declared) {
+            return Err(refuse(&format!("holds {}, not what it says", field.data_type())));
+        }
+        let feature = view.features.iter().find(|feature| feature.slot == slot);
+        let Some(feature) = feature else { return Ok(Some((slot, None))) };
+        // Of a feature that was gone at the time only the values told the type.
+        let fits = declared.is_none_or(|declared| {
+            declared == feature.value_type || declared == stored_type(feature.value_type)
+        });
+        if !fits {
+            return Err(refuse(&format!(
+                "(slot {slot}) holds {}, expected {} of feature {} of view {}",
+                entry(TYPE_KEY),
+                feature.value_type,
+                feature.name,
+                view.name
+            )));
+        }
+        let found = FileSlot {
+            slot,
+            name: feature.name.clone(),
+            value_type: feature.value_type,
+            stored: declared.map(stored_type),
+            column: Column::at(self.file.metadata(), root, field),
+            letter: 0,
+        };
+        Ok(Some((slot, Some(found))))
+    }
+}

@@ -1,0 +1,250 @@
+//! Writes a history file: the pushed cells of one generation of a view as sorted Parquet.
+//!
+//! Invariants
+//! - Rows are sorted by join keys, event, created and order; equal ones stay in their order.
+//! - What is written reads back bit for bit, or is refused: nothing is left out.
+//! - The same rows give the same bytes.
+
+use super::{
+    cells::column_of,
+    history_layout::{
+        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, file_metadata, schema, slot_columns,
+        stored_type,
+    },
+    pushed::PushedCells,
+    spine::key_column,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{CellWrite, Entity, KeyPart, List, Stamp, Timestamp, Value, View},
+};
+use arrow_array::{
+    ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, Encoding, ZstdLevel},
+    file::{
+        metadata::SortingColumn,
+        properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+    },
+    schema::types::ColumnPath,
+};
+use std::sync::Arc;
+
+/// How a file is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Rows of a row group.
+    pub(super) row_group_rows: usize,
+    /// Rows of a page: to find one key, one page of each column is decoded.
+    pub(super) page_rows: usize,
+    /// Rows made into columns at a time.
+    pub(super) batch_rows: usize,
+    /// Bytes of values made into columns at a time, unless one row has more.
+    pub(super) batch_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            row_group_rows: 256 << 10,
+            page_rows: 4 << 10,
+            batch_rows: 8 << 10,
+            batch_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A row group is closed at so many encoded bytes, however few its rows are.
+const ROW_GROUP_BYTES: usize = 128 << 20;
+
+/// Whoever reads one row decodes the whole dictionary: a longer one costs more than it saves.
+const DICTIONARY_BYTES: usize = 64 << 10;
+
+/// One lookup in so many of a key that is not there finds it possible.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// `rows`, which may come in any order, as a whole Parquet file.
+///
+/// Refused if a key or a value is not of the declared type, or if the cells of a row do not ascend
+/// by slot.
+pub fn write_history(view: &View, entity: &Entity, rows: Vec<PushedCells>) -> Result<Vec<u8>> {
+    write_within(view, entity, rows, Limits::default())
+}
+
+/// [`write_history`] with a file cut otherwise.
+pub(super) fn write_within(
+    view: &View,
+    entity: &Entity,
+    mut rows: Vec<PushedCells>,
+    limits: Limits,
+) -> Result<Vec<u8>> {
+    rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+    let slots = slot_columns(view, &rows);
+    let schema = Arc::new(schema(view, entity, &slots));
+    let properties = properties(view, entity, &schema, limits);
+    let failed =
+        |why: &dyn std::fmt::Display| Error::refused(format!("history of {}: {why}", view.name));
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
+        .map_err(|error| failed(&error))?;
+    let mut rest = rows.as_slice();
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at(batch_length(rest, limits));
+        let batch = Batch { entity, slots: &slots, schema: &schema, rows: batch };
+        let batch = batch.build().map_err(|why| failed(&why))?;
+        writer.write(&batch).map_err(|error| failed(&error))?;
+        rest = after;
+    }
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+pub(super) fn sort_key(row: &PushedCells) -> (&[KeyPart], Stamp, u64) {
+    (&row.key, row.stamp, row.order)
+}
+
+fn properties(view: &View, entity: &Entity, schema: &Schema, limits: Limits) -> WriterProperties {
+    let key_count = entity.join_keys.len();
+    // Join keys, event, created, order.
+    let sorted_count = key_count + 3;
+    let sorted = (0..sorted_count).filter_map(|index| i32::try_from(index).ok());
+    let sorting =
+        sorted.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true });
+    let mut builder = WriterProperties::builder()
+        .set_created_by(concat!("nowthen ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(Some(file_metadata(view, entity)))
+        .set_sorting_columns(Some(sorting.collect()))
+        .set_max_row_group_row_count(Some(limits.row_group_rows))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_data_page_row_count_limit(limits.page_rows)
+        .set_write_batch_size(limits.page_rows.min(1024))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for (index, field) in schema.fields().iter().enumerate() {
+        let path = ColumnPath::from(field.name().as_str());
+        if index < key_count {
+            builder = builder
+                .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(path.clone(), limits.row_group_rows as u64);
+        }
+        builder = encoding(builder, path, field.data_type(), index < sorted_count);
+    }
+    builder.build()
+}
+
+/// Sorted columns are searched by page, and a dictionary would have to be read for every search.
+fn encoding(
+    builder: WriterPropertiesBuilder,
+    path: ColumnPath,
+    data_type: &DataType,
+    is_sorted: bool,
+) -> WriterPropertiesBuilder {
+    let builder = if is_sorted {
+        builder
+            .set_column_statistics_enabled(path.clone(), EnabledStatistics::Page)
+            .set_column_dictionary_enabled(path.clone(), false)
+    } else {
+        builder
+    };
+    match data_type {
+        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => {
+            builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+        }
+        DataType::Float32 | DataType::Float64 => {
+            builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT)
+        }
+        _ => builder,
+    }
+}
+
+/// How many of `rows` to make into columns at a time; at least one.
+fn batch_length(rows: &[PushedCells], limits: Limits) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |row: &&PushedCells| {
+        let cells = row.cells.iter().map(|(_, write)| match write {
+            CellWrite::Value(value) => value_bytes(value),
+            CellWrite::Null | CellWrite::Tombstone => 0,
+        });
+        bytes = bytes.saturating_add(cells.sum());
+        bytes <= limits.batch_bytes
+    };
+    rows.iter().take(limits.batch_rows).take_while(fits).count().max(1).min(rows.len())
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(List::String(list)) => list.iter().map(String::len).sum(),
+        Value::List(List::Bytes(list)) => list.iter().map(|bytes| bytes.len()).sum(),
+        Value::List(list) => list.len().saturating_mul(8),
+        _ => 8,
+    }
+}
+
+/// Some rows on their way to columns.
+struct Batch<'a> {
+    entity: &'a Entity,
+    slots: &'a [SlotColumn],
+    schema: &'a SchemaRef,
+    rows: &'a [PushedCells],
+}
+
+impl Batch<'_> {
+    fn build(&self) -> Result<RecordBatch, String> {
+        let ascends = |row: &PushedCells| row.cells.is_sorted_by(|(a, _), (b, _)| a < b);
+        if !self.rows.iter().all(ascends) {
+            return Err("the cells of a row do not ascend by slot".to_owned());
+        }
+        if self.rows.iter().any(|row| row.key.len() != self.entity.join_keys.len()) {
+            return Err(format!("a key has not the parts of entity {}", self.entity.name));
+        }
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        for (place, join_key) in self.entity.join_keys.iter().enumerate() {
+            let parts = self.rows.iter().map(|row| row.key.get(place));
+            let wrong = || format!("a key is not {} ({})", join_key.key_type.name(), join_key.name);
+            arrays.push(key_column(join_key.key_type, parts).ok_or_else(wrong)?);
+        }
+        let events = self.rows.iter().map(|row| row.stamp.event.us());
+        let created = self.rows.iter().map(|row| row.stamp.created.map(Timestamp::us));
+        let orders = self.rows.iter().map(|row| row.order);
+        let events = TimestampMicrosecondArray::from_iter_values(events);
+        let created = created.collect::<TimestampMicrosecondArray>();
+        arrays.push(Arc::new(events.with_timezone("UTC")));
+        arrays.push(Arc::new(created.with_timezone("UTC")));
+        arrays.push(Arc::new(UInt64Array::from_iter_values(orders)));
+        let mut letters = vec![String::with_capacity(self.slots.len()); self.rows.len()];
+        let features = self.slots.iter().map(|slot| self.feature(slot, &mut letters));
+        let features: Vec<ArrayRef> = features.collect::<Result<_, _>>()?;
+        arrays.push(Arc::new(StringArray::from_iter_values(letters)));
+        arrays.extend(features);
+        RecordBatch::try_new(Arc::clone(self.schema), arrays).map_err(|error| error.to_string())
+    }
+
+    /// The column of one slot; the state of each cell goes to the end of its row's `letters`.
+    fn feature(&self, column: &SlotColumn, letters: &mut [String]) -> Result<ArrayRef, String> {
+        let mut values: Vec<Option<&Value>> = Vec::with_capacity(self.rows.len());
+        for (row, letters) in self.rows.iter().zip(letters) {
+            let place = row.cells.binary_search_by_key(&column.slot, |(slot, _)| *slot).ok();
+            let write = place.and_then(|place| row.cells.get(place)).map(|(_, write)| write);
+            let (letter, value) = match write {
+                None => (ABSENT, None),
+                Some(CellWrite::Value(value)) => (VALUE, Some(value)),
+                Some(CellWrite::Null) => (NULL, None),
+                Some(CellWrite::Tombstone) => (TOMBSTONE, None),
+            };
+            letters.push(char::from(letter));
+            values.push(value);
+        }
+        let Some(value_type) = column.value_type else {
+            return Ok(Arc::new(BooleanArray::from(vec![None; self.rows.len()])));
+        };
+        let wrong = || format!("a value of {} is not {value_type}", column.name);
+        if values.iter().flatten().any(|value| !value.is_of(value_type)) {
+            return Err(wrong());
+        }
+        column_of(&values, stored_type(value_type)).ok_or_else(wrong)
+    }
+}
