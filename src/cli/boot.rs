@@ -111,8 +111,9 @@ impl Booted {
                 },
             }
         })?;
-        if is_loaded {
-            shown.finish();
+        match is_loaded {
+            true => shown.finish(),
+            false => self.app.store.check_poison()?,
         }
         Ok(is_loaded)
     }
