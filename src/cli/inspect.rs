@@ -13,7 +13,7 @@ use crate::{
     disk::{FileSystem, RealFs},
     error::{Error, Result},
     feature::Timestamp,
-    log::{self, Generation, Piece, Severity},
+    log::{self, Generation, HistoryPart, ListedFile, Piece, Severity},
     store::{Teller, Told, ToldField, ToldValue},
 };
 use serde_json::{Map, Value as Json, json};
@@ -122,19 +122,20 @@ impl Printer<'_> {
                 self.told(file, (*offset, None, None), "entry", told.map(|told| vec![told]))?;
             }
             Piece::Damage { offset, expected } => self.damage(file, *offset, expected)?,
-            Piece::Manifest(number, store_id, generations) => {
+            Piece::Manifest(number, store_id, generations, history) => {
                 let store_id = format!("{store_id:032x}");
                 self.line(&json!({ "piece": "manifest", "number": number, "store_id": store_id }))?;
                 for generation in *generations {
                     self.line(&of_generation(generation))?;
                     for listed in &generation.files {
-                        let hash = blake3::Hash::from(listed.hash).to_string();
-                        let name = &listed.name;
-                        let line = json!({
-                            "piece": "file", "name": name, "bytes": listed.bytes, "blake3": hash,
-                        });
-                        self.line(&line)?;
+                        self.line(&of_listed(listed))?;
                     }
+                }
+                let (reaches, parts) = (history.reaches.0, history.parts.len());
+                self.line(&json!({ "piece": "history", "lsn": reaches, "files": parts }))?;
+                for part in &history.parts {
+                    self.line(&of_part(part))?;
+                    self.line(&of_listed(&part.file))?;
                 }
             }
             other => self.line(&of_frame(other))?,
@@ -258,6 +259,26 @@ fn of_generation(generation: &Generation) -> Json {
         "entries": generation.entries,
         "digest": generation.digest.to_string(),
         "files": generation.files.len(),
+    })
+}
+
+fn of_part(part: &HistoryPart) -> Json {
+    json!({
+        "piece": "part",
+        "view": part.view,
+        "generation": part.generation,
+        "first_lsn": part.first.0,
+        "last_lsn": part.last.0,
+        "rows": part.rows,
+    })
+}
+
+fn of_listed(listed: &ListedFile) -> Json {
+    json!({
+        "piece": "file",
+        "name": listed.name,
+        "bytes": listed.bytes,
+        "blake3": blake3::Hash::from(listed.hash).to_string(),
     })
 }
 

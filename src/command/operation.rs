@@ -39,8 +39,8 @@ pub(super) fn bgsave(
 ) -> Result<()> {
     let _ = args.take_word("SCHEDULE");
     args.end()?;
-    begin_snapshot(ctx.app)?;
     let is_later = ctx.keyspace.is_transaction();
+    begin_snapshot(ctx.app, is_later)?;
     let when = if is_later { "scheduled" } else { "started" };
     reply.simple(&format!("Background saving {when}"));
     Ok(())

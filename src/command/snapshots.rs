@@ -42,9 +42,12 @@ fn is_due(points: &[SavePoint], log_bytes_max: u64, since: &SinceCheckpoint) -> 
 }
 
 /// Begins a snapshot, to be written on a thread of its own; refused while another one is being
-/// written. That it failed is logged, and told by INFO.
-pub fn begin_snapshot(app: &Arc<App>) -> Result<()> {
+/// written. That it failed is logged, and told by INFO. Whoever holds locks of rows says so.
+pub fn begin_snapshot(app: &Arc<App>, holds_rows: bool) -> Result<()> {
     let begun = app.store.begin_checkpoint()?;
+    if !holds_rows {
+        begun.count_rows();
+    }
     let app = Arc::clone(app);
     let write = move || {
         if let Err(error) = write_begun(&app, begun) {

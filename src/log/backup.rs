@@ -17,10 +17,10 @@
 
 use super::{
     backup_manifest::BackupManifest,
-    contract::Lsn,
     directory::LOG,
-    local::{LogIdentity, Recovered, StillLog, segment_names, whole_frames},
-    manifest::{ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_path},
+    history_files::open_part,
+    local::{Recovered, StillLog, segment_names, whole_frames},
+    manifest::{HISTORY, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_path},
     marks::{BACKUP, UNFINISHED_BACKUP, make_empty, refuse_marked},
     snapshot::SnapshotFile,
 };
@@ -34,6 +34,9 @@ use std::{collections::BTreeSet, io, path::Path};
 const ATTEMPTS_MAX: usize = 20;
 /// A file is copied, and hashed, in pieces of this length.
 const PIECE_BYTES: usize = 1024 * 1024;
+
+/// The folders of a backup.
+pub(super) const FOLDERS: [&str; 3] = [LOG, SNAPSHOTS, HISTORY];
 
 /// How a backup is taken.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +76,7 @@ pub fn back_up(
     let unfinished = to.join(UNFINISHED_BACKUP);
     let list = fs.create_new(&unfinished).map_err(Error::io("creating", &unfinished))?;
     sync_dir(fs, to)?;
-    for name in [LOG, SNAPSHOTS] {
+    for name in FOLDERS {
         let folder = to.join(name);
         fs.create_dir_all(&folder).map_err(Error::io("making", &folder))?;
     }
@@ -95,16 +98,6 @@ pub fn back_up(
     fs.rename(&unfinished, &path).map_err(Error::io("naming the backup's list", &path))?;
     sync_dir(fs, to)?;
     Ok(TakenBackup { manifest, linked_files: taking.linked.len() })
-}
-
-/// What the manifest `manifest` says that the log must hold.
-pub(super) fn identity_of(manifest: &Manifest) -> LogIdentity {
-    let generations = &manifest.generations;
-    LogIdentity {
-        store_id: manifest.store_id,
-        kept_after: generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
-        reaches: generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
-    }
 }
 
 /// The names in a folder.
@@ -213,7 +206,7 @@ impl Taking<'_> {
         let number = manifest.number;
         let path = manifest_path(Path::new(""), number);
         self.link(&path.to_string_lossy())?;
-        for file in manifest.generations.iter().flat_map(|generation| &generation.files) {
+        for file in manifest.files() {
             self.link(&file.name)?;
         }
         let log = self.from.join(LOG);
@@ -230,10 +223,10 @@ impl Taking<'_> {
             file.write_all_at(0, &content).map_err(Error::io("writing", &path))?;
             file.sync_data().map_err(Error::io("syncing", &path))?;
         }
-        for folder in [self.to.join(LOG), self.to.join(SNAPSHOTS), self.to.to_path_buf()] {
-            sync_dir(self.fs, &folder)?;
+        for folder in FOLDERS {
+            sync_dir(self.fs, &self.to.join(folder))?;
         }
-        Ok(())
+        sync_dir(self.fs, self.to)
     }
 
     /// Takes a file that is never written again, and syncs it.
@@ -264,7 +257,10 @@ impl Taking<'_> {
         for file in manifest.generations.iter().flat_map(|generation| &generation.files) {
             SnapshotFile::open(self.fs, self.to, file)?;
         }
-        let log = StillLog::open(self.fs, &self.to.join(LOG), &identity_of(manifest))?;
+        for part in &manifest.history.parts {
+            open_part(self.fs, self.to, part)?;
+        }
+        let log = StillLog::open(self.fs, &self.to.join(LOG), &manifest.log_identity())?;
         Ok(log.recovered().clone())
     }
 
@@ -275,12 +271,14 @@ impl Taking<'_> {
             Ok(names.into_iter().map(|name| format!("{folder}/{name}")).collect::<Vec<_>>())
         };
         let own = |name: &String| {
-            ![LOG, SNAPSHOTS, UNFINISHED_BACKUP].contains(&name.as_str())
+            !FOLDERS.contains(&name.as_str())
+                && name != UNFINISHED_BACKUP
                 && !is_unfinished_manifest(name)
         };
         let mut taken: Vec<String> = names(self.fs, self.to)?.into_iter().filter(own).collect();
-        taken.extend(in_folder(LOG)?);
-        taken.extend(in_folder(SNAPSHOTS)?);
+        for folder in FOLDERS {
+            taken.extend(in_folder(folder)?);
+        }
         Ok(taken)
     }
 

@@ -146,7 +146,7 @@ fn any_change_of_a_backup_is_found_and_its_file_is_named() {
 #[test]
 fn damage_of_the_data_directory_is_not_taken_along() {
     let (fs, running) = store();
-    running.append(75, false);
+    running.append(75);
     let source = fs.crash(0, Cut::Process); // as killed: the last segment has no footer
     drop(running);
     let last = names(&source, "/data/log")

@@ -24,7 +24,7 @@
 use super::{
     contract::Lsn,
     directory::LOG,
-    manifest::{ListedFile, SNAPSHOTS, manifest_number},
+    manifest::{HISTORY, ListedFile, SNAPSHOTS, manifest_number},
     marks::BACKUP,
 };
 use crate::{
@@ -127,7 +127,7 @@ fn decode_files(fields: &mut Fields<'_>) -> Option<Vec<ListedFile>> {
             None => manifest_number(name).is_some(),
             Some((folder, file)) => {
                 let is_plain = !file.contains(['/', '\0']) && !file.starts_with('.');
-                [LOG, SNAPSHOTS].contains(&folder) && is_plain && !file.is_empty()
+                [LOG, SNAPSHOTS, HISTORY].contains(&folder) && is_plain && !file.is_empty()
             }
         };
         if !is_ours {

@@ -1,12 +1,13 @@
 //! A backup, and what is restored from it: which records, and what is refused.
 
 use super::{
-    BackupOptions, DataDirectory, Durability, LocalLog, Log, LogOptions, Lsn, RestorePoint,
-    RestoreSource, SnapshotHeader, SnapshotWriter, Surroundings, TakenBackup, back_up,
+    BackupOptions, DataDirectory, Durability, History, LocalLog, Log, LogOptions, Lsn,
+    RestorePoint, RestoreSource, SnapshotHeader, SnapshotWriter, Surroundings, TakenBackup,
+    back_up, history_fixture::history_to, open_history_part,
 };
 use crate::{
     disk::{Cut, FileSystem, SimulatedFs},
-    error::Result,
+    error::{Error, Result},
     feature::Timestamp,
 };
 use std::{
@@ -50,11 +51,11 @@ impl Running {
         Ok(Self { fs: fs.clone(), directory, log })
     }
 
-    /// Appends records up to `to`, each in a frame of its own, and history among them if asked.
-    pub(super) fn append(&self, to: u64, holds_history: bool) {
+    /// Appends records up to `to`, each in a frame of its own.
+    pub(super) fn append(&self, to: u64) {
         while self.log.last() < Lsn(to) {
             let record = record(self.log.last().next());
-            self.log.append(&record, holds_history).unwrap();
+            self.log.append(&record).unwrap();
             self.log.flush().unwrap();
         }
     }
@@ -68,7 +69,8 @@ impl Running {
         let fs = Arc::new(self.fs.clone());
         let mut writer = SnapshotWriter::create(fs, self.directory.root(), header).unwrap();
         writer.add(0, &lsn.0.to_le_bytes()).unwrap();
-        self.directory.commit(writer.finish(lsn).unwrap()).unwrap();
+        let history = history_to(&self.fs, &self.directory, lsn).unwrap();
+        self.directory.commit(writer.finish(lsn).unwrap(), history).unwrap();
         if let [_, older, ..] = self.directory.generations() {
             self.log.trim(older.lsn.next()).unwrap();
         }
@@ -84,10 +86,10 @@ pub(super) fn store() -> (SimulatedFs, Running) {
     let fs = SimulatedFs::new();
     let mut running = Running::open(&fs, DATA).unwrap();
     for lsn in [20, 40, 60] {
-        running.append(lsn, false);
+        running.append(lsn);
         running.checkpoint();
     }
-    running.append(70, false);
+    running.append(70);
     (fs, running)
 }
 
@@ -124,7 +126,7 @@ pub(super) fn check_restored(fs: &SimulatedFs, to: Lsn) {
     }
     assert_eq!(expected.previous(), to);
     // It goes on.
-    restored.append(to.0 + 5, false);
+    restored.append(to.0 + 5);
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn a_backup_of_a_running_store_holds_what_was_durable_and_opens_at_every_record(
     let first = taken.manifest.first_lsn;
     assert!(first > Lsn(1) && first <= Lsn(41) && taken.linked_files > 6);
     // What the server does later touches nothing of it.
-    running.append(90, false);
+    running.append(90);
     running.log.close().unwrap();
     drop(running);
     for lsn in 40..=70 {
@@ -197,7 +199,7 @@ fn several_records_of_one_frame_are_cut_between_two() {
     let running = Running::open(&fs, DATA).unwrap();
     // The first ones may become frames of their own; the rest wait for a sync together.
     for lsn in 1..=40 {
-        assert_eq!(running.log.append(&record(Lsn(lsn)), false).unwrap(), Lsn(lsn));
+        assert_eq!(running.log.append(&record(Lsn(lsn))).unwrap(), Lsn(lsn));
     }
     running.log.close().unwrap();
     drop(running);
@@ -209,19 +211,46 @@ fn several_records_of_one_frame_are_cut_between_two() {
 }
 
 #[test]
-fn segments_with_history_come_along() {
-    let fs = SimulatedFs::new();
-    let mut running = Running::open(&fs, DATA).unwrap();
-    running.append(30, true);
-    running.checkpoint();
-    running.append(40, false);
-    running.checkpoint();
+fn history_comes_along_as_far_as_it_is_from_before_the_record() {
+    for from in [DATA, BACKUP] {
+        for (lsn, reaches) in [(45, 40), (60, 60), (70, 60)] {
+            let (fs, running) = store();
+            let first = running.log.status().first;
+            assert!(first > Lsn(1) && first <= Lsn(41));
+            take(&fs).unwrap();
+            drop(running);
+            restore(&fs, from, RestorePoint::Lsn(Lsn(lsn))).unwrap();
+            let restored = Running::open(&fs, NEW).unwrap();
+            let History { reaches: found, parts } = restored.directory.history().clone();
+            assert_eq!(found, Lsn(reaches), "to {lsn}: the log goes on behind it");
+            let lasts: Vec<u64> = parts.iter().map(|part| part.last.0).collect();
+            assert_eq!(lasts, [20, 40, 60][..reaches as usize / 20]);
+            for part in parts {
+                open_history_part(&fs, Path::new(NEW), &part).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_history_is_no_backup_and_is_not_restored() {
+    let (fs, running) = store();
+    let part = running.directory.history().parts[1].clone();
+    let flip = |root: &str| {
+        fs.damage(&Path::new(root).join(&part.file.name), |bytes| bytes[9] ^= 4).unwrap();
+    };
+    take(&fs).unwrap();
+    // The backup shares its bytes with the directory.
+    flip(DATA);
     drop(running);
-    restore(&fs, DATA, RestorePoint::Lsn(Lsn(35))).unwrap();
-    let restored = Running::open(&fs, NEW).unwrap();
-    assert_eq!(restored.log.status().first, Lsn(1));
-    let with_history = restored.log.segments().into_iter().filter(|info| info.holds_history);
-    assert!(with_history.count() > 1);
+    for from in [DATA, BACKUP] {
+        let error = restore(&fs, from, RestorePoint::End).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+    let again = Path::new("/again");
+    let options = BackupOptions { is_copy: false, begun_us: 5 };
+    let error = back_up(&fs, (Path::new(DATA), again), &options, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("holds what LSN 21 to 40 pushed"), "{error}");
 }
 
 /// Snapshots and trims as fast as they come, while backups are taken.
@@ -234,7 +263,7 @@ fn a_backup_begins_again_when_the_server_removes_files_meanwhile() {
             let mut last = 70;
             while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
                 last += 30;
-                running.append(last, false);
+                running.append(last);
                 running.checkpoint();
             }
         });

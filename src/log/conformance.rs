@@ -20,7 +20,7 @@ fn conforms(stage: &dyn Fn() -> Box<dyn Stage>) {
     takes_empty_and_huge_records(&*stage());
     goes_on_where_it_was_closed(&*stage());
     gives_every_writer_its_own_lsn(&*stage());
-    trims_whole_segments_but_no_history(&*stage());
+    trims_whole_segments(&*stage());
     takes_nothing_after_close(&*stage());
 }
 
@@ -33,7 +33,7 @@ fn counts_from_one_and_reads_back(stage: &dyn Stage) {
     assert_eq!((log.last(), log.durable(), log.status().first), (Lsn(0), Lsn(0), Lsn(1)));
     assert_eq!(all(&*log, 1), []);
     for (lsn, record) in [(1, b"a"), (2, b"b"), (3, b"c")] {
-        assert_eq!(log.append(record, false).unwrap(), Lsn(lsn));
+        assert_eq!(log.append(record).unwrap(), Lsn(lsn));
     }
     log.flush().unwrap();
     assert_eq!((log.last(), log.status().synced), (Lsn(3), Lsn(3)));
@@ -48,7 +48,7 @@ fn takes_empty_and_huge_records(stage: &dyn Stage) {
         (0..50_000u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
     let records = [vec![], noise.clone(), vec![7; 20_000], vec![], noise];
     for record in &records {
-        log.append(record, false).unwrap();
+        log.append(record).unwrap();
     }
     log.flush().unwrap();
     let read: Vec<Vec<u8>> = all(&*log, 1).into_iter().map(|(_, record)| record).collect();
@@ -60,7 +60,7 @@ fn goes_on_where_it_was_closed(stage: &dyn Stage) {
         let log = stage.open(Lsn(0));
         let lsn = u64::from(round);
         assert_eq!((log.last(), log.durable()), (Lsn(lsn), Lsn(lsn)));
-        assert_eq!(log.append(&[round; 2000], false).unwrap(), Lsn(lsn + 1));
+        assert_eq!(log.append(&[round; 2000]).unwrap(), Lsn(lsn + 1));
         log.close().unwrap();
     }
     let log = stage.open(Lsn(0));
@@ -77,7 +77,7 @@ fn gives_every_writer_its_own_lsn(stage: &dyn Stage) {
             scope.spawn(move || {
                 for number in 0..50u8 {
                     let record = vec![writer, number, 0, 0, 0, 0, 0, 0];
-                    let lsn = log.append(&record, false).unwrap();
+                    let lsn = log.append(&record).unwrap();
                     assert_eq!(appended.lock().insert(lsn, record), None);
                 }
             });
@@ -89,11 +89,11 @@ fn gives_every_writer_its_own_lsn(stage: &dyn Stage) {
     assert!(log.has_room());
 }
 
-fn trims_whole_segments_but_no_history(stage: &dyn Stage) {
+fn trims_whole_segments(stage: &dyn Stage) {
     let log = stage.open(Lsn(0));
     for lsn in 1..=30u8 {
-        log.append(&[lsn.wrapping_mul(101); 1500], lsn == 20).unwrap();
-        log.append(&lsn.to_le_bytes().repeat(700), false).unwrap();
+        log.append(&[lsn.wrapping_mul(101); 1500]).unwrap();
+        log.append(&lsn.to_le_bytes().repeat(700)).unwrap();
         log.flush().unwrap();
     }
     log.trim(Lsn(10)).unwrap();
@@ -103,32 +103,28 @@ fn trims_whole_segments_but_no_history(stage: &dyn Stage) {
     assert_eq!(all(&*log, first.0).len() as u64, 61 - first.0);
     log.trim(Lsn(60)).unwrap();
     let oldest = log.segments()[0];
-    assert!(oldest.holds_history && oldest.base_lsn <= Lsn(39) && oldest.last_lsn >= Lsn(39));
+    assert!(oldest.base_lsn > first && oldest.base_lsn <= Lsn(60) && oldest.last_lsn >= Lsn(59));
     log.close().unwrap();
     drop(log);
-    let log = stage.open(Lsn(60));
-    assert!(log.segments()[0].holds_history);
-    log.trim(Lsn(60)).unwrap();
-    assert_eq!(log.segments()[0], oldest);
+    let log = stage.open(Lsn(59));
+    assert_eq!(log.status().first, oldest.base_lsn);
 }
 
 fn takes_nothing_after_close(stage: &dyn Stage) {
     let log = stage.open(Lsn(0));
-    log.append(b"x", false).unwrap();
+    log.append(b"x").unwrap();
     log.close().unwrap();
-    assert_eq!(log.append(b"y", false).unwrap_err().to_string(), "the log is closed");
+    assert_eq!(log.append(b"y").unwrap_err().to_string(), "the log is closed");
     assert_eq!((log.durable(), all(&*log, 1).len()), (Lsn(1), 1));
     log.close().unwrap();
 }
 
 mod stages {
     use super::*;
+    use crate::log::LogIdentity;
     use crate::{
         disk::SimulatedFs,
-        log::local::{
-            LogIdentity,
-            fixture::{disk, identity, open_as, options},
-        },
+        log::local::fixture::{disk, identity, open_as, options},
     };
 
     struct Local(SimulatedFs, Durability);

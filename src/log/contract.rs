@@ -49,16 +49,15 @@ pub type Records<'a> = Box<dyn Iterator<Item = Result<(Lsn, Vec<u8>)>> + 'a>;
 /// A log.
 pub trait Log: Send + Sync {
     /// Takes a record into the order. It is durable once [`Self::durable`] has reached its LSN.
-    /// `holds_history` keeps it from being trimmed.
     ///
     /// `NOSPACE`: the disk is full, nothing was taken, later it may work. `IOERR`: a write or sync
     /// failed, and nothing will be taken any more.
-    fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn>;
+    fn append(&self, record: &[u8]) -> Result<Lsn>;
 
     /// As [`Self::append`], but nobody is in a hurry: it is written when somebody asks, by
     /// [`Self::write_soon`], an append, a flush or the end, or when much waits. So those who write
     /// at the same time share one write.
-    fn append_unhurried(&self, record: &[u8], holds_history: bool) -> Result<Lsn>;
+    fn append_unhurried(&self, record: &[u8]) -> Result<Lsn>;
 
     /// Has all that was appended so far written, and synced as the mode says, without waiting.
     fn write_soon(&self);
@@ -76,8 +75,7 @@ pub trait Log: Send + Sync {
     /// The durable records from `from` on; an error if they begin later.
     fn read(&self, from: Lsn) -> Result<Records<'_>>;
 
-    /// Gives up records before `to`: as many whole segments from the start as hold only such, and
-    /// none that holds history.
+    /// Gives up records before `to`: as many whole segments from the start as hold only such.
     fn trim(&self, to: Lsn) -> Result<()>;
 
     /// What the log is made of.
@@ -118,8 +116,17 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Whether nothing will be added.
     pub sealed: bool,
-    /// Whether a record in it was appended as history.
-    pub holds_history: bool,
+}
+
+/// What the rest of the data directory says about the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// Which store it must belong to.
+    pub store_id: u128,
+    /// The LSN of the oldest snapshot kept: records after it must be here. 0 without a snapshot.
+    pub kept_after: Lsn,
+    /// The LSN up to which the newest snapshot proves the log to have been durable.
+    pub reaches: Lsn,
 }
 
 /// How a log is.

@@ -10,11 +10,11 @@
 //! - What no manifest lists is set aside, never deleted; only unfinished files (`*.tmp`) go.
 
 use super::{
-    contract::Lsn,
-    local::LogIdentity,
+    contract::LogIdentity,
+    history_files::in_history,
     manifest::{
-        Generation, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number,
-        manifest_path,
+        Generation, HISTORY, History, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest,
+        manifest_number, manifest_path,
     },
     marks::refuse_marked,
     rebuilt::finish,
@@ -100,14 +100,19 @@ impl DataDirectory {
         &self.manifest.generations
     }
 
+    /// The files with what was pushed.
+    pub fn history(&self) -> &History {
+        &self.manifest.history
+    }
+
+    /// The number of the manifest that counts: it counts up.
+    pub fn number(&self) -> u64 {
+        self.manifest.number
+    }
+
     /// What the log must hold for these snapshots.
     pub fn log_identity(&self) -> LogIdentity {
-        let generations = self.generations();
-        LogIdentity {
-            store_id: self.store_id(),
-            kept_after: generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
-            reaches: generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
-        }
+        self.manifest.log_identity()
     }
 
     /// Opens a file of a snapshot, its hash verified. May be called from many threads at once.
@@ -130,23 +135,29 @@ impl DataDirectory {
         Err(in_snapshot(error, generation))
     }
 
-    /// Lets a finished snapshot count, and the oldest of three no more. The log must be durable up
-    /// to the last LSN of it. What cannot be removed then is set aside at the next start.
-    pub fn commit(&mut self, generation: Generation) -> Result<()> {
+    /// Lets a finished snapshot count, with the history that goes with it, and the oldest of three
+    /// no more. The log must be durable up to the last LSN of it.
+    pub fn commit(&mut self, generation: Generation, history: History) -> Result<()> {
         let mut generations = vec![generation];
         generations.append(&mut self.manifest.generations.clone());
-        let dropped = generations.split_off(generations.len().min(GENERATIONS_KEPT));
+        generations.truncate(GENERATIONS_KEPT);
+        self.replace(generations, history)
+    }
+
+    /// Lets another manifest count. What it lists no more is removed; what cannot be removed then
+    /// is set aside at the next start.
+    fn replace(&mut self, generations: Vec<Generation>, history: History) -> Result<()> {
         let number = self.manifest.number + 1;
-        let manifest = Manifest { number, store_id: self.store_id(), generations };
+        let manifest = Manifest { number, store_id: self.store_id(), generations, history };
         let older = manifest_path(&self.root, self.manifest.number);
-        let files = dropped.iter().flat_map(|generation| &generation.files);
-        let gone = files.map(|file| self.root.join(&file.name)).chain([older]);
+        let gone = self.listed_alone_in(&self.manifest, &manifest).into_iter().chain([older]);
         let remove_gone = || gone.for_each(|path| drop(self.fs.remove(&path)));
         if planted("older snapshot removed too early") {
             remove_gone.clone()();
         }
         if let Err(error) = manifest.write_aside(&*self.fs, &self.root) {
-            self.remove_unlisted(&manifest);
+            let unlisted = self.listed_alone_in(&manifest, &self.manifest);
+            unlisted.into_iter().for_each(|path| drop(self.fs.remove(&path)));
             return Err(error);
         }
         self.is_unknown = true;
@@ -155,7 +166,9 @@ impl DataDirectory {
 
         remove_gone();
         self.manifest = manifest;
-        let _ = self.fs.sync_dir(&self.root.join(SNAPSHOTS));
+        for folder in [SNAPSHOTS, HISTORY] {
+            let _ = self.fs.sync_dir(&self.root.join(folder));
+        }
         let _ = self.fs.sync_dir(&self.root);
         Ok(())
     }
@@ -166,11 +179,11 @@ impl DataDirectory {
         self.is_unknown
     }
 
-    /// Leaves nothing of a snapshot that no manifest lists; what cannot be removed is set aside at
-    /// the next start.
-    fn remove_unlisted(&self, manifest: &Manifest) {
-        let files = manifest.generations.first().into_iter().flat_map(|newest| &newest.files);
-        files.for_each(|file| drop(self.fs.remove(&self.root.join(&file.name))));
+    /// The files that `one` lists and `other` does not.
+    fn listed_alone_in(&self, one: &Manifest, other: &Manifest) -> Vec<PathBuf> {
+        let others: BTreeSet<&str> = other.files().map(|file| file.name.as_str()).collect();
+        let alone = one.files().filter(|file| !others.contains(file.name.as_str()));
+        alone.map(|file| self.root.join(&file.name)).collect()
     }
 
     /// Removes unfinished files and older manifests, and sets aside what no manifest lists; gives
@@ -183,16 +196,18 @@ impl DataDirectory {
                 self.fs.remove(&path).map_err(Error::io("removing", &path))?;
             }
         }
-        let files = self.generations().iter().flat_map(|generation| &generation.files);
-        let listed: BTreeSet<PathBuf> = files.map(|file| self.root.join(&file.name)).collect();
-        let snapshots = self.root.join(SNAPSHOTS);
+        let listed: BTreeSet<PathBuf> =
+            self.manifest.files().map(|file| self.root.join(&file.name)).collect();
         let mut set_aside = Vec::new();
-        for name in names(&*self.fs, &snapshots)? {
-            let path = snapshots.join(&name);
-            if name.ends_with(".tmp") {
-                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
-            } else if !listed.contains(&path) {
-                set_aside.push(self.set_aside(&path, &name)?);
+        for folder in [SNAPSHOTS, HISTORY] {
+            let folder = self.root.join(folder);
+            for name in names_if_there(&*self.fs, &folder)? {
+                let path = folder.join(&name);
+                if name.ends_with(".tmp") {
+                    self.fs.remove(&path).map_err(Error::io("removing", &path))?;
+                } else if !listed.contains(&path) {
+                    set_aside.push(self.set_aside(&path, &name)?);
+                }
             }
         }
         Ok(set_aside)
@@ -222,6 +237,16 @@ pub(super) fn log_directory(root: &Path) -> PathBuf {
 fn names(fs: &dyn FileSystem, directory: &Path) -> Result<BTreeSet<String>> {
     let entries = fs.read_dir(directory).map_err(Error::io("listing", directory))?;
     Ok(entries.into_iter().map(|entry| entry.name).collect())
+}
+
+/// The names in a folder; none if it is not there.
+pub(super) fn names_if_there(fs: &dyn FileSystem, folder: &Path) -> Result<BTreeSet<String>> {
+    match names(fs, folder) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(BTreeSet::new())
+        }
+        names => names,
+    }
 }
 
 /// Makes the directory itself if there is none.
@@ -269,6 +294,9 @@ fn look_past_marks(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>>
             look_at(fs, root, listed).map_err(|error| in_snapshot(error, generation))?;
         }
     }
+    for part in &manifest.history.parts {
+        look_at(fs, root, &part.file).map_err(|error| in_history(error, part))?;
+    }
     Ok(Some(manifest))
 }
 
@@ -281,7 +309,7 @@ fn look_at(fs: &dyn FileSystem, root: &Path, listed: &ListedFile) -> Result<()> 
             let expected = "a file that the manifest lists; it is missing";
             return Err(Error::corrupt(path, 0, expected));
         }
-        Err(error) => return Err(Error::io("looking at the snapshot", path)(error)),
+        Err(error) => return Err(Error::io("looking at a listed file", path)(error)),
     };
     if found == listed.bytes {
         return Ok(());
@@ -304,7 +332,7 @@ fn refuse_unless_new(fs: &dyn FileSystem, root: &Path) -> Result<()> {
         let path = root.join(&name);
         match name.as_str() {
             LOCK => {}
-            LOG | SNAPSHOTS => {
+            LOG | SNAPSHOTS | HISTORY => {
                 if !names(fs, &path)?.is_empty() {
                     let expected = "a manifest; it is missing, though there is data";
                     return Err(Error::corrupt(manifest_path(root, 1), 0, expected));
@@ -336,7 +364,7 @@ fn make_store(fs: &dyn FileSystem, root: &Path, store_id: u128) -> Result<Manife
         fs.create_dir_all(&path).map_err(Error::io("making", &path))?;
     }
     fs.sync_dir(root).map_err(Error::io("syncing the folder", root))?;
-    let manifest = Manifest { number: 1, store_id, generations: Vec::new() };
+    let manifest = Manifest::first(store_id);
     manifest.write(fs, root)?;
     Ok(manifest)
 }

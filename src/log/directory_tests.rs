@@ -2,6 +2,7 @@
 
 use super::{
     DataDirectory, Generation, Lsn, SnapshotHeader, SnapshotWriter,
+    history_fixture::history_to,
     manifest::{Manifest, manifest_path},
 };
 use crate::{
@@ -33,13 +34,18 @@ fn snapshot(directory: &DataDirectory, fs: &SimulatedFs, id: u64) -> Result<Gene
     writer.finish(lsn.next())
 }
 
+fn commit(directory: &mut DataDirectory, fs: &SimulatedFs, generation: Generation) -> Result<()> {
+    let history = history_to(fs, directory, generation.lsn)?;
+    directory.commit(generation, history)
+}
+
 /// A disk with a store and this many snapshots.
 fn store(snapshots: u64) -> SimulatedFs {
     let fs = SimulatedFs::new();
     let mut directory = open(&fs).unwrap();
     for id in 1..=snapshots {
         let generation = snapshot(&directory, &fs, id).unwrap();
-        directory.commit(generation).unwrap();
+        commit(&mut directory, &fs, generation).unwrap();
     }
     fs
 }
@@ -66,7 +72,7 @@ fn what_a_killed_process_had_not_synced_is_synced_before_anything_stands_on_it()
     let mut directory = open(&fs).unwrap();
     for id in 1..=2 {
         let generation = snapshot(&directory, &fs, id).unwrap();
-        directory.commit(generation).unwrap();
+        commit(&mut directory, &fs, generation).unwrap();
     }
     fs.unwatch();
     for moment in met.lock().drain(..) {
@@ -74,7 +80,7 @@ fn what_a_killed_process_had_not_synced_is_synced_before_anything_stands_on_it()
         let mut directory = open(&fs).unwrap();
         directory.tidy().unwrap();
         let generation = snapshot(&directory, &fs, 9).unwrap();
-        directory.commit(generation).unwrap();
+        commit(&mut directory, &fs, generation).unwrap();
         for seed in 0..10 {
             let after = open(&fs.crash(seed, Cut::Power)).unwrap();
             assert_eq!(after.generations(), directory.generations());
@@ -178,7 +184,7 @@ fn an_older_a_missing_or_a_damaged_manifest_stops() {
 fn a_directory_of_a_newer_nowthen_is_refused_before_a_byte_is_written() {
     let fs = store(1);
     fs.damage(&manifest_path(Path::new(ROOT), 2), |bytes| {
-        bytes[12] = 1;
+        bytes[12] |= 2;
         let checksum = crate::disk::frame::checksum(0, &bytes[8..48]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
     })
@@ -238,7 +244,7 @@ fn commit_until_failure(fs: &SimulatedFs) -> u64 {
     let Ok(mut directory) = open(fs) else { return 0 };
     for id in 1..=3 {
         let Ok(generation) = snapshot(&directory, fs, id) else { return id - 1 };
-        if directory.commit(generation).is_err() {
+        if commit(&mut directory, fs, generation).is_err() {
             return id - 1;
         }
     }
@@ -250,9 +256,10 @@ fn the_manifest_survives_what_commit_could_not_remove() {
     let fs = store(2);
     let mut directory = open(&fs).unwrap();
     let generation = snapshot(&directory, &fs, 3).unwrap();
+    let history = history_to(&fs, &directory, generation.lsn).unwrap();
     // Creating, writing, syncing, renaming, syncing the folder: then every removal fails.
     fs.fail_call(fs.calls() + 6, io::ErrorKind::Other, true);
-    directory.commit(generation).unwrap();
+    directory.commit(generation, history).unwrap();
     fs.heal();
     drop(directory);
     let directory = open(&fs).unwrap();

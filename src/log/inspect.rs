@@ -54,6 +54,6 @@ pub fn inspect(fs: &dyn FileSystem, path: &Path, take: Take<'_>) -> Result<()> {
 fn inspect_manifest(fs: &dyn FileSystem, path: &Path, take: Take<'_>) -> Result<()> {
     let file = fs.open_read(path).map_err(Error::io("reading the manifest", path))?;
     let bytes = file.read_up_to(u64::MAX).map_err(Error::io("reading the manifest", path))?;
-    let Manifest { number, store_id, generations } = Manifest::decode(&bytes, path)?;
-    take(Piece::Manifest(number, store_id, &generations)).map(drop)
+    let Manifest { number, store_id, generations, history } = Manifest::decode(&bytes, path)?;
+    take(Piece::Manifest(number, store_id, &generations, &history)).map(drop)
 }

@@ -1,4 +1,5 @@
-//! The manifest: which snapshots count. Small, whole, checksummed, numbered.
+//! The manifest: which snapshots and which files of history count. Small, whole, checksummed,
+//! numbered.
 //!
 //! ```text
 //! MANIFEST.tmp ─ written, synced ─ renamed ─> MANIFEST-<n> ─ folder synced ─> n-1 removed
@@ -21,13 +22,25 @@
 //!            4+n    path below the data directory, after its length
 //!            8      length of the file
 //!           32      blake3 of the file
+//!        with feature bit 0, the history follows:
+//!            8    LSN: what was pushed up to here is in its files
+//!            4    number of files; of each
+//!            4      number of the view
+//!            4      generation of the view
+//!            8      first LSN of the range of the log that it stands for
+//!            8      last LSN of that range
+//!            8      number of rows
+//!           48+n    path, length and blake3, as of a file of a snapshot
 //! ```
 //! Invariants
 //! - A manifest has its name only after it is whole and synced, so a damaged one is never the trace
 //!   of a crash: the highest number counts, and if it is damaged we stop.
-//! - A listed path stays below `snapshots/`.
+//! - A listed path stays below `snapshots/` or `history/`, as what it is.
 
-use super::{contract::Lsn, digest::StateDigest};
+use super::{
+    contract::{LogIdentity, Lsn},
+    digest::StateDigest,
+};
 use crate::{
     disk::{
         FileSystem,
@@ -43,13 +56,19 @@ use std::{
 
 /// The folder of all snapshots, below the data directory.
 pub(super) const SNAPSHOTS: &str = "snapshots";
+/// The folder of the history, below the data directory; there from the first file on.
+pub(super) const HISTORY: &str = "history";
 
-const KIND: Kind = Kind { magic: *b"NTmf", version: 1, feature_bits_known: 0, name: "a manifest" };
+/// The history is told behind the generations.
+const HAS_HISTORY: u32 = 1;
+
+const KIND: Kind =
+    Kind { magic: *b"NTmf", version: 1, feature_bits_known: HAS_HISTORY, name: "a manifest" };
 const PREFIX: &str = "MANIFEST-";
 const UNFINISHED: &str = "MANIFEST.tmp";
 const HEADER_BYTES: usize = 48;
 
-/// One file of a snapshot.
+/// A file that a manifest lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
     /// Its path below the data directory.
@@ -77,6 +96,32 @@ pub struct Generation {
     pub files: Vec<ListedFile>,
 }
 
+/// A file with what was pushed to one generation of one view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPart {
+    /// The number of the view.
+    pub view: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// The first LSN of the range of the log that it stands for.
+    pub first: Lsn,
+    /// The last LSN of that range.
+    pub last: Lsn,
+    /// The number of its rows.
+    pub rows: u64,
+    /// The file.
+    pub file: ListedFile,
+}
+
+/// What was pushed, as far as it stands in files of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// All cells that were pushed up to here are in the parts: the log goes on after this LSN.
+    pub reaches: Lsn,
+    /// The files, in no order that means anything.
+    pub parts: Vec<HistoryPart>,
+}
+
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
@@ -84,6 +129,7 @@ pub(super) struct Manifest {
     pub(super) store_id: u128,
     /// Newest first.
     pub(super) generations: Vec<Generation>,
+    pub(super) history: History,
 }
 
 /// The number that the name of a manifest ends with.
@@ -104,6 +150,20 @@ pub(super) fn manifest_path(root: &Path, number: u64) -> PathBuf {
 }
 
 impl Manifest {
+    /// That of a new store.
+    pub(super) fn first(store_id: u128) -> Self {
+        Self { number: 1, store_id, generations: Vec::new(), history: History::default() }
+    }
+
+    /// What the log must hold for these snapshots.
+    pub(super) fn log_identity(&self) -> LogIdentity {
+        LogIdentity {
+            store_id: self.store_id,
+            kept_after: self.generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
+            reaches: self.generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
+        }
+    }
+
     /// The manifest that counts, if there is one.
     pub(super) fn read_newest(fs: &dyn FileSystem, root: &Path) -> Result<Option<Self>> {
         let names = fs.read_dir(root).map_err(Error::io("listing", root))?;
@@ -156,6 +216,12 @@ impl Manifest {
         fs.sync_dir(root).map_err(Error::io("syncing the folder", root))
     }
 
+    /// All files that it lists.
+    pub(super) fn files(&self) -> impl Iterator<Item = &ListedFile> {
+        let snapshots = self.generations.iter().flat_map(|generation| &generation.files);
+        snapshots.chain(self.history.parts.iter().map(|part| &part.file))
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut body = (self.generations.len() as u32).to_le_bytes().to_vec();
         for generation in &self.generations {
@@ -165,18 +231,18 @@ impl Manifest {
             }
             body.extend_from_slice(&digest.0.to_le_bytes());
             body.extend_from_slice(&(files.len() as u32).to_le_bytes());
-            for file in files {
-                body.extend_from_slice(&(file.name.len() as u32).to_le_bytes());
-                body.extend_from_slice(file.name.as_bytes());
-                body.extend_from_slice(&file.bytes.to_le_bytes());
-                body.extend_from_slice(&file.hash);
-            }
+            files.iter().for_each(|file| encode_file(file, &mut body));
+        }
+        let has_history = self.history != History::default();
+        if has_history {
+            encode_history(&self.history, &mut body);
         }
         let mut fields = self.number.to_le_bytes().to_vec();
         fields.extend_from_slice(&self.store_id.to_le_bytes());
         fields.extend_from_slice(&(body.len() as u32).to_le_bytes());
         fields.extend_from_slice(&checksum(self.number, &body).to_le_bytes());
-        let mut bytes = encode_header(&KIND, 0, &fields);
+        let feature_bits = if has_history { HAS_HISTORY } else { 0 };
+        let mut bytes = encode_header(&KIND, feature_bits, &fields);
         bytes.append(&mut body);
         bytes
     }
@@ -194,11 +260,31 @@ impl Manifest {
             return Err(damaged(HEADER_BYTES as u64, "a body with a valid checksum"));
         }
         let mut fields = Fields::new(body);
-        let generations = decode_generations(&mut fields);
-        let generations = generations.filter(|_| fields.rest().is_empty());
-        let generations =
-            generations.ok_or_else(|| damaged(HEADER_BYTES as u64, "a list of generations"))?;
-        Ok(Self { number, store_id, generations })
+        let listed = decode_generations(&mut fields).zip(decode_history(&mut fields));
+        let listed = listed.filter(|_| fields.rest().is_empty());
+        let (generations, history) =
+            listed.ok_or_else(|| damaged(HEADER_BYTES as u64, "a list of generations"))?;
+        Ok(Self { number, store_id, generations, history })
+    }
+}
+
+fn encode_file(file: &ListedFile, body: &mut Vec<u8>) {
+    body.extend_from_slice(&(file.name.len() as u32).to_le_bytes());
+    body.extend_from_slice(file.name.as_bytes());
+    body.extend_from_slice(&file.bytes.to_le_bytes());
+    body.extend_from_slice(&file.hash);
+}
+
+fn encode_history(history: &History, body: &mut Vec<u8>) {
+    body.extend_from_slice(&history.reaches.0.to_le_bytes());
+    body.extend_from_slice(&(history.parts.len() as u32).to_le_bytes());
+    for HistoryPart { view, generation, first, last, rows, file } in &history.parts {
+        body.extend_from_slice(&view.to_le_bytes());
+        body.extend_from_slice(&generation.to_le_bytes());
+        for field in [first.0, last.0, *rows] {
+            body.extend_from_slice(&field.to_le_bytes());
+        }
+        encode_file(file, body);
     }
 }
 
@@ -220,17 +306,40 @@ fn decode_generations(fields: &mut Fields<'_>) -> Option<Vec<Generation>> {
             files: Vec::new(),
         };
         for _ in 0..fields.u32()? {
-            let name = std::str::from_utf8(fields.prefixed()?).ok()?;
-            let below = name.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?;
-            if below.contains(['/', '\0']) || below.starts_with('.') {
-                return None;
-            }
-            let (name, bytes, hash) = (name.to_string(), fields.u64()?, fields.array()?);
-            generation.files.push(ListedFile { name, bytes, hash });
+            generation.files.push(decode_file(fields, SNAPSHOTS)?);
         }
         generations.push(generation);
     }
     Some(generations)
+}
+
+/// Nothing behind the generations is no history.
+fn decode_history(fields: &mut Fields<'_>) -> Option<History> {
+    if fields.rest().is_empty() {
+        return Some(History::default());
+    }
+    let mut history = History { reaches: Lsn(fields.u64()?), parts: Vec::new() };
+    for _ in 0..fields.u32()? {
+        history.parts.push(HistoryPart {
+            view: fields.u32()?,
+            generation: fields.u32()?,
+            first: Lsn(fields.u64()?),
+            last: Lsn(fields.u64()?),
+            rows: fields.u64()?,
+            file: decode_file(fields, HISTORY)?,
+        });
+    }
+    Some(history)
+}
+
+/// A file directly below `folder`.
+fn decode_file(fields: &mut Fields<'_>, folder: &str) -> Option<ListedFile> {
+    let name = std::str::from_utf8(fields.prefixed()?).ok()?;
+    let below = name.strip_prefix(folder)?.strip_prefix('/')?;
+    if below.is_empty() || below.contains(['/', '\0']) || below.starts_with('.') {
+        return None;
+    }
+    Some(ListedFile { name: name.to_string(), bytes: fields.u64()?, hash: fields.array()? })
 }
 
 #[cfg(test)]
@@ -252,7 +361,17 @@ mod tests {
             digest: StateDigest(0xd),
             files: vec![name("snapshots/a"), name("snapshots/b")],
         };
-        Manifest { number: 3, store_id: 0x5709e, generations: vec![generation] }
+        let history = History::default();
+        Manifest { number: 3, store_id: 0x5709e, generations: vec![generation], history }
+    }
+
+    fn with_history() -> Manifest {
+        let file = ListedFile { name: "history/a".into(), bytes: 99, hash: [0xcd; 32] };
+        let part =
+            HistoryPart { view: 7, generation: 2, first: Lsn(5), last: Lsn(8), rows: 3, file };
+        let other = HistoryPart { generation: 3, ..part.clone() };
+        let history = History { reaches: Lsn(1000), parts: vec![part, other] };
+        Manifest { history, ..manifest() }
     }
 
     #[test]
@@ -277,17 +396,32 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_of_a_manifest_is_found_and_no_older_one_takes_its_place() {
-        let bytes = manifest().encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::decode(&flipped, Path::new("/m")).is_err(), "bit {bit}");
+        for bytes in [manifest().encode(), with_history().encode()] {
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Manifest::decode(&flipped, Path::new("/m")).is_err(), "bit {bit}");
+            }
         }
         let (fs, root) = (SimulatedFs::new(), Path::new("/"));
         Manifest { number: 2, ..manifest() }.write(&fs, root).unwrap();
         manifest().write(&fs, root).unwrap();
         fs.damage(&manifest_path(root, 3), |bytes| bytes[60] ^= 1).unwrap();
         assert!(matches!(Manifest::read_newest(&fs, root), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_history_reads_back_as_written_and_its_paths_stay_in_its_folder() {
+        let bytes = with_history().encode();
+        assert_eq!(bytes[12], 1, "a feature bit keeps away who would not read it");
+        assert_eq!(Manifest::decode(&bytes, Path::new("/m")).unwrap(), with_history());
+        assert_eq!(with_history().files().count(), 4);
+        for name in ["snapshots/a", "history/", "history/../x", "history/a/b", "history"] {
+            let mut manifest = with_history();
+            manifest.history.parts[1].file.name = name.into();
+            let is_read = Manifest::decode(&manifest.encode(), Path::new("/m")).is_ok();
+            assert!(!is_read, "{name}");
+        }
     }
 
     #[test]
@@ -310,6 +444,7 @@ mod tests {
         fn any_bytes_behind_a_valid_header_are_read_without_a_panic(body: Vec<u8>) {
             let mut fields = Fields::new(&body);
             let _ = decode_generations(&mut fields);
+            let _ = decode_history(&mut fields);
             let _ = Manifest::decode(&body, Path::new("/m"));
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! DATA/LOCK                              held for the life of the process
-//! DATA/MANIFEST-<n>                      which snapshots count, their sizes and hashes
+//! DATA/MANIFEST-<n>                      which snapshots and history count, sizes and hashes
 //! DATA/log/wal-<n>.log                   the order of all changes          (append ──> durable)
 //! DATA/snapshots/<id>-<shard>.snap       the state at an LSN, two generations kept
+//! DATA/history/<view>-...parquet         what was pushed, up to the LSN of a snapshot
 //! DATA/aside/                            what no manifest lists: never deleted, never read
 //! DATA/RECOVERED-<n>                     a recovery is decided and not through (`rebuilt.rs`)
 //! DATA/audit.log                         what recoveries gave up, a line of JSON each
@@ -38,6 +39,9 @@ mod verify_tests;
 #[cfg(test)]
 mod verify_fixture;
 
+#[cfg(test)]
+mod history_fixture;
+
 mod verify;
 
 mod inspect;
@@ -50,6 +54,7 @@ mod backup_manifest;
 mod recover;
 
 mod directory;
+mod history_files;
 mod rebuilt;
 
 mod local;
@@ -71,17 +76,16 @@ mod digest;
 
 pub use backup::{BackupOptions, TakenBackup, back_up};
 pub use backup_manifest::BackupManifest;
-pub use contract::{Log, LogStatus, Lsn, Records, SegmentInfo};
+pub use contract::{Log, LogIdentity, LogStatus, Lsn, Records, SegmentInfo};
 pub use digest::StateDigest;
 pub use directory::DataDirectory;
 pub use examination::{
     Decoders, Finding, GenerationReport, Progress, Report, SegmentReport, Severity,
 };
+pub use history_files::{HistoryWriter, PartContent, open_part as open_history_part};
 pub use inspect::inspect;
-pub use local::{
-    LocalLog, LogIdentity, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes,
-};
-pub use manifest::{Generation, ListedFile, read_manifest_bytes};
+pub use local::{LocalLog, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes};
+pub use manifest::{Generation, History, HistoryPart, ListedFile, read_manifest_bytes};
 pub use options::{Durability, LogOptions, RecoverMode};
 pub use pending::PendingLog;
 pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};

@@ -30,11 +30,11 @@ impl Deref for PendingLog {
 struct NoLog;
 
 impl Log for NoLog {
-    fn append(&self, _: &[u8], _: bool) -> Result<Lsn> {
+    fn append(&self, _: &[u8]) -> Result<Lsn> {
         Err(Error::loading())
     }
 
-    fn append_unhurried(&self, _: &[u8], _: bool) -> Result<Lsn> {
+    fn append_unhurried(&self, _: &[u8]) -> Result<Lsn> {
         Err(Error::loading())
     }
 

@@ -1,6 +1,10 @@
 //! What a file of a store is made of, as it is told piece by piece.
 
-use super::{contract::Lsn, digest::StateDigest, manifest::Generation};
+use super::{
+    contract::Lsn,
+    digest::StateDigest,
+    manifest::{Generation, History},
+};
 use crate::error::Result;
 
 /// The header of a segment of the log.
@@ -87,8 +91,8 @@ pub enum Piece<'a> {
         /// Records up to here may be in it.
         last_lsn: Lsn,
     },
-    /// A manifest: its number, its store and its snapshots.
-    Manifest(u64, u128, &'a [Generation]),
+    /// A manifest: its number, its store, its snapshots and its history.
+    Manifest(u64, u128, &'a [Generation], &'a History),
     /// Not what was written.
     Damage {
         /// Where.

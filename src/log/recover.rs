@@ -13,9 +13,10 @@
 
 use super::{
     contract::Lsn,
-    directory::{lock, log_directory},
-    local::{LogIdentity, Rebuild, Survivors, judge_log, rebuild, survivors},
-    manifest::{Generation, Manifest},
+    directory::{LOG, lock, log_directory, names_if_there},
+    history_files::open_part,
+    local::{Rebuild, Survivors, judge_log, rebuild, survivors},
+    manifest::{Generation, HISTORY, History, Manifest, SNAPSHOTS},
     marks::refuse_marked,
     options::RecoverMode,
     rebuilt::{decide, finish},
@@ -53,6 +54,8 @@ pub struct Losses {
     pub records: Vec<(Lsn, Lsn)>,
     /// The numbers of the snapshots that are gone.
     pub snapshots: Vec<u64>,
+    /// The files of the history that are gone.
+    pub history: Vec<String>,
     /// All records up to here are in the oldest snapshot that is left.
     pub in_snapshot: Lsn,
     /// The folder with a copy of all that was there.
@@ -74,7 +77,7 @@ pub fn recover(
     finish(fs, root, &log_directory(root))?;
     let Some(manifest) = Manifest::read_newest(fs, root)? else { return Ok(None) };
     let log = log_directory(root);
-    let judged = judge_log(fs, &log, &identity(&manifest)).map(drop);
+    let judged = judge_log(fs, &log, &manifest.log_identity()).map(drop);
     let is_log_sound = is_sound(judged)?;
     let mut sound = Vec::new();
     for generation in &manifest.generations {
@@ -82,15 +85,20 @@ pub fn recover(
             sound.push(generation.clone());
         }
     }
-    if is_log_sound && sound.len() == manifest.generations.len() {
+    let history = sound_history(fs, root, &manifest)?;
+    if is_log_sound && sound.len() == manifest.generations.len() && history == manifest.history {
         return Ok(None);
     }
     let found = survivors(fs, &log, manifest.store_id)?;
     let kept = generations_kept(root, recovery.mode, is_log_sound, sound, &found)?;
+    let is_cut = recovery.mode == RecoverMode::PointInTime && !is_log_sound;
+    let kept_history =
+        if is_cut { history.up_to(found.prefix_end, found.first) } else { history.clone() };
     let dropped = |generation: &&Generation| !kept.contains(generation);
     let snapshots = manifest.generations.iter().filter(dropped).map(|g| g.snapshot_id);
     let mut losses = Losses {
         snapshots: snapshots.collect(),
+        history: damaged_names(&manifest.history, &history),
         in_snapshot: kept.last().map_or(Lsn(0), |oldest| oldest.lsn),
         copies: free_folder(fs, root)?,
         ..Losses::default()
@@ -102,20 +110,15 @@ pub fn recover(
         store_id: manifest.store_id,
         is_prefix: recovery.mode == RecoverMode::PointInTime,
         first: if found.first == Lsn(0) { needed } else { found.first.min(needed) },
-        reaches: manifest
-            .generations
-            .iter()
-            .map(|g| g.last_lsn)
-            .max()
-            .max(Some(found.last))
-            .unwrap_or_default(),
+        reaches: manifest.log_identity().reaches.max(found.last),
         salt: recovery.salt,
         filler: recovery.filler,
     };
     let rebuilt = if is_log_sound { None } else { Some(rebuild(fs, &log, &how)?) };
-    if !losses.snapshots.is_empty() {
+    if !losses.snapshots.is_empty() || kept_history != manifest.history {
         let number = manifest.number + 1;
-        Manifest { number, generations: kept, ..manifest }.write(fs, root)?;
+        let history = kept_history;
+        Manifest { number, generations: kept, history, ..manifest }.write(fs, root)?;
     }
     if let Some(rebuilt) = rebuilt {
         losses.records = rebuilt.lost;
@@ -124,14 +127,6 @@ pub fn recover(
     }
     audit(fs, root, recovery, "done", &losses)?;
     Ok(Some(losses))
-}
-
-fn identity(manifest: &Manifest) -> LogIdentity {
-    LogIdentity {
-        store_id: manifest.store_id,
-        kept_after: manifest.generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
-        reaches: manifest.generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
-    }
 }
 
 /// Whether something was found good. That it cannot be read, or is of a newer nowthen, is no
@@ -154,6 +149,23 @@ fn check_snapshot(fs: &dyn FileSystem, root: &Path, generation: &Generation) -> 
         }
     }
     Ok(())
+}
+
+/// The history without the files that are damaged.
+fn sound_history(fs: &dyn FileSystem, root: &Path, manifest: &Manifest) -> Result<History> {
+    let mut sound = manifest.history.clone();
+    sound.parts.clear();
+    for part in &manifest.history.parts {
+        if is_sound(open_part(fs, root, part).map(drop))? {
+            sound.parts.push(part.clone());
+        }
+    }
+    Ok(sound)
+}
+
+fn damaged_names(listed: &History, sound: &History) -> Vec<String> {
+    let damaged = listed.parts.iter().filter(|part| !sound.parts.contains(part));
+    damaged.map(|part| part.file.name.clone()).collect()
 }
 
 /// The snapshots that fit what is left of the log. One that was written while later records came
@@ -189,16 +201,15 @@ fn free_folder(fs: &dyn FileSystem, root: &Path) -> Result<PathBuf> {
 
 /// Gives every file one more name, below `to`: no file of ours changes once it is there.
 fn copy_all(fs: &dyn FileSystem, root: &Path, to: &Path) -> Result<()> {
-    let folders = [PathBuf::new(), PathBuf::from("log"), PathBuf::from("snapshots")];
-    for folder in folders {
-        let (from, to) = (root.join(&folder), to.join(&folder));
+    for folder in ["", LOG, SNAPSHOTS, HISTORY] {
+        let (from, to) = (root.join(folder), to.join(folder));
         fs.create_dir_all(&to).map_err(Error::io("making", &to))?;
-        for entry in fs.read_dir(&from).map_err(Error::io("listing", &from))? {
-            let is_ours = folder.as_os_str().is_empty() && !entry.name.starts_with("MANIFEST-");
-            if entry.is_directory || is_ours || entry.name.ends_with(".spare") {
+        for name in names_if_there(fs, &from)? {
+            let is_ours = folder.is_empty() && !name.starts_with("MANIFEST-");
+            if is_ours || name.ends_with(".spare") {
                 continue;
             }
-            let (path, copy) = (from.join(&entry.name), to.join(&entry.name));
+            let (path, copy) = (from.join(&name), to.join(&name));
             fs.hard_link(&path, &copy).map_err(Error::io("copying", path))?;
         }
         fs.sync_dir(&to).map_err(Error::io("syncing the folder", &to))?;
@@ -224,6 +235,7 @@ fn audit(
         "mode": recovery.mode.to_string(),
         "lost_lsn_ranges": records,
         "dropped_snapshots": losses.snapshots,
+        "dropped_history": losses.history,
         "in_snapshot_up_to_lsn": losses.in_snapshot.0,
         "copies": losses.copies.display().to_string(),
     });

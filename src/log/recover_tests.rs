@@ -4,6 +4,7 @@
 use super::{
     DataDirectory, Durability, LocalLog, Log, Losses, Lsn, RecoverMode, Recovery, SnapshotHeader,
     SnapshotWriter,
+    history_fixture::history_to,
     local::fixture::{append, open_in, options, record},
     recover,
 };
@@ -49,9 +50,10 @@ fn store() -> SimulatedFs {
         from = lsn + 1;
         let (store_id, lsn) = (directory.store_id(), Lsn(lsn));
         let header = SnapshotHeader { snapshot_id, store_id, shards: 1, lsn };
+        let history = history_to(&fs, &directory, lsn).unwrap();
         let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
         let writer = SnapshotWriter::create(fs, Path::new(ROOT), header).unwrap();
-        directory.commit(writer.finish(lsn).unwrap()).unwrap();
+        directory.commit(writer.finish(lsn).unwrap(), history).unwrap();
     }
     append(&log, from, RECORDS);
     fs
@@ -190,7 +192,7 @@ fn salvage_keeps_every_record_that_can_be_verified() {
     assert_eq!(kept(&held(&fs).unwrap()), expected);
     // It goes on as ever.
     let (log, directory) = open(&fs).unwrap();
-    assert_eq!(log.append(&record(31), false).unwrap(), Lsn(31));
+    assert_eq!(log.append(&record(31)).unwrap(), Lsn(31));
     log.close().unwrap();
     drop((log, directory));
     assert_eq!(held(&fs).unwrap().len(), 31);

@@ -17,12 +17,13 @@
 //! - What is half restored carries the mark, and nothing opens it but who restores it.
 
 use super::{
-    backup::{identity_of, listed, names},
+    backup::{FOLDERS, listed, names},
     backup_manifest::BackupManifest,
     contract::Lsn,
-    directory::{LOCK, LOG},
+    directory::{LOCK, LOG, names_if_there},
+    history_files::{copy_part, open_part},
     local::{Anew, StillLog},
-    manifest::{Generation, Manifest, SNAPSHOTS, manifest_path},
+    manifest::{Generation, HISTORY, History, Manifest, SNAPSHOTS, manifest_path},
     marks::{BACKUP, RESTORING, make_empty, refuse_unfinished},
     snapshot::{SnapshotFile, copy_snapshot_file},
 };
@@ -68,6 +69,16 @@ pub struct RestorePlan {
     pub clock_us: Option<i64>,
     /// The snapshots, newest first; without one the log is replayed from its first record.
     generations: Vec<Generation>,
+    history: History,
+}
+
+impl RestorePlan {
+    /// How long the files of snapshots and history are.
+    fn bytes(&self) -> u64 {
+        let snapshots = self.generations.iter().flat_map(|generation| &generation.files);
+        let history = self.history.parts.iter().map(|part| &part.file);
+        snapshots.chain(history).map(|file| file.bytes).sum()
+    }
 }
 
 impl<'a> RestoreSource<'a> {
@@ -96,7 +107,7 @@ impl<'a> RestoreSource<'a> {
         let manifest = manifest.ok_or_else(|| {
             Error::corrupt(manifest_path(root, 1), 0, "a manifest; it is missing")
         })?;
-        let log = StillLog::open(fs, &root.join(LOG), &identity_of(&manifest))?;
+        let log = StillLog::open(fs, &root.join(LOG), &manifest.log_identity())?;
         let source = Self { fs, root: root.to_path_buf(), manifest, log, backup, _lock: held };
         source.is_what_it_says()?;
         Ok(source)
@@ -141,7 +152,8 @@ impl<'a> RestoreSource<'a> {
                 RestorePoint::End | RestorePoint::Lsn(_) => format!("LSN {lsn}"),
             }));
         }
-        Ok(RestorePlan { lsn, clock_us: self.clock_of(lsn)?, generations })
+        let history = self.manifest.history.up_to(lsn, first);
+        Ok(RestorePlan { lsn, clock_us: self.clock_of(lsn)?, generations, history })
     }
 
     /// The ways that lead to the same state: the plan itself, and if there is one, that which uses
@@ -169,22 +181,20 @@ impl<'a> RestoreSource<'a> {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<UnfinishedRestore<'a>> {
         let fs = self.fs;
-        self.check_snapshots(plan)?;
+        self.check_files(plan)?;
         make_empty(fs, to, "a restore")?;
         let mark = to.join(RESTORING);
         let file = fs.create_new(&mark).map_err(Error::io("creating", &mark))?;
         file.write_all_at(0, MARK_TEXT).map_err(Error::io("writing", &mark))?;
         file.sync_data().map_err(Error::io("syncing", &mark))?;
         sync_dir(fs, to)?;
-        for name in [LOG, SNAPSHOTS] {
+        for name in FOLDERS {
             let folder = to.join(name);
             fs.create_dir_all(&folder).map_err(Error::io("making", &folder))?;
         }
         sync_dir(fs, to)?;
 
-        let files = plan.generations.iter().flat_map(|generation| &generation.files);
-        let log_bytes = self.log.bytes();
-        let total = files.map(|file| file.bytes).sum::<u64>() + log_bytes;
+        let total = plan.bytes() + self.log.bytes();
         let mut done = 0;
         let mut more = |bytes: u64| {
             done += bytes;
@@ -195,13 +205,19 @@ impl<'a> RestoreSource<'a> {
             *file = copy_snapshot_file(fs, (&self.root, file), to, store_id)?;
             more(file.bytes);
         }
+        for part in &plan.history.parts {
+            copy_part(fs, &self.root, part, to)?;
+            more(part.file.bytes);
+        }
         sync_dir(fs, &to.join(SNAPSHOTS))?;
+        sync_dir(fs, &to.join(HISTORY))?;
         let anew = Anew { store_id, seed, last_lsn: plan.lsn };
         self.log.write_to(&to.join(LOG), &anew, &mut more)?;
-        let manifest = Manifest { number: 1, store_id, generations };
+        let history = plan.history.clone();
+        let manifest = Manifest { number: 1, store_id, generations, history };
         manifest.write(fs, to)?;
         // Read back as the next server will; the snapshots were when they were copied.
-        let log = StillLog::open(fs, &to.join(LOG), &identity_of(&manifest))?;
+        let log = StillLog::open(fs, &to.join(LOG), &manifest.log_identity())?;
         if log.recovered().last_lsn != plan.lsn {
             return Err(Error::corrupt(to.join(LOG), 0, format!("records up to LSN {}", plan.lsn)));
         }
@@ -209,12 +225,15 @@ impl<'a> RestoreSource<'a> {
     }
 
     /// Of a backup every hash was compared already.
-    fn check_snapshots(&self, plan: &RestorePlan) -> Result<()> {
+    fn check_files(&self, plan: &RestorePlan) -> Result<()> {
         let files = plan.generations.iter().flat_map(|generation| &generation.files);
         for file in files.filter(|_| self.backup.is_none()) {
             if let Err(error) = SnapshotFile::open(self.fs, &self.root, file) {
                 return Err(missing_is_damage(error));
             }
+        }
+        for part in plan.history.parts.iter().filter(|_| self.backup.is_none()) {
+            open_part(self.fs, &self.root, part).map_err(missing_is_damage)?;
         }
         Ok(())
     }
@@ -341,8 +360,8 @@ fn compare(
         .into_iter()
         .filter(|name| name.starts_with("MANIFEST-") && *name != expected)
         .collect();
-    for folder in [LOG, SNAPSHOTS] {
-        let in_folder = names(fs, &root.join(folder))?;
+    for folder in FOLDERS {
+        let in_folder = names_if_there(fs, &root.join(folder))?;
         found.extend(in_folder.into_iter().map(|name| format!("{folder}/{name}")));
     }
     match found.iter().find(|name| !is_listed(name)) {

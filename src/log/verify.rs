@@ -10,11 +10,12 @@
 //!   change is read; what it gives up meanwhile is no damage.
 
 use super::{
-    contract::{Log, Lsn, SegmentInfo},
-    directory::{ASIDE, LOCK, LOG},
+    contract::{Log, LogIdentity, SegmentInfo},
+    directory::{ASIDE, LOCK, LOG, names_if_there},
     examination::{Decoders, Examination, Progress, Report},
-    local::{LogFile, LogIdentity, Part, Survey, log_file},
-    manifest::{Generation, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number},
+    history_files::survey_part,
+    local::{LogFile, Part, Survey, log_file},
+    manifest::{Generation, HISTORY, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number},
     marks::refuse_unfinished,
     snapshot::survey_generation,
 };
@@ -76,6 +77,9 @@ pub fn verify(
         for generation in &manifest.generations {
             survey_generation(&mut examination, root, manifest.store_id, generation);
         }
+        for part in &manifest.history.parts {
+            survey_part(&mut examination, root, part);
+        }
     }
     let identity = manifest.as_ref().map(|manifest| identity_of(manifest, manifest));
     let directory = root.join(LOG);
@@ -112,6 +116,14 @@ pub fn verify_running(
             examination.report.generations.pop();
         }
     }
+    for part in &manifest.history.parts {
+        let found_before = examination.report.findings.len();
+        survey_part(&mut examination, root, part);
+        let is_good = examination.report.findings.len() == found_before;
+        if !is_good && !current_manifest(fs, root)?.history.parts.contains(part) {
+            examination.report.findings.truncate(found_before);
+        }
+    }
     let directory = root.join(LOG);
     let survey = Survey {
         directory: &directory,
@@ -126,11 +138,7 @@ pub fn verify_running(
 /// What the log must be for these manifests: `newest` says from where it is kept, `older`, which
 /// may be the same, how far it reaches.
 fn identity_of(newest: &Manifest, older: &Manifest) -> LogIdentity {
-    LogIdentity {
-        store_id: newest.store_id,
-        kept_after: newest.generations.last().map_or(Lsn(0), |oldest| oldest.lsn),
-        reaches: older.generations.first().map_or(Lsn(0), |newest| newest.last_lsn),
-    }
+    LogIdentity { reaches: older.log_identity().reaches, ..newest.log_identity() }
 }
 
 fn is_listed(manifest: &Manifest, generation: &Generation) -> bool {
@@ -209,8 +217,7 @@ fn names_of(examination: &mut Examination<'_>, directory: &Path) -> BTreeSet<Str
 }
 
 fn listed_bytes(manifest: Option<&Manifest>) -> u64 {
-    let generations = manifest.iter().flat_map(|manifest| &manifest.generations);
-    let files = generations.flat_map(|generation| &generation.files);
+    let files = manifest.into_iter().flat_map(Manifest::files);
     files.fold(0, |sum: u64, file| sum.saturating_add(file.bytes))
 }
 
@@ -234,7 +241,7 @@ fn tell_of_others(
             Some(number) if manifest.is_none_or(|manifest| number >= manifest.number) => continue,
             Some(_) => "an older manifest, which the next start removes",
             None if is_unfinished_manifest(name) => "an unfinished manifest, which never counted",
-            None if [LOCK, LOG, SNAPSHOTS].contains(&name.as_str()) => continue,
+            None if [LOCK, LOG, SNAPSHOTS, HISTORY].contains(&name.as_str()) => continue,
             None if OTHER_FOLDERS.contains(&name.as_str()) => continue,
             None => "no file of a store",
         };
@@ -249,14 +256,16 @@ fn tell_of_others(
         examination.note(root.join(LOG).join(name), 0, what);
     }
     let Some(manifest) = manifest else { return };
-    let generations = manifest.generations.iter();
-    let listed: BTreeSet<_> =
-        generations.flat_map(|g| &g.files).map(|file| root.join(&file.name)).collect();
-    let snapshots = root.join(SNAPSHOTS);
-    for name in names_of(examination, &snapshots) {
-        let path = snapshots.join(&name);
-        if name.ends_with(".tmp") {
-            examination.note(path, 0, "an unfinished snapshot, which never counted");
+    let listed: BTreeSet<_> = manifest.files().map(|file| root.join(&file.name)).collect();
+    let history = names_if_there(examination.fs, &root.join(HISTORY)).unwrap_or_default();
+    let below = |folder: &str, names: BTreeSet<String>| {
+        let folder = root.join(folder);
+        names.into_iter().map(move |name| folder.join(name)).collect::<Vec<_>>()
+    };
+    let snapshots = names_of(examination, &root.join(SNAPSHOTS));
+    for path in below(SNAPSHOTS, snapshots).into_iter().chain(below(HISTORY, history)) {
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            examination.note(path, 0, "an unfinished file, which never counted");
         } else if !listed.contains(&path) {
             examination.note(path, 0, "no manifest lists it: the next start sets it aside");
         }

@@ -4,7 +4,7 @@
 use super::{
     DataDirectory, Durability, Log, Lsn, Severity,
     local::fixture::{STORE_ID, append, open_as, options},
-    verify,
+    open_history_part, verify,
     verify_fixture::{DECODERS, ROOT, flip, frames, open_directory, open_log, segment, snapshot},
     verify_running,
 };
@@ -124,6 +124,9 @@ fn starts(fs: &SimulatedFs) -> bool {
             opened.and_then(|file| file.for_each(|_| Ok(()))).is_ok()
         })
     });
+    let root = Path::new(ROOT);
+    let is_part_whole = |part| open_history_part(&fs, root, part).is_ok();
+    let is_whole = is_whole && directory.history().parts.iter().all(is_part_whole);
     let options = options(Durability::Always);
     is_whole
         && directory.tidy().is_ok()
@@ -150,7 +153,7 @@ proptest! {
             log.close().unwrap();
         }
         // Cut while something is on its way, so that tails are torn.
-        let _ = log.append(&[5; 1500], false);
+        let _ = log.append(&[5; 1500]);
         let fs = fs.crash(seed, Cut::Power);
         drop(log);
         for accident in &accidents {

@@ -2,6 +2,7 @@
 
 use super::{
     DataDirectory, Decoders, Durability, LocalLog, Log, Lsn, SnapshotHeader, SnapshotWriter,
+    history_fixture::history_to,
     local::fixture::{DIRECTORY, STORE_ID, append, open_as, options},
 };
 use crate::disk::{FileSystem, SimulatedFs};
@@ -44,7 +45,8 @@ pub(super) fn snapshot(
         writer.add(row % 2, &row.to_le_bytes().repeat(1000)).unwrap();
     }
     writer.add_meta(b"definitions").unwrap();
-    directory.commit(writer.finish(Lsn(last_lsn)).unwrap()).unwrap();
+    let history = history_to(fs, directory, lsn).unwrap();
+    directory.commit(writer.finish(Lsn(last_lsn)).unwrap(), history).unwrap();
 }
 
 /// 30 records in several segments, two snapshots, closed.

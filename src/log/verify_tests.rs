@@ -1,7 +1,7 @@
 //! A look at everything tells all that is wrong, with the records it costs, and nothing else.
 
 use super::{
-    Finding, Generation, Log, Lsn, Report, Severity, SnapshotHeader, SnapshotWriter,
+    Finding, Generation, History, Log, Lsn, Report, Severity, SnapshotHeader, SnapshotWriter,
     local::fixture::{STORE_ID, append},
     verify,
     verify_fixture::{
@@ -61,7 +61,9 @@ fn a_good_store_is_told_as_it_is() {
         assert_eq!((told.snapshot_id, told.lsn), (listed.snapshot_id, listed.lsn));
         assert_eq!((told.entries, told.digest, told.files), (30, listed.digest, 3));
     }
+    let history = directory.history().parts.iter().map(|part| &part.file);
     let listed = directory.generations().iter().flat_map(|generation| &generation.files);
+    let listed = listed.chain(history);
     let log_bytes: u64 = report.segments.iter().map(|segment| segment.bytes).sum();
     assert_eq!(report.bytes, log_bytes + listed.map(|file| file.bytes).sum::<u64>());
 }
@@ -211,13 +213,13 @@ fn what_cannot_be_decoded_is_damage_though_its_checksums_are_right() {
     let mut directory = open_directory(&fs);
     let log = open_log(&fs, &directory, 1);
     append(&log, 1, 1);
-    log.append(UNKNOWN, false).unwrap();
+    log.append(UNKNOWN).unwrap();
     log.close().unwrap();
     let header = SnapshotHeader { snapshot_id: 1, store_id: STORE_ID, shards: 1, lsn: Lsn(2) };
     let mut writer = SnapshotWriter::create(Arc::new(fs.clone()), Path::new(ROOT), header).unwrap();
     writer.add(0, UNKNOWN).unwrap();
     writer.add_meta(UNKNOWN).unwrap();
-    directory.commit(writer.finish(Lsn(2)).unwrap()).unwrap();
+    directory.commit(writer.finish(Lsn(2)).unwrap(), History::default()).unwrap();
     drop(directory);
     let report = look(&fs);
     let told: Vec<_> = damage(&report).iter().map(|f| f.what.as_str()).collect();

@@ -18,9 +18,10 @@ use super::{
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
-        ABSENT, FileSlot, HistoryColumns, NULL, TOMBSTONE, VALUE, check_file_metadata,
+        ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, check_file_metadata,
+        stored_type,
     },
-    history_write::sort_key,
+    history_write::{Limits, sort_key, write_sorted},
     keys::UNKNOWN,
     load::key_part,
     parquet_file::damaged,
@@ -44,9 +45,19 @@ use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
 #[derive(Clone, Debug)]
 pub struct HistoryFile {
     file: DataFile,
+    view: View,
     entity: Entity,
     columns: HistoryColumns,
     row_groups: Vec<RowGroup>,
+}
+
+/// A history file as it is to be after some keys were forgotten.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forgotten {
+    /// The whole new file.
+    pub bytes: Vec<u8>,
+    /// How many rows of the old one are not in it.
+    pub rows: u64,
 }
 
 impl HistoryFile {
@@ -60,7 +71,7 @@ impl HistoryFile {
         let row_group =
             |(index, rows): (usize, &u64)| RowGroup { file: 0, index, rows: *rows, first_order: 0 };
         let row_groups = rows.map(row_group).collect();
-        Ok(Self { file, entity: entity.clone(), columns, row_groups })
+        Ok(Self { file, view: view.clone(), entity: entity.clone(), columns, row_groups })
     }
 
     /// How many rows the file has.
@@ -75,8 +86,10 @@ impl HistoryFile {
         slots: Option<&[u32]>,
         keys: Option<&HashSet<Vec<KeyPart>>>,
     ) -> Result<Vec<PushedCells>> {
-        let is_wanted = |slot: &&FileSlot| slots.is_none_or(|slots| slots.contains(&slot.slot));
-        let wanted: Vec<&FileSlot> = self.columns.slots.iter().filter(is_wanted).collect();
+        let is_wanted =
+            |slot: &&FileSlot| slots.is_none_or(|slots| slots.contains(&slot.written.slot));
+        let of_view = self.columns.slots.iter().filter(|slot| slot.is_of_view);
+        let wanted: Vec<&FileSlot> = of_view.filter(is_wanted).collect();
         let asked = keys.map(|keys| AskedKeys::new(&self.entity, keys)).transpose()?;
         let mut found = Vec::new();
         if wanted.is_empty() || keys.is_some_and(HashSet::is_empty) {
@@ -87,12 +100,40 @@ impl HistoryFile {
                 Some(asked) => self.rows_of(row_group, asked)?,
                 None => whole(row_group),
             };
-            if wanted.len() < self.columns.slot_count {
+            if wanted.len() < self.columns.slots.len() {
                 rows = self.rows_writing(row_group, &rows, &wanted)?;
             }
             self.read(row_group, &rows, &wanted, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// The same file without the rows of `keys`; `None` if it has none of them.
+    ///
+    /// The cells of slots that the view has no longer are kept: they count again once a feature
+    /// comes back.
+    pub fn without(&self, keys: &HashSet<Vec<KeyPart>>) -> Result<Option<Forgotten>> {
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let asked = AskedKeys::new(&self.entity, keys)?;
+        let mut forgotten = 0_u64;
+        for row_group in &self.row_groups {
+            let rows = self.rows_of(row_group, &asked)?;
+            forgotten = forgotten.saturating_add(rows.iter().map(|range| range.len() as u64).sum());
+        }
+        if forgotten == 0 {
+            return Ok(None);
+        }
+        let all: Vec<&FileSlot> = self.columns.slots.iter().collect();
+        let mut kept = Vec::new();
+        for row_group in &self.row_groups {
+            self.read(row_group, &whole(row_group), &all, &mut kept)?;
+        }
+        kept.retain(|row| !keys.contains(&row.key));
+        let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
+        let bytes = write_sorted(&self.view, &self.entity, &slots, &kept, Limits::default())?;
+        Ok(Some(Forgotten { bytes, rows: forgotten }))
     }
 
     /// The rows of a row group whose key is asked for.
@@ -240,9 +281,9 @@ impl<'a> Batch<'a> {
         let (orders, cells) = (next("__order")?, next("__cells")?);
         let mut features = Vec::with_capacity(wanted.len());
         for slot in wanted {
-            let array = next(&slot.name)?;
-            features.push(match slot.stored {
-                Some(stored) => file.converted(&array, stored)?,
+            let array = next(&slot.written.name)?;
+            features.push(match slot.written.value_type {
+                Some(declared) => file.converted(&array, stored_type(declared))?,
                 None => array,
             });
         }
@@ -267,7 +308,7 @@ impl<'a> Batch<'a> {
             return Err(senseless("__order"));
         }
         let letters = self.cells.as_string::<i32>().value(row).as_bytes();
-        if letters.len() != self.file.columns.slot_count {
+        if letters.len() != self.file.columns.slots.len() {
             return Err(senseless("__cells"));
         }
         let mut cells = Vec::new();
@@ -277,13 +318,15 @@ impl<'a> Batch<'a> {
                 Some(NULL) => CellWrite::Null,
                 Some(TOMBSTONE) => CellWrite::Tombstone,
                 Some(VALUE) => {
-                    let value = value_at(array, row);
-                    let value = value.filter(|value| value.is_of(slot.value_type));
-                    CellWrite::Value(value.ok_or_else(|| senseless(&slot.name))?)
+                    let declared = slot.written.value_type;
+                    let value = value_at(array, row).zip(declared);
+                    let value = value.filter(|(value, declared)| value.is_of(*declared));
+                    let (value, _) = value.ok_or_else(|| senseless(&slot.written.name))?;
+                    CellWrite::Value(value)
                 }
                 _ => return Err(senseless("__cells")),
             };
-            cells.push((slot.slot, write));
+            cells.push((slot.written.slot, write));
         }
         let stamp = Stamp::new(event, time(&self.created));
         Ok(PushedCells { key, stamp, order: orders.value(row), cells })

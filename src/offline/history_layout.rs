@@ -58,6 +58,7 @@ pub(super) const TOMBSTONE: u8 = b'd';
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SlotColumn {
     pub(super) slot: u32,
+    /// No two columns have one name, nor has a join key.
     pub(super) name: String,
     /// `None` if no value was ever seen, and no definition tells.
     pub(super) value_type: Option<ValueType>,
@@ -65,7 +66,10 @@ pub(super) struct SlotColumn {
 
 /// The columns for the slots of `view`, and for those that are in `rows` though the view lost
 /// them: a feature that comes back gets its old slot, and with it its history.
-pub(super) fn slot_columns(view: &View, rows: &[PushedCells]) -> Vec<SlotColumn> {
+pub(super) fn slot_columns(view: &View, entity: &Entity, rows: &[PushedCells]) -> Vec<SlotColumn> {
+    let features = view.features.iter().map(|feature| &feature.name);
+    let keys = entity.join_keys.iter().map(|join_key| &join_key.name);
+    let mut names: HashSet<String> = keys.chain(features).cloned().collect();
     let mut columns: BTreeMap<u32, SlotColumn> = BTreeMap::new();
     for feature in &view.features {
         let (slot, name) = (feature.slot, feature.name.clone());
@@ -73,17 +77,24 @@ pub(super) fn slot_columns(view: &View, rows: &[PushedCells]) -> Vec<SlotColumn>
         columns.insert(slot, SlotColumn { slot, name, value_type });
     }
     for (slot, write) in rows.iter().flat_map(|row| &row.cells) {
-        let name = || format!("__slot_{slot}");
-        let column = columns.entry(*slot).or_insert_with(|| SlotColumn {
-            slot: *slot,
-            name: name(),
-            value_type: None,
+        let column = columns.entry(*slot).or_insert_with(|| {
+            let name = free_name(&format!("__slot_{slot}"), &mut names);
+            SlotColumn { slot: *slot, name, value_type: None }
         });
         if let (None, CellWrite::Value(value)) = (column.value_type, write) {
             column.value_type = Some(value.value_type());
         }
     }
     columns.into_values().collect()
+}
+
+/// `name`, behind as many `_` as it takes to be none of `taken`, among which it is then.
+fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut name = name.to_owned();
+    while !taken.insert(name.clone()) {
+        name.insert(0, '_');
+    }
+    name
 }
 
 /// The columns between the join keys and the features: role, name, type, and whether null is one
@@ -111,21 +122,13 @@ fn stored_data_type(value_type: Option<ValueType>) -> DataType {
 }
 
 /// The schema of a file with these features.
-pub(super) fn schema(view: &View, entity: &Entity, slots: &[SlotColumn]) -> Schema {
+pub(super) fn schema(entity: &Entity, slots: &[SlotColumn]) -> Schema {
     let with = |field: Field, entries: &[(&str, String)]| {
         let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         field.with_metadata(entries.collect::<HashMap<_, _>>())
     };
-    let keys = entity.join_keys.iter().map(|join_key| join_key.name.clone());
-    let features = view.features.iter().map(|feature| feature.name.clone());
-    let mut taken: HashSet<String> = keys.chain(features).collect();
-    let mut free = |name: &str| {
-        let mut name = name.to_owned();
-        while !taken.insert(name.clone()) {
-            name.insert(0, '_');
-        }
-        name
-    };
+    let keys = entity.join_keys.iter().map(|join_key| &join_key.name);
+    let mut names = keys.chain(slots.iter().map(|slot| &slot.name)).cloned().collect();
     let mut fields = Vec::new();
     for join_key in &entity.join_keys {
         let data_type = arrow_type(key_value_type(join_key.key_type));
@@ -133,12 +136,10 @@ pub(super) fn schema(view: &View, entity: &Entity, slots: &[SlotColumn]) -> Sche
         fields.push(with(field, &[(ROLE_KEY, KEY_ROLE.to_owned())]));
     }
     for (role, name, data_type, is_nullable) in system_columns() {
-        let field = Field::new(free(name), data_type, is_nullable);
+        let field = Field::new(free_name(name, &mut names), data_type, is_nullable);
         fields.push(with(field, &[(ROLE_KEY, role.to_owned())]));
     }
     for SlotColumn { slot, name, value_type } in slots {
-        let is_of_view = view.features.iter().any(|feature| feature.slot == *slot);
-        let name = if is_of_view { name.clone() } else { free(name) };
         let field = Field::new(name, stored_data_type(*value_type), true);
         let text = value_type.map_or(UNTYPED.to_owned(), |value_type| value_type.to_string());
         let role = FEATURE_ROLE.to_owned();
@@ -198,21 +199,16 @@ pub(super) struct HistoryColumns {
     pub(super) created: Column,
     pub(super) order: Column,
     pub(super) cells: Column,
-    /// How many slots the file has.
-    pub(super) slot_count: usize,
-    /// Those that the view still has.
+    /// All of the file, ascending.
     pub(super) slots: Vec<FileSlot>,
 }
 
-/// The cells of one slot of the view.
+/// The cells of one slot.
 #[derive(Clone, Debug)]
 pub(super) struct FileSlot {
-    pub(super) slot: u32,
-    pub(super) name: String,
-    /// What the view says.
-    pub(super) value_type: ValueType,
-    /// What the column holds; `None` if only null and tombstones.
-    pub(super) stored: Option<ValueType>,
+    /// As it was written, with the type that the view declares, if the view still has the slot.
+    pub(super) written: SlotColumn,
+    pub(super) is_of_view: bool,
     pub(super) column: Column,
     /// Which letter of `__cells` is its state.
     pub(super) letter: usize,
@@ -233,17 +229,14 @@ impl HistoryColumns {
         };
         let (event, created) = (system(event)?, system(created)?);
         let (order, cells) = (system(order)?, system(cells)?);
-        let mut slots = Vec::new();
-        let (mut slot_count, mut least) = (0, 0);
-        while let Some((slot, found)) = finder.slot(view)? {
-            if slot < least {
+        let mut slots: Vec<FileSlot> = Vec::new();
+        while let Some(found) = finder.slot(view, slots.len())? {
+            if slots.last().is_some_and(|last| last.written.slot >= found.written.slot) {
                 return Err(damaged(file.path(), "its slots do not ascend"));
             }
-            slots.extend(found.map(|found| FileSlot { letter: slot_count, ..found }));
-            least = slot.saturating_add(1);
-            slot_count += 1;
+            slots.push(found);
         }
-        Ok(Self { keys, event, created, order, cells, slot_count, slots })
+        Ok(Self { keys, event, created, order, cells, slots })
     }
 }
 
@@ -282,8 +275,8 @@ impl<'a> Finder<'a> {
         Ok(Column::at(self.file.metadata(), next, field))
     }
 
-    /// The next column as that of a slot; with what it is to `view`, if the view has that slot.
-    fn slot(&mut self, view: &View) -> Result<Option<(u32, Option<FileSlot>)>> {
+    /// The next column as that of a slot.
+    fn slot(&mut self, view: &View, letter: usize) -> Result<Option<FileSlot>> {
         let Some((root, field)) = self.field() else { return Ok(None) };
         let refuse = |why: &str| {
             let name = crate::error::echo(field.name().as_bytes());
@@ -300,12 +293,11 @@ impl<'a> Finder<'a> {
             return Err(refuse(&format!("holds {}, not what it says", field.data_type())));
         }
         let feature = view.features.iter().find(|feature| feature.slot == slot);
-        let Some(feature) = feature else { return Ok(Some((slot, None))) };
         // Of a feature that was gone at the time only the values told the type.
-        let fits = declared.is_none_or(|declared| {
-            declared == feature.value_type || declared == stored_type(feature.value_type)
+        let misfit = feature.zip(declared).filter(|(feature, declared)| {
+            *declared != feature.value_type && *declared != stored_type(feature.value_type)
         });
-        if !fits {
+        if let Some((feature, _)) = misfit {
             return Err(refuse(&format!(
                 "(slot {slot}) holds {}, expected {} of feature {} of view {}",
                 entry(TYPE_KEY),
@@ -314,14 +306,12 @@ impl<'a> Finder<'a> {
                 view.name
             )));
         }
-        let found = FileSlot {
-            slot,
-            name: feature.name.clone(),
-            value_type: feature.value_type,
-            stored: declared.map(stored_type),
+        let value_type = declared.map(|declared| feature.map_or(declared, |f| f.value_type));
+        Ok(Some(FileSlot {
+            written: SlotColumn { slot, name: field.name().clone(), value_type },
+            is_of_view: feature.is_some(),
             column: Column::at(self.file.metadata(), root, field),
-            letter: 0,
-        };
-        Ok(Some((slot, Some(found))))
+            letter,
+        }))
     }
 }

@@ -82,17 +82,28 @@ pub(super) fn write_within(
     limits: Limits,
 ) -> Result<Vec<u8>> {
     rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-    let slots = slot_columns(view, &rows);
-    let schema = Arc::new(schema(view, entity, &slots));
+    let slots = slot_columns(view, entity, &rows);
+    write_sorted(view, entity, &slots, &rows, limits)
+}
+
+/// Writes rows that are in their order, with these columns.
+pub(super) fn write_sorted(
+    view: &View,
+    entity: &Entity,
+    slots: &[SlotColumn],
+    rows: &[PushedCells],
+    limits: Limits,
+) -> Result<Vec<u8>> {
+    let schema = Arc::new(schema(entity, slots));
     let properties = properties(view, entity, &schema, limits);
     let failed =
         |why: &dyn std::fmt::Display| Error::refused(format!("history of {}: {why}", view.name));
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
         .map_err(|error| failed(&error))?;
-    let mut rest = rows.as_slice();
+    let mut rest = rows;
     while !rest.is_empty() {
         let (batch, after) = rest.split_at(batch_length(rest, limits));
-        let batch = Batch { entity, slots: &slots, schema: &schema, rows: batch };
+        let batch = Batch { entity, slots, schema: &schema, rows: batch };
         let batch = batch.build().map_err(|why| failed(&why))?;
         writer.write(&batch).map_err(|error| failed(&error))?;
         rest = after;

@@ -61,7 +61,7 @@ pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use history::{HistoryRow, history};
-pub use history_file::HistoryFile;
+pub use history_file::{Forgotten, HistoryFile};
 pub use history_write::write_history;
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use load::{LoadStream, LoadedRow};

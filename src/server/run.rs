@@ -227,7 +227,7 @@ fn schedule(app: Arc<App>) {
     while *app.shutdown.borrow() == Shutdown::Running {
         thread::sleep(SCHEDULE_PAUSE);
         if snapshot_is_due(&app)
-            && let Err(error) = begin_snapshot(&app)
+            && let Err(error) = begin_snapshot(&app, false)
         {
             tracing::error!(%error, "a snapshot could not begin");
         }

@@ -85,16 +85,16 @@ impl Store {
     }
 
     /// Takes the turn to write a snapshot, for whoever will write it; refused while another one is
-    /// being written. From here on INFO tells of it.
+    /// being written. From here on INFO tells of it. Takes no lock of a row.
     pub fn begin_checkpoint(self: &Arc<Self>) -> Result<BegunCheckpoint> {
         self.check_poison()?;
-        let rows_total = self.table.live_rows(Seen::Published) as u64;
         let mut checkpoints = self.checkpoints.lock();
         if checkpoints.running.is_some() {
             return Err(Error::refused("Background save already in progress"));
         }
         let started = Instant::now();
-        checkpoints.running = Some(CheckpointProgress { started, rows_written: 0, rows_total });
+        let progress = CheckpointProgress { started, rows_written: 0, rows_total: 0 };
+        checkpoints.running = Some(progress);
         drop(checkpoints);
         Ok(BegunCheckpoint { store: Arc::clone(self), is_ended: false })
     }
@@ -151,12 +151,15 @@ impl Store {
         if !planted("snapshot ahead of the log") {
             self.log.flush()?;
         }
-        if let Err(error) = directory.commit(writer.finish(last)?) {
+        let generation = writer.finish(last)?;
+        let history = self.write_pushed(directory, lsn)?;
+        if let Err(error) = directory.commit(generation, history) {
             if directory.is_unknown() {
                 self.log.poison(&error.to_string());
             }
             return Err(error);
         }
+        self.pushed_files_changed(directory);
         let is_early = planted("log trimmed too early");
         if let [newer, older, ..] = directory.generations()
             && let Err(error) = self.log.trim(if is_early { newer } else { older }.lsn.next())
@@ -301,8 +304,17 @@ pub struct BegunCheckpoint {
 }
 
 impl BegunCheckpoint {
+    /// Notes how many rows there are, for whoever looks before it is being written.
+    pub fn count_rows(&self) {
+        let rows_total = self.store.table.live_rows(Seen::Published) as u64;
+        if let Some(progress) = &mut self.store.checkpoints.lock().running {
+            progress.rows_total = rows_total;
+        }
+    }
+
     /// Writes it: see [`Store::checkpoint`].
     pub fn write(mut self) -> Result<Checkpoint> {
+        self.count_rows();
         let time = self.store.now();
         let written = self.store.write_snapshot(time);
         let written = written.map(|lsn| Checkpoint { time, lsn, is_ok: true });
@@ -384,7 +396,6 @@ mod tests {
             last_lsn: Lsn(last_lsn),
             bytes,
             sealed: true,
-            holds_history: false,
         };
         let segments = [segment(1, 1, 10, 1000), segment(2, 11, 20, 3000), segment(3, 21, 20, 512)];
         let told = [0, 10, 15, 20, 25].map(|lsn| bytes_after(Lsn(lsn), &segments));

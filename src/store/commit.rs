@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, Origin, Record, Timestamp, encode_record},
+    feature::{Change, Record, Timestamp, encode_record},
     log::Lsn,
     online::{Edit, Seen},
     planted::planted,
@@ -210,18 +210,13 @@ impl Store {
     /// Appends a record; in mode `always` it is also queued until it is durable, under the same
     /// lock, so that both have one order.
     fn append(&self, record: Record, decided_at: Timestamp) -> Result<(Lsn, Arc<Record>)> {
-        let is_history = |change: &Change| match change {
-            Change::Cells(write) => write.origin == Origin::Pushed,
-            _ => false,
-        };
-        let holds_history = record.changes.iter().any(is_history);
         let bytes = encode_record(&record);
         let record = Arc::new(record);
         if !self.is_deferred() {
-            return Ok((self.log.append_unhurried(&bytes, holds_history)?, record));
+            return Ok((self.log.append_unhurried(&bytes)?, record));
         }
         let mut unpublished = self.unpublished.lock();
-        let lsn = self.log.append_unhurried(&bytes, holds_history)?;
+        let lsn = self.log.append_unhurried(&bytes)?;
         unpublished.push_back(Unpublished { lsn, decided_at, record: Arc::clone(&record) });
         Ok((lsn, record))
     }

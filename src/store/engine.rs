@@ -2,7 +2,7 @@
 
 use super::{
     checkpoints::Checkpoints, clock::Clock, future::Future, jobs::Jobs, loading::LoadProgress,
-    registration::Registration, schema::Schema,
+    pushed_files::PushedFiles, registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -47,6 +47,7 @@ pub struct Store {
     /// finds both or neither.
     pub(super) noting: Mutex<()>,
     pub(super) checkpoints: Mutex<Checkpoints>,
+    pub(super) pushed_files: ArcSwap<PushedFiles>,
     /// The furthest that an event may lie ahead of the clock.
     pub(super) max_future_us: i64,
 }

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{CellWrite, Change, Entity, KeyPart, Origin, Stamp, decode_record},
-    offline::{Window, history},
+    feature::{CellWrite, Entity, KeyPart, Origin, Stamp},
+    offline::{PushedCells, Window, history},
     registry::Selected,
 };
+use std::collections::HashSet;
 
 /// What is asked of the history of one entity.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub struct HistoryEntry {
     pub cells: Vec<(usize, CellWrite)>,
     /// Settles equal stamps: rows of files before what was pushed, then by arrival.
     order: (bool, u64),
+    /// How long its cells are, about; told when it is added.
     bytes: usize,
 }
 
@@ -58,8 +60,12 @@ impl Store {
         for view in &opened {
             self.source_rows(view, request, &mut earliest)?;
         }
-        self.pushed_rows(&opened, request, &mut earliest)?;
-        earliest.finish()
+        let keys = HashSet::from([request.key.clone()]);
+        let begin = || earliest.clone();
+        let take = |earliest: &mut Earliest, opened: &Opened, pushed: PushedCells| {
+            pushed_entry(opened, request, &pushed).map_or(Ok(()), |entry| earliest.add(entry))
+        };
+        self.pushed(&opened, Some(&keys), begin, take)?.finish()
     }
 
     fn source_rows(
@@ -87,41 +93,21 @@ impl Store {
         }
         Ok(())
     }
+}
 
-    /// What clients pushed, read from the log.
-    fn pushed_rows(
-        &self,
-        opened: &[Opened],
-        request: &HistoryRequest<'_>,
-        earliest: &mut Earliest,
-    ) -> Result<()> {
-        let key = request.entity.key(&request.key);
-        let mut arrived = 0_u64;
-        self.log.flush()?;
-        for record in self.log.read(self.log.status().first)? {
-            let (lsn, bytes) = record?;
-            let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            for change in record.changes {
-                let Change::Cells(write) = change else { continue };
-                let is_wanted = write.origin == Origin::Pushed
-                    && write.key == key
-                    && request.window.holds(write.stamp.event);
-                let view = opened.iter().find(|opened| {
-                    (opened.view.id, opened.view.generation) == (write.view, write.generation)
-                });
-                let Some(view) = view.filter(|_| is_wanted) else { continue };
-                arrived += 1;
-                earliest.add(HistoryEntry {
-                    stamp: write.stamp,
-                    origin: Origin::Pushed,
-                    cells: asked_cells(view, &write.cells),
-                    order: (true, arrived),
-                    bytes: bytes.len(),
-                })?;
-            }
-        }
-        Ok(())
-    }
+/// A push, if it is of the time that is asked for.
+fn pushed_entry(
+    opened: &Opened,
+    request: &HistoryRequest<'_>,
+    pushed: &PushedCells,
+) -> Option<HistoryEntry> {
+    request.window.holds(pushed.stamp.event).then(|| HistoryEntry {
+        stamp: pushed.stamp,
+        origin: Origin::Pushed,
+        cells: asked_cells(opened, &pushed.cells),
+        order: (true, pushed.order),
+        bytes: 0,
+    })
 }
 
 /// The cells of a write that are asked for, in the order asked.
@@ -135,6 +121,7 @@ fn asked_cells(opened: &Opened, written: &[(u32, CellWrite)]) -> Vec<(usize, Cel
 }
 
 /// The earliest entries of many.
+#[derive(Clone)]
 struct Earliest {
     entries: Vec<HistoryEntry>,
     rows_max: usize,
@@ -148,10 +135,11 @@ impl Earliest {
         Self { entries: Vec::new(), rows_max, bytes: 0, bytes_max }
     }
 
-    fn add(&mut self, entry: HistoryEntry) -> Result<()> {
+    fn add(&mut self, mut entry: HistoryEntry) -> Result<()> {
         if entry.cells.is_empty() {
             return Ok(());
         }
+        entry.bytes = postcard::to_stdvec(&entry.cells).map_or(0, |bytes| bytes.len());
         self.bytes = self.bytes.saturating_add(entry.bytes);
         self.entries.push(entry);
         if self.entries.len() > self.rows_max.saturating_mul(2) || self.bytes > self.bytes_max {

@@ -1,12 +1,12 @@
 //! Features as of then: training sets, and reads at an instant of the past.
 //!
-//! Two places hold what was true: the Parquet files of a view's source, and the log, for what
-//! clients pushed. The join looks at both by one rule.
+//! Two places hold what was true: the Parquet files of a view's source, and for what clients pushed
+//! files of our own and the log (`pushed.rs`). The join looks at all by one rule.
 
-use super::{engine::Store, read_features::Answer, schema::Schema};
+use super::{engine::Store, pushed_files::AskedKeys, read_features::Answer, schema::Schema};
 use crate::{
     error::{Error, Result, echo},
-    feature::{Change, Entity, KeyPart, Origin, Status, Timestamp, View, ViewId, decode_record},
+    feature::{Entity, KeyPart, Status, Timestamp, View, ViewId},
     log::Lsn,
     offline::{
         Dataset, JoinOptions, Joined, KnownBy, PushedCells, Spine, ViewRequest, as_of_join, cell,
@@ -50,10 +50,18 @@ impl TrainingRequest {
 /// One view of a request, with what is opened for it.
 pub(super) struct Opened {
     pub(super) view: Arc<View>,
-    entity: Arc<Entity>,
+    pub(super) entity: Arc<Entity>,
     pub(super) dataset: Option<Dataset>,
     /// The features wanted: place in the view, and place in the request.
     pub(super) features: Vec<(usize, usize)>,
+}
+
+impl Opened {
+    /// The slots of the features wanted.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        let features = self.features.iter();
+        features.filter_map(|(feature, _)| Some(self.view.features.get(*feature)?.slot))
+    }
 }
 
 impl Store {
@@ -76,7 +84,7 @@ impl Store {
         spine: &Spine,
     ) -> Result<Joined> {
         let opened = open_views(&schema.catalog, &request.features)?;
-        let pushed = self.pushed_cells(&opened)?;
+        let pushed = self.pushed_cells(&opened, None)?;
         join(&opened, &pushed, request, &names_of(request), spine, false)
     }
 
@@ -94,7 +102,7 @@ impl Store {
         // A feature may be asked for twice, or be called as a join key: nobody sees these names.
         let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
-        let pushed = self.pushed_cells(&opened)?;
+        let pushed = self.pushed_cells(&opened, Some(&keys.iter().cloned().collect()))?;
         let joined = join(&opened, &pushed, &request, &names, &spine, true)?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
@@ -118,28 +126,16 @@ impl Store {
         Ok(path)
     }
 
-    /// Everything clients ever pushed to these generations of views, read from the log.
-    fn pushed_cells(&self, opened: &[Opened]) -> Result<HashMap<ViewId, Vec<PushedCells>>> {
-        let mut pushed: HashMap<ViewId, Vec<PushedCells>> = HashMap::new();
-        self.log.flush()?;
-        for record in self.log.read(self.log.status().first)? {
-            let (lsn, bytes) = record?;
-            let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            for change in record.changes {
-                let Change::Cells(write) = change else { continue };
-                let generation = (write.view, write.generation);
-                let same = |o: &&Opened| (o.view.id, o.view.generation) == generation;
-                let wanted = opened.iter().find(same).filter(|_| write.origin == Origin::Pushed);
-                let Some(Opened { entity, .. }) = wanted else { continue };
-                pushed.entry(write.view).or_default().push(PushedCells {
-                    key: entity.parts(&write.key)?,
-                    stamp: write.stamp,
-                    order: lsn.0,
-                    cells: write.cells,
-                });
-            }
-        }
-        Ok(pushed)
+    /// What clients ever pushed to these generations of views, of these entities; `None` is all.
+    fn pushed_cells(
+        &self,
+        opened: &[Opened],
+        keys: Option<&AskedKeys>,
+    ) -> Result<HashMap<ViewId, Vec<PushedCells>>> {
+        self.pushed(opened, keys, HashMap::new, |pushed: &mut HashMap<_, Vec<_>>, opened, cells| {
+            pushed.entry(opened.view.id).or_default().push(cells);
+            Ok(())
+        })
     }
 
     pub(super) fn undecodable(&self, lsn: Lsn, why: &str) -> Error {

@@ -17,6 +17,8 @@ mod disk_tests;
 #[cfg(test)]
 mod no_skew_tests;
 #[cfg(test)]
+mod pushed_tests;
+#[cfg(test)]
 mod race_tests;
 #[cfg(test)]
 mod restored_tests;
@@ -39,6 +41,8 @@ mod checkpoint;
 
 mod entity_history;
 mod load;
+
+mod pushed;
 
 mod history;
 
@@ -67,6 +71,8 @@ mod engine;
 mod registration;
 
 mod checkpoints;
+
+mod pushed_files;
 
 mod future;
 

@@ -3,7 +3,8 @@
 
 use super::{
     checkpoint::OpenSnapshot, checkpoints::Checkpoints, clock::Clock, engine::Store,
-    future::Future, jobs::Jobs, loading::LoadProgress, registration::Registration, schema::Schema,
+    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
+    registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -75,6 +76,7 @@ impl Store {
         clock: Clock,
     ) -> Result<Arc<Self>> {
         let now = clock.now();
+        let pushed_files = ArcSwap::from_pointee(PushedFiles::of(&directory));
         Ok(Arc::new(Self {
             table: Table::new(table_seed(directory.store_id())),
             log: PendingLog::default(),
@@ -98,6 +100,7 @@ impl Store {
             registration: Registration::default(),
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(now)),
+            pushed_files,
             max_future_us: options.max_future_us,
         }))
     }

@@ -295,7 +295,8 @@ fn a_snapshot_that_is_not_what_the_log_says_is_found_by_the_second_way() {
         })
         .unwrap();
     }
-    directory.commit(writer.finish(honest.last_lsn).unwrap()).unwrap();
+    let history = directory.history().clone();
+    directory.commit(writer.finish(honest.last_lsn).unwrap(), history).unwrap();
     drop(directory);
     back_up_to(&fs, "/lying");
     let error = verify(&fs, "/lying").unwrap_err();

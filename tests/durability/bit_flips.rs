@@ -4,6 +4,7 @@
 //! flipped in          allowed
 //! any file            stopped with "damaged", and the file is named
 //! what is not read    opened, the state is whole: an older snapshot, what was set aside
+//! the history         opened, the state is whole; whoever asks for the history is told the file
 //! the last segment    after a kill only: the last record is dropped, if nothing stands behind
 //!                     it that proves it to have been durable: it looks like a torn write
 //! ```
@@ -130,7 +131,18 @@ impl Left {
         let bounds = Bounds::new(last - u64::from(may_drop), last);
         let state = State { disk, models: &self.models, bounds, mode: self.mode };
         let judged = state.check_store(&store, &mut Random(0));
+        let judged = judged.and_then(|last| state.check_history(&store, last, &mut Random(0)));
         end(store);
+        if is_history(path) {
+            let name = path.display().to_string();
+            return match judged {
+                Err(why) if why.starts_with("no history: ") && why.contains(&name) => {
+                    figures.add("history refused, the file named", 1);
+                    Ok(())
+                }
+                judged => Err(Failure::on(disk, format!("a damaged history: {judged:?}"))),
+            };
+        }
         judged.map_err(|what| Failure::on(disk, what))?;
         figures.add(if found == last { "opened, all is there" } else { "dropped as torn" }, 1);
         Ok(())
@@ -139,6 +151,10 @@ impl Left {
     fn is_last_segment(&self, path: &Path) -> bool {
         segments(&self.fs).last().is_some_and(|last| last == path)
     }
+}
+
+fn is_history(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("history"))
 }
 
 /// The segments of the log, in order.

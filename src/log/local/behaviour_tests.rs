@@ -53,11 +53,11 @@ fn a_failed_sync_or_write_poisons_and_nothing_is_taken_or_retried_after_it() {
         let (log, heard) = open_listening(&fs, Durability::Always);
         append(&log, 1, 1);
         fs.fail_call(fs.calls() + ahead, io::ErrorKind::Other, false);
-        log.append(&record(2), false).unwrap();
+        log.append(&record(2)).unwrap();
         let error = log.flush().unwrap_err();
         assert_eq!(error.code(), "IOERR");
         assert!(error.to_string().starts_with("outcome unknown: "), "{error}");
-        assert_eq!(code(log.append(b"x", false)), "IOERR");
+        assert_eq!(code(log.append(b"x")), "IOERR");
         assert_eq!(code(log.close()), "IOERR");
         assert!(log.status().poisoned.is_some());
         assert_eq!(log.durable(), Lsn(1));
@@ -75,7 +75,7 @@ fn a_full_disk_refuses_before_anything_is_taken_and_writing_resumes_by_itself() 
     fs.limit_bytes(Some(fs.used_bytes()));
     let mut taken = 1;
     let refused = loop {
-        match log.append(&record(taken + 1), false) {
+        match log.append(&record(taken + 1)) {
             Ok(lsn) => taken = lsn.0,
             Err(error) => break error,
         }
@@ -104,7 +104,7 @@ fn a_log_opens_on_a_full_disk_and_waits_for_space() {
     fs.limit_bytes(Some(0));
     let (log, _) = open(&fs).unwrap();
     assert_eq!(read_and_check(&log), 9);
-    assert_eq!(code(log.append(&record(10), false)), "NOSPACE");
+    assert_eq!(code(log.append(&record(10))), "NOSPACE");
     fs.limit_bytes(None);
     append(&log, 10, 12);
 }
@@ -117,7 +117,7 @@ fn without_room_has_room_says_no_until_the_writer_has_caught_up() {
     assert!(log.has_room());
     let mut waited = false;
     for lsn in 1..=200 {
-        log.append(&record(lsn), false).unwrap();
+        log.append(&record(lsn)).unwrap();
         waited |= !log.has_room();
     }
     assert!(waited);
@@ -130,7 +130,7 @@ fn interval_is_durable_when_synced_and_never_is_durable_when_written() {
     for (mode, synced) in [("never", 0), ("interval:5", 3)] {
         let (log, heard) = open_listening(&disk(), Durability::parse(mode).unwrap());
         for lsn in 1..=3 {
-            log.append(&record(lsn), false).unwrap();
+            log.append(&record(lsn)).unwrap();
         }
         while heard.lock().last() != Some(&Ok(3)) || log.durable() < Lsn(3) {
             std::thread::yield_now();
@@ -147,7 +147,7 @@ fn what_may_be_acknowledged_survives_a_kill_of_the_process_in_every_mode() {
         let fs = disk();
         let (log, heard) = open_listening(&fs, Durability::parse(mode).unwrap());
         for lsn in 1..=9 {
-            log.append(&record(lsn), false).unwrap();
+            log.append(&record(lsn)).unwrap();
             while heard.lock().last() != Some(&Ok(lsn)) {
                 std::thread::yield_now();
             }

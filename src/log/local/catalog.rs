@@ -4,10 +4,7 @@
 //! - Numbers and LSNs follow each other without a gap; only the last segment may be unsealed.
 //! - Segments are added at the end and removed at the start.
 
-use crate::{
-    log::contract::{Lsn, SegmentInfo},
-    planted::planted,
-};
+use crate::log::contract::{Lsn, SegmentInfo};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 
@@ -45,14 +42,8 @@ impl Catalog {
     }
 
     pub(super) fn add(&self, path: PathBuf, number: u64, base_lsn: Lsn, bytes: u64) {
-        let info = SegmentInfo {
-            number,
-            base_lsn,
-            last_lsn: base_lsn.previous(),
-            bytes,
-            sealed: false,
-            holds_history: false,
-        };
+        let info =
+            SegmentInfo { number, base_lsn, last_lsn: base_lsn.previous(), bytes, sealed: false };
         self.entries.lock().push(Entry { info, path });
     }
 
@@ -63,14 +54,12 @@ impl Catalog {
         }
     }
 
-    /// The oldest segment, if it may go: sealed, all before `to`, no history.
+    /// The oldest segment, if it may go: sealed, all before `to`.
     pub(super) fn removable(&self, to: Lsn) -> Option<Entry> {
         let entries = self.entries.lock();
         let oldest = entries.first()?;
         let info = oldest.info;
-        let may_go = info.sealed
-            && info.last_lsn < to
-            && (!info.holds_history || planted("history trimmed"));
+        let may_go = info.sealed && info.last_lsn < to;
         // The newest stays: it tells the next process where the log stands.
         (may_go && entries.len() > 1).then(|| oldest.clone())
     }

@@ -1,14 +1,13 @@
 //! Power cuts, kills and flipped bits at random: what was durable is read back, nothing else.
 
 use super::{
-    LogIdentity,
     fixture::{DIRECTORY, append, disk, identity, open, open_as, options, read_and_check, record},
     read_log_bytes,
     segment::SegmentHeader,
 };
 use crate::{
     disk::{Cut, FileSystem, Moment},
-    log::{Durability, Log, Lsn},
+    log::{Durability, Log, LogIdentity, Lsn},
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -19,7 +18,7 @@ fn write_until_failure(log: &dyn Log, groups: &[u64], from: u64) -> (u64, u64) {
     let mut last = from - 1;
     'writing: for group in groups {
         for _ in 0..*group {
-            match log.append(&record(last + 1), last.is_multiple_of(7)) {
+            match log.append(&record(last + 1)) {
                 Ok(lsn) => assert_eq!(lsn, Lsn(last + 1)),
                 Err(_) => break 'writing,
             }
@@ -63,7 +62,7 @@ fn what_a_killed_process_had_not_synced_is_synced_before_anything_stands_on_it()
     fs.watch(move |_, moment| moments.lock().push(moment));
     let (log, _) = open_as(&fs, 1, &options(Durability::Never), &identity()).unwrap();
     for lsn in 1..20 {
-        log.append(&record(lsn), false).unwrap();
+        log.append(&record(lsn)).unwrap();
     }
     log.close().unwrap();
     fs.unwatch();
@@ -125,7 +124,7 @@ proptest! {
         for group in &groups {
             for _ in 0..*group {
                 last += 1;
-                log.append(&record(last), false).unwrap();
+                log.append(&record(last)).unwrap();
             }
         }
         let synced = log.status().synced.0;

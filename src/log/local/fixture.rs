@@ -1,10 +1,10 @@
 //! Logs on a simulated disk, for tests.
 
-use super::{LocalLog, LogIdentity, Recovered, Surroundings};
+use super::{LocalLog, Recovered, Surroundings};
 use crate::{
     disk::{FileSystem, SimulatedFs},
     error::Result,
-    log::{Durability, Log, LogOptions, Lsn},
+    log::{Durability, Log, LogIdentity, LogOptions, Lsn},
 };
 use std::{
     path::{Path, PathBuf},
@@ -90,7 +90,7 @@ pub(crate) fn record(lsn: u64) -> Vec<u8> {
 /// Appends the records from..=to, each in a frame of its own.
 pub(crate) fn append(log: &LocalLog, from: u64, to: u64) {
     for lsn in from..=to {
-        assert_eq!(log.append(&record(lsn), false).unwrap(), Lsn(lsn));
+        assert_eq!(log.append(&record(lsn)).unwrap(), Lsn(lsn));
         log.flush().unwrap();
     }
 }

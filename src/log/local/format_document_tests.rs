@@ -32,7 +32,6 @@ fn segment() -> Vec<u8> {
     let frame = FrameHeader {
         first_lsn: Lsn(1),
         count: 1,
-        holds_history: false,
         is_footer: false,
         durable_lsn: Lsn(0),
         clock_us: 1_700_000_000_000_000,
@@ -48,7 +47,6 @@ fn segment() -> Vec<u8> {
         durable_lsn: Lsn(1),
         clock_us: 1_700_000_000_000_001,
         chain_before,
-        ..frame
     };
     encode_frame(&footer, &[], header.place(1024), &mut bytes);
     bytes

@@ -9,14 +9,14 @@ use super::{
     catalog::Catalog,
     queue::{Ending, Ground, Queue, WallClock},
     reader::SegmentRecords,
-    recovery::{LogIdentity, Recovered, judge, repair},
+    recovery::{Recovered, judge, repair},
     writer::{OnDurable, Shared, Start, Writer, salt_of},
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
     log::{
-        contract::{Log, LogStatus, Lsn, Records, SegmentInfo},
+        contract::{Log, LogIdentity, LogStatus, Lsn, Records, SegmentInfo},
         options::LogOptions,
     },
     planted::planted,
@@ -128,14 +128,14 @@ impl Drop for LocalLog {
 }
 
 impl Log for LocalLog {
-    fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
-        let lsn = self.shared.queue.append(record, holds_history)?;
+    fn append(&self, record: &[u8]) -> Result<Lsn> {
+        let lsn = self.shared.queue.append(record)?;
         self.write_soon();
         Ok(lsn)
     }
 
-    fn append_unhurried(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
-        self.shared.queue.append(record, holds_history)
+    fn append_unhurried(&self, record: &[u8]) -> Result<Lsn> {
+        self.shared.queue.append(record)
     }
 
     fn write_soon(&self) {

@@ -49,6 +49,7 @@ pub(super) const RECORD_LENGTH_BYTES: usize = 4;
 
 const MAGIC: [u8; 4] = *b"NTwf";
 const FLAG_LZ4: u32 = 1;
+/// An older nowthen said so that records hold what clients pushed; it means nothing any more.
 const FLAG_HISTORY: u32 = 2;
 const FLAG_FOOTER: u32 = 4;
 const _: () = assert!(RECORD_BYTES_MAX < u32::MAX as usize / 2);
@@ -66,7 +67,6 @@ pub(super) struct Place {
 pub(super) struct FrameHeader {
     pub(super) first_lsn: Lsn,
     pub(super) count: u32,
-    pub(super) holds_history: bool,
     pub(super) is_footer: bool,
     pub(super) durable_lsn: Lsn,
     pub(super) clock_us: i64,
@@ -118,7 +118,6 @@ pub(super) fn encode_frame(
     let packed = pack(raw);
     let stored: &[u8] = packed.as_deref().unwrap_or(raw);
     let flags = if packed.is_some() { FLAG_LZ4 } else { 0 }
-        | if header.holds_history { FLAG_HISTORY } else { 0 }
         | if header.is_footer { FLAG_FOOTER } else { 0 };
     let table = place.table(stored);
     let table_checksum = checksum(place.seed_at(FRAME_HEADER_BYTES + stored.len()), &table);
@@ -190,16 +189,7 @@ fn decode_head(bytes: &[u8], place: Place) -> Option<Head> {
     let table_checksum = fields.u32()?;
     let is_footer = flags & FLAG_FOOTER != 0;
     let known = flags & !(FLAG_LZ4 | FLAG_HISTORY | FLAG_FOOTER) == 0 && fields.u32()? == 0;
-    let holds_history = flags & FLAG_HISTORY != 0;
-    let header = FrameHeader {
-        first_lsn,
-        count,
-        holds_history,
-        is_footer,
-        durable_lsn,
-        clock_us,
-        chain_before,
-    };
+    let header = FrameHeader { first_lsn, count, is_footer, durable_lsn, clock_us, chain_before };
     let is_lz4 = flags & FLAG_LZ4 != 0;
     (known && is_footer == (count == 0)).then_some(Head {
         header,
@@ -327,7 +317,6 @@ mod tests {
         let header = FrameHeader {
             first_lsn: Lsn(7),
             count: records.len() as u32,
-            holds_history: true,
             is_footer: records.is_empty(),
             durable_lsn: Lsn(6),
             clock_us: 1_700_000_000_000_000,
@@ -382,8 +371,8 @@ mod tests {
     }
 
     const GOLDEN: &str = "\
-0000  4e 54 77 66 ed 93 09 76 13 00 00 00 13 00 00 00
-0010  07 00 00 00 00 00 00 00 02 00 00 00 02 00 00 00
+0000  4e 54 77 66 86 3c 99 87 13 00 00 00 13 00 00 00
+0010  07 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00
 0020  06 00 00 00 00 00 00 00 00 40 1e 18 24 0a 06 00
 0030  88 77 66 55 44 33 22 11 d1 33 fd fe 00 00 00 00
 0040  05 00 00 00 66 69 72 73 74 06 00 00 00 73 65 63

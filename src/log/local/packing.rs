@@ -26,7 +26,6 @@ pub(super) struct Batch {
     pub(super) segment: u64,
     pub(super) first_lsn: Lsn,
     pub(super) count: u32,
-    pub(super) holds_history: bool,
     pub(super) raw: Vec<u8>,
 }
 
@@ -109,14 +108,13 @@ impl Packing {
     }
 
     /// Puts a record where it fits; `None` if it fits nowhere.
-    pub(super) fn place(&mut self, record: &[u8], holds_history: bool) -> Option<Lsn> {
+    pub(super) fn place(&mut self, record: &[u8]) -> Option<Lsn> {
         if !self.fits_last_batch(record) {
             self.start_batch(frame_bytes(RECORD_LENGTH_BYTES + record.len()))?;
         }
         let batch = self.batches.back_mut()?;
         push_record(&mut batch.raw, record);
         batch.count += 1;
-        batch.holds_history |= holds_history;
         self.queued_bytes += RECORD_LENGTH_BYTES + record.len();
         self.last_lsn = self.last_lsn.next();
         Some(self.last_lsn)

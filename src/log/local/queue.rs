@@ -108,7 +108,7 @@ impl Queue {
 
     /// Takes a record, or says why not. The writer hears of it by [`Self::write_soon`], or once
     /// much waits.
-    pub(super) fn append(&self, record: &[u8], holds_history: bool) -> Result<Lsn> {
+    pub(super) fn append(&self, record: &[u8]) -> Result<Lsn> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(Error::refused(format!(
                 "a record of {} bytes is too long: at most {RECORD_BYTES_MAX}",
@@ -118,7 +118,7 @@ impl Queue {
         let mut state = self.state.lock();
         loop {
             state.refuse_if_stopped()?;
-            if let Some(lsn) = state.packing.place(record, holds_history) {
+            if let Some(lsn) = state.packing.place(record) {
                 let is_much = state.packing.queued_bytes() >= MUCH_BYTES;
                 drop(state);
                 if is_much {

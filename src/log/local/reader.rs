@@ -234,7 +234,6 @@ mod tests {
         let frame = FrameHeader {
             first_lsn: Lsn(first_lsn),
             count: 1,
-            holds_history: false,
             is_footer: false,
             durable_lsn: Lsn(4),
             clock_us: 0,

@@ -236,7 +236,6 @@ impl<'a> Rebuilder<'a> {
             first_lsn: self.at.next_lsn,
             count,
             // What was lost may have been.
-            holds_history: false,
             is_footer: count == 0,
             durable_lsn: self.at.next_lsn.previous(),
             clock_us: self.clock_us,

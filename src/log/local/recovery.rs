@@ -26,24 +26,13 @@ use super::{
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
-    log::contract::{Lsn, SegmentInfo},
+    log::contract::{LogIdentity, Lsn, SegmentInfo},
     planted::planted,
 };
 use std::{
     io,
     path::{Path, PathBuf},
 };
-
-/// What the rest of the data directory says about the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogIdentity {
-    /// Which store it must belong to.
-    pub store_id: u128,
-    /// The LSN of the oldest snapshot kept: records after it must be here. 0 without a snapshot.
-    pub kept_after: Lsn,
-    /// The LSN up to which the newest snapshot proves the log to have been durable.
-    pub reaches: Lsn,
-}
 
 /// What a process found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,7 +142,6 @@ impl Judge<'_> {
             last_lsn: at.next_lsn.previous(),
             bytes: at.offset as u64,
             sealed: true,
-            holds_history: walked.holds_history,
         };
         self.judged.entries.push(Entry { info, path: path.clone() });
         self.judged.recovered.last_lsn = at.next_lsn.previous();
@@ -333,7 +321,6 @@ fn valid_prefix(
     let footer = FrameHeader {
         first_lsn: to.next_lsn,
         count: 0,
-        holds_history: false,
         is_footer: true,
         durable_lsn: last_lsn,
         clock_us,

@@ -1,7 +1,7 @@
 //! Each row of the recovery table, and that nothing is changed when we stop.
 
 use super::{
-    LogIdentity, Recovered,
+    Recovered,
     fixture::{DIRECTORY, append, disk, identity, open, open_as, options, read_and_check},
     recovery::judge,
     segment::segment_path,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     disk::{Cut, FileSystem, SimulatedFs},
     error::Error,
-    log::{Durability, Log, Lsn},
+    log::{Durability, Log, LogIdentity, Lsn},
 };
 use std::{
     io,

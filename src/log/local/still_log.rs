@@ -12,14 +12,14 @@
 use super::{
     log_frame::{Frame, FrameHeader, push_record},
     reader::{Position, Step, Walk},
-    recovery::{Judged, LogIdentity, Recovered, judge, push_frame},
+    recovery::{Judged, Recovered, judge, push_frame},
     segment::{SegmentHeader, Spare},
     writer::salt_of,
 };
 use crate::{
     disk::{FileSystem, Mapped},
     error::{Error, Result},
-    log::contract::Lsn,
+    log::contract::{LogIdentity, Lsn},
 };
 use std::path::{Path, PathBuf};
 
@@ -162,7 +162,6 @@ impl StillSegment {
         let footer = FrameHeader {
             first_lsn: to.next_lsn,
             count: 0,
-            holds_history: false,
             is_footer: true,
             durable_lsn: to.next_lsn.previous(),
             clock_us,

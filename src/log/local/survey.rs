@@ -7,13 +7,12 @@
 use super::{
     log_frame::Frame,
     reader::{Position, Step, Walk},
-    recovery::LogIdentity,
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_path},
 };
 use crate::{
     error::{Error, Result},
     log::{
-        contract::{Lsn, SegmentInfo},
+        contract::{LogIdentity, Lsn, SegmentInfo},
         examination::{Examination, SegmentReport},
     },
 };

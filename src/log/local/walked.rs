@@ -20,7 +20,6 @@ use std::{
 pub(super) struct Walked {
     pub(super) path: PathBuf,
     pub(super) header: SegmentHeader,
-    pub(super) holds_history: bool,
     /// The clock of the last frame, in µs since 1970.
     pub(super) clock_us: Option<i64>,
     /// What was expected at the end of the walk; `None` behind a footer.
@@ -34,19 +33,16 @@ impl Walked {
     fn new(path: PathBuf, bytes: Mapped) -> Result<Self> {
         let header = SegmentHeader::decode(&bytes, &path)?;
         let mut walk = Walk::new(&bytes, header, Position::start_of(&header));
-        let (mut holds_history, mut clock_us) = (false, None);
+        let mut clock_us = None;
         let broken = loop {
             match walk.step() {
-                Step::Frame(frame) => {
-                    holds_history |= frame.header.holds_history;
-                    clock_us = Some(frame.header.clock_us);
-                }
+                Step::Frame(frame) => clock_us = Some(frame.header.clock_us),
                 Step::Footer => break None,
                 Step::Broken(expected) => break Some(expected),
             }
         };
         let end = walk.position;
-        Ok(Self { path, header, holds_history, clock_us, broken, bytes, end })
+        Ok(Self { path, header, clock_us, broken, bytes, end })
     }
 
     /// The walk, at its end.

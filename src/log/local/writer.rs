@@ -172,7 +172,6 @@ impl Writer {
         let header = FrameHeader {
             first_lsn: batch.first_lsn,
             count: batch.count,
-            holds_history: batch.holds_history,
             is_footer: false,
             durable_lsn: match planted("durable LSN ahead in frames") {
                 true => batch.first_lsn.after(u64::from(batch.count)).previous(),
@@ -186,7 +185,6 @@ impl Writer {
         let last_lsn = self.written;
         self.shared.catalog.update_last(|info| {
             info.last_lsn = last_lsn;
-            info.holds_history |= batch.holds_history;
         });
         self.shared.queue.written(batch, bytes);
         Ok(())
@@ -220,7 +218,6 @@ impl Writer {
         let footer = FrameHeader {
             first_lsn: self.written.next(),
             count: 0,
-            holds_history: false,
             is_footer: true,
             durable_lsn: self.written,
             clock_us: (self.start.clock)(),

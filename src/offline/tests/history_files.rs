@@ -151,12 +151,18 @@ impl Case {
         rows
     }
 
-    fn found(&self) -> Result<Vec<PushedCells>> {
-        let (entity, rows) = (self.entity(), self.rows.clone());
-        let bytes = write_within(&self.view(|has| has.0), &entity, rows, self.limits)?;
-        let view = self.view(|has| has.1);
-        let file = HistoryFile::open(bytes.into(), Path::new(PATH), &view, &entity)?;
-        assert_eq!(file.row_count(), self.rows.len() as u64);
+    fn written(&self) -> Vec<u8> {
+        let (view, rows) = (self.view(|has| has.0), self.rows.clone());
+        write_within(&view, &self.entity(), rows, self.limits).unwrap()
+    }
+
+    fn open(&self, bytes: Vec<u8>) -> Result<HistoryFile> {
+        let (view, entity) = (self.view(|has| has.1), self.entity());
+        HistoryFile::open(bytes.into(), Path::new(PATH), &view, &entity)
+    }
+
+    fn found(&self, bytes: Vec<u8>) -> Result<Vec<PushedCells>> {
+        let file = self.open(bytes)?;
         let asked = (10..).zip(&self.has).filter(|(_, has)| has.2).map(|(slot, _)| slot);
         let asked: Option<Vec<u32>> = self.asks_slots.then(|| asked.chain([7]).collect());
         file.rows(asked.as_deref(), self.asked_keys.as_ref())
@@ -208,7 +214,36 @@ proptest! {
 
     #[test]
     fn what_is_written_comes_back_in_order_and_as_asked(case in case()) {
-        let found = case.found().unwrap();
-        prop_assert_eq!(found, case.expected());
+        let bytes = case.written();
+        prop_assert_eq!(case.open(bytes.clone()).unwrap().row_count(), case.rows.len() as u64);
+        prop_assert_eq!(case.found(bytes).unwrap(), case.expected());
+    }
+
+    #[test]
+    fn what_is_left_after_forgetting_is_all_but_those_keys(mut case in case()) {
+        let keys = case.asked_keys.take().unwrap_or_default();
+        let forgotten = case.open(case.written()).unwrap().without(&keys).unwrap();
+        let count = case.rows.iter().filter(|row| keys.contains(&row.key)).count() as u64;
+        prop_assert_eq!(forgotten.as_ref().map_or(0, |forgotten| forgotten.rows), count);
+        let Some(forgotten) = forgotten else { return Ok(()) };
+        case.rows.retain(|row| !keys.contains(&row.key));
+        // A feature that was gone when the file was written again may come back.
+        case.has.iter_mut().for_each(|has| has.1 = true);
+        prop_assert_eq!(case.found(forgotten.bytes).unwrap(), case.expected());
+    }
+
+    #[test]
+    fn damaged_bytes_give_rows_or_an_error_that_names_the_file(
+        case in case(),
+        damage in vec(any::<(prop::sample::Index, u8)>(), 1..4),
+    ) {
+        let mut bytes = case.written();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Err(error) = case.found(bytes) {
+            prop_assert!(error.to_string().contains(PATH), "{}", error);
+        }
     }
 }

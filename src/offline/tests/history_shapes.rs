@@ -153,8 +153,8 @@ fn features_called_as_our_columns_keep_their_names() {
             (11, CellWrite::Tombstone),
         ],
     };
-    let slots = history_layout::slot_columns(&view, std::slice::from_ref(&row));
-    let schema = history_layout::schema(&view, &entity, &slots);
+    let slots = history_layout::slot_columns(&view, &entity, std::slice::from_ref(&row));
+    let schema = history_layout::schema(&entity, &slots);
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(
         names,

@@ -1,0 +1,205 @@
+//! The files of the history: written aside, read back, named, and only then listed.
+//!
+//! ```text
+//! history/<view>-<id>.<generation>-<first LSN>-<last LSN>-<manifest>.parquet
+//! ```
+//! What stands in them is opaque here (`offline/history_file.rs`). A name is never given twice:
+//! it ends with the number of the manifest that lists the file first.
+//!
+//! Invariants
+//! - A file has its name only after it was synced, and read back as it was given.
+//! - Parts that are dropped before a manifest lists them leave no file.
+
+use super::{
+    contract::Lsn,
+    examination::Examination,
+    manifest::{HISTORY, History, HistoryPart, ListedFile},
+};
+use crate::{
+    disk::{FileSystem, Mapped},
+    error::{Error, Result},
+    planted::planted,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Dirty pages are bounded: a file is synced each time so much more of it is written.
+const SYNC_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a part holds, before it has a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartContent<'a> {
+    /// The name of the view, for people.
+    pub view_name: &'a str,
+    /// Its number.
+    pub view: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// The first LSN of the range of the log that it stands for.
+    pub first: Lsn,
+    /// The last LSN of that range.
+    pub last: Lsn,
+    /// The number of its rows.
+    pub rows: u64,
+    /// All of the file.
+    pub bytes: &'a [u8],
+}
+
+/// Files for the next manifest.
+pub struct HistoryWriter {
+    fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+    number: u64,
+    parts: Vec<HistoryPart>,
+}
+
+impl HistoryWriter {
+    /// Begins files that the manifest `number`, which is not there yet, will list.
+    pub fn new(fs: Arc<dyn FileSystem>, root: &Path, number: u64) -> Self {
+        Self { fs, root: root.to_path_buf(), number, parts: Vec::new() }
+    }
+
+    /// Writes a file, and reads it back. Its name is synced by [`Self::finish`].
+    pub fn add(&mut self, content: &PartContent<'_>) -> Result<()> {
+        let PartContent { view_name, view, generation, first, last, rows, bytes } = *content;
+        let number = self.number;
+        let name =
+            format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
+        let hash = *blake3::hash(bytes).as_bytes();
+        let file = ListedFile { name, bytes: bytes.len() as u64, hash };
+        let path = self.root.join(&file.name);
+        let unfinished = self.root.join(format!("{}.tmp", file.name));
+        self.make_folder()?;
+        // Before it is there, so that it goes whatever fails.
+        self.parts.push(HistoryPart { view, generation, first, last, rows, file });
+        write_synced(&*self.fs, &unfinished, bytes)?;
+        let read = self.fs.map(&unfinished).map_err(Error::io("reading back", &unfinished))?;
+        if *blake3::hash(&read).as_bytes() != hash {
+            return Err(Error::corrupt(unfinished, 0, "the bytes that were written"));
+        }
+        self.fs.rename(&unfinished, &path).map_err(Error::io("naming the history", &path))
+    }
+
+    fn make_folder(&self) -> Result<()> {
+        let folder = self.root.join(HISTORY);
+        if self.fs.metadata(&folder).is_ok() {
+            return Ok(());
+        }
+        self.fs.create_dir_all(&folder).map_err(Error::io("making", &folder))?;
+        self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))
+    }
+
+    /// What the manifest is to list, with all names synced.
+    pub fn finish(mut self) -> Result<Vec<HistoryPart>> {
+        let folder = self.root.join(HISTORY);
+        if !self.parts.is_empty() && !planted("history names not synced") {
+            self.fs.sync_dir(&folder).map_err(Error::io("syncing the folder", &folder))?;
+        }
+        Ok(std::mem::take(&mut self.parts))
+    }
+}
+
+impl Drop for HistoryWriter {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            // It has one name or the other; what cannot be removed goes at the next start.
+            let _ = self.fs.remove(&self.root.join(format!("{}.tmp", part.file.name)));
+            let _ = self.fs.remove(&self.root.join(&part.file.name));
+        }
+    }
+}
+
+impl History {
+    /// The history of a store of which the records after `lsn` are given up, and whose log begins
+    /// with `first_in_log`. A part that reaches further is left out: the log has its records again,
+    /// since no part reaches across the LSN of a snapshot.
+    pub(super) fn up_to(&self, lsn: Lsn, first_in_log: Lsn) -> Self {
+        if self.reaches <= lsn {
+            return self.clone();
+        }
+        let parts: Vec<HistoryPart> =
+            self.parts.iter().filter(|part| part.last <= lsn).cloned().collect();
+        let reaches = parts.iter().map(|part| part.last).max().unwrap_or_default();
+        Self { reaches: reaches.max(first_in_log.previous()), parts }
+    }
+}
+
+/// The bytes of a part, found to be what was written.
+pub fn open_part(fs: &dyn FileSystem, root: &Path, part: &HistoryPart) -> Result<Mapped> {
+    let path = root.join(&part.file.name);
+    let bytes = fs.map(&path).map_err(Error::io("reading the history", &path))?;
+    let is_right = *blake3::hash(&bytes).as_bytes() == part.file.hash;
+    if bytes.len() as u64 == part.file.bytes && (is_right || planted("history unverified")) {
+        return Ok(bytes);
+    }
+    let hash = blake3::Hash::from(part.file.hash);
+    let expected = format!("{} bytes with blake3 {hash}, as the manifest says", part.file.bytes);
+    Err(in_history(Error::corrupt(path, 0, expected), part))
+}
+
+/// Copies a part, found good, to the same name below `to`; synced, but for its name.
+pub(super) fn copy_part(
+    fs: &dyn FileSystem,
+    root: &Path,
+    part: &HistoryPart,
+    to: &Path,
+) -> Result<()> {
+    let bytes = open_part(fs, root, part)?;
+    write_synced(fs, &to.join(&part.file.name), &bytes)
+}
+
+/// Looks at a part below `root`.
+pub(super) fn survey_part(examination: &mut Examination<'_>, root: &Path, part: &HistoryPart) {
+    let path = root.join(&part.file.name);
+    let read = examination.fs.open_read(&path).map_err(Error::io("opening", &path));
+    let hash = read.and_then(|file| {
+        let mut hasher = blake3::Hasher::new();
+        let (mut buffer, mut offset) = (vec![0; SURVEY_BYTES], 0);
+        loop {
+            let count = file.read_at(offset, &mut buffer).map_err(Error::io("reading", &path))?;
+            if count == 0 {
+                return Ok((offset, *hasher.finalize().as_bytes()));
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            offset += count as u64;
+            examination.has_read(count as u64);
+        }
+    });
+    let lsns = Some((part.first, part.last));
+    match hash {
+        Ok(found) if found == (part.file.bytes, part.file.hash) => {}
+        Ok((bytes, _)) => {
+            let hash = blake3::Hash::from(part.file.hash);
+            let listed = part.file.bytes;
+            let expected = format!("{listed} bytes with blake3 {hash}; it has {bytes} bytes");
+            examination.damage(path, 0, expected, lsns);
+        }
+        Err(error) => examination.failed(path, error, lsns),
+    }
+}
+
+/// Files are looked at in pieces of this length.
+const SURVEY_BYTES: usize = 1024 * 1024;
+
+/// Which records a damaged part holds.
+pub(super) fn in_history(error: Error, part: &HistoryPart) -> Error {
+    let Error::Corrupt { path, offset, expected } = error else { return error };
+    let HistoryPart { first, last, .. } = part;
+    let holds = format!("it holds what LSN {first} to {last} pushed");
+    Error::corrupt(path, offset, format!("{expected}; {holds}"))
+}
+
+fn write_synced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = fs.create_new(path).map_err(Error::io("creating the history", path))?;
+    let mut offset = 0;
+    for piece in bytes.chunks(SYNC_BYTES) {
+        file.write_all_at(offset, piece).map_err(Error::io("writing the history", path))?;
+        if !planted("history not synced") {
+            file.sync_data().map_err(Error::io("syncing the history", path))?;
+        }
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! History of a simulated directory, for tests.
+
+use super::{DataDirectory, History, HistoryWriter, Lsn, PartContent};
+use crate::{
+    disk::{FileSystem, SimulatedFs},
+    error::Result,
+};
+use std::sync::Arc;
+
+/// What a commit up to `lsn` lists: one more part, if there are records that no part holds yet.
+pub(super) fn history_to(fs: &SimulatedFs, directory: &DataDirectory, lsn: Lsn) -> Result<History> {
+    let mut history = directory.history().clone();
+    let first = history.reaches.next();
+    if first > lsn {
+        return Ok(history);
+    }
+    let shared: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    let number = directory.number() + 1;
+    let mut writer = HistoryWriter::new(shared, directory.root(), number);
+    let bytes = format!("{first}-{lsn} ").repeat(200);
+    writer.add(&PartContent {
+        view_name: "spending",
+        view: 1,
+        generation: 1,
+        first,
+        last: lsn,
+        rows: lsn.0,
+        bytes: bytes.as_bytes(),
+    })?;
+    history.parts.extend(writer.finish()?);
+    Ok(History { reaches: lsn, ..history })
+}

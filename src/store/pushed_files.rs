@@ -1,0 +1,69 @@
+//! The files of the history that a manifest lists, opened when they are first asked for.
+
+use crate::{
+    disk::FileSystem,
+    error::Result,
+    feature::KeyPart,
+    log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The keys that are asked for, of one entity.
+pub(super) type AskedKeys = HashSet<Vec<KeyPart>>;
+
+/// The files of the history as of one manifest.
+#[derive(Debug, Default)]
+pub(super) struct PushedFiles {
+    /// What was pushed up to here is in the files.
+    pub(super) reaches: Lsn,
+    pub(super) parts: Vec<Arc<PushedPart>>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct PushedPart {
+    pub(super) listed: HistoryPart,
+    pub(super) path: PathBuf,
+    /// The bytes, once somebody asked for them.
+    bytes: Mutex<Option<Bytes>>,
+}
+
+impl PushedFiles {
+    /// Those that a directory lists.
+    pub(super) fn of(directory: &DataDirectory) -> Self {
+        Self::default().next(directory)
+    }
+
+    /// Those that a directory lists now; what is open stays open.
+    pub(super) fn next(&self, directory: &DataDirectory) -> Self {
+        let History { reaches, parts } = directory.history();
+        let part = |listed: &HistoryPart| {
+            let open = self.parts.iter().find(|part| part.listed == *listed);
+            let fresh = || PushedPart {
+                listed: listed.clone(),
+                path: directory.root().join(&listed.file.name),
+                bytes: Mutex::default(),
+            };
+            open.map_or_else(|| Arc::new(fresh()), Arc::clone)
+        };
+        Self { reaches: *reaches, parts: parts.iter().map(part).collect() }
+    }
+}
+
+impl PushedPart {
+    /// The bytes, whose hash was found right when they were first asked for.
+    pub(super) fn bytes(&self, fs: &dyn FileSystem, root: &Path) -> Result<Bytes> {
+        let mut bytes = self.bytes.lock();
+        if let Some(bytes) = &*bytes {
+            return Ok(bytes.clone());
+        }
+        let opened = Bytes::from_owner(open_history_part(fs, root, &self.listed)?);
+        Ok(bytes.insert(opened).clone())
+    }
+}

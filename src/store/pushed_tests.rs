@@ -1,0 +1,89 @@
+//! What was pushed stays for training when the log that brought it is given up.
+
+use super::{Answer, Clock, FeatureRow, Store, StoreOptions};
+use crate::{
+    disk::{FileSystem, SimulatedFs},
+    error::{Error, Result},
+    feature::{CellWrite, KeyPart, Timestamp, Value},
+    log::Durability,
+    registry::{DefinitionFile, parse_repository},
+};
+use std::{path::Path, sync::Arc};
+
+const DEFINITIONS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n[view.spending]\n\
+    entity = \"user\"\nfeatures = { spend = \"float64\", genre = \"string\" }\n";
+
+fn open(fs: &SimulatedFs) -> Arc<Store> {
+    let options = StoreOptions { segment_bytes: 4096, ..StoreOptions::default() };
+    assert_eq!(options.durability, Durability::Always);
+    let clock = Clock::manual(Timestamp(1_000_000));
+    Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap()
+}
+
+/// Pushes `spend`, and every third time no genre, to user `number % 10` at `number`.
+fn push(store: &Store, number: i64) {
+    let schema = store.schema();
+    let view = schema.catalog.view("spending").unwrap();
+    let mut cells = vec![(0, CellWrite::Value(Value::Float64(number as f64)))];
+    if number % 3 > 0 {
+        cells.push((1, CellWrite::Value(Value::String(format!("genre {number}").repeat(9)))));
+    }
+    let key = format!("user:{}", number % 10).into_bytes();
+    let row = FeatureRow { key, event: Timestamp(number), created: None, cells };
+    let pushed = store.keyspace().push_rows(&schema, view, vec![row]).unwrap();
+    store.acknowledged_blocking(pushed.wait_for.unwrap()).unwrap();
+}
+
+fn at(store: &Store, at: i64) -> Result<Vec<Vec<Answer>>> {
+    let schema = store.schema();
+    let entity = schema.catalog.entity("user").unwrap();
+    let selected = schema.catalog.select(&["spending:spend", "spending:genre"]).unwrap();
+    let keys: Vec<_> = (0..10).map(|user| vec![KeyPart::Int64(user)]).collect();
+    store.features_at(&schema, entity, &selected, &keys, Timestamp(at))
+}
+
+/// Each user's last push and last genre by `time`.
+fn check(store: &Store, time: i64) {
+    for (user, row) in at(store, time).unwrap().iter().enumerate() {
+        let pushed = || (1..=time).rev().filter(|number| number % 10 == user as i64);
+        let spend = pushed().next().map(|number| Value::Float64(number as f64));
+        let genre = pushed().find(|number| number % 3 > 0);
+        let genre = genre.map(|number| Value::String(format!("genre {number}").repeat(9)));
+        let values: Vec<_> = row.iter().map(|answer| answer.value.clone()).collect();
+        assert_eq!(values, [spend, genre], "user {user} at {time}");
+    }
+}
+
+#[test]
+fn what_was_pushed_outlives_the_log_that_brought_it() {
+    let fs = SimulatedFs::new();
+    let mut store = open(&fs);
+    let file = DefinitionFile { path: "test".into(), text: DEFINITIONS.into() };
+    store.apply_definitions(&parse_repository(&[file]).unwrap(), false).unwrap();
+    for round in 0..4 {
+        (round * 100 + 1..=round * 100 + 100).for_each(|number| push(&store, number));
+        store.checkpoint().unwrap();
+        for time in [1, 50, 117, 400] {
+            check(&store, time.min(round * 100 + 100));
+        }
+        store.close().unwrap();
+        drop(store);
+        store = open(&fs);
+        check(&store, round * 100 + 90);
+    }
+    let status = store.log_status();
+    assert!(status.first.0 > 200 && status.last.0 > 400, "{status:?}");
+    assert_eq!(store.directory.lock().history().parts.len(), 4);
+
+    let folder = Path::new("/data/history");
+    let parts = fs.read_dir(folder).unwrap();
+    let path = folder.join(&parts[1].name);
+    fs.damage(&path, |bytes| bytes[100] ^= 1).unwrap();
+    assert!(at(&store, 400).is_ok(), "what was opened and verified before is still whole");
+    store.close().unwrap();
+    drop(store);
+    let store = open(&fs);
+    let error = at(&store, 400).unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { path: named, .. } if *named == path), "{error}");
+    assert!(error.to_string().contains("pushed"), "{error}");
+}
