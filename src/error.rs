@@ -53,6 +53,11 @@ impl Error {
         Self::Refused { code, why: why.into() }
     }
 
+    /// Redis' refusal of whatever needs data that is not there yet.
+    pub fn loading() -> Self {
+        Self::refused_as("LOADING", "Redis is loading the dataset in memory")
+    }
+
     /// Damage at `offset` of `path`.
     pub fn corrupt(path: impl Into<PathBuf>, offset: u64, expected: impl Into<String>) -> Self {
         Self::Corrupt { path: path.into(), offset, expected: expected.into() }

@@ -34,7 +34,10 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
         store,
         clock: Clock::starting_at(start),
     };
-    let booted = boot.open(&data)?;
+    let mut booted = boot.begin(&data)?;
+    if !booted.load()? {
+        return Ok(());
+    }
     println!("1. apply the definitions in {}", options.repo.display());
     print!("{}", indented(&booted.apply(&options.repo)?));
     println!("2. materialize: the newest rows as of {} go online", booted.app.store.now().to_iso());
@@ -46,6 +49,7 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
     println!("3. serve; the clock stands at {} and runs", booted.app.store.now().to_iso());
     println!("{}", things_to_try(options, booted.app.identity.port, booted.app.identity.http_port));
     println!("Data are in {}. Stop with Ctrl-C.", data.display());
+    booted.ready()?;
     booted.serve()
 }
 

@@ -32,10 +32,14 @@ pub fn serve(options: &ServeOptions) -> Result<()> {
         clock,
     };
     recover_before_start(&options.recover, &options.data)?;
-    let booted = boot.open(&options.data)?;
+    let mut booted = boot.begin(&options.data)?;
+    if !booted.load()? {
+        return Ok(());
+    }
     if let Some(repo) = &options.repo {
         print!("{}", booted.apply(repo)?);
     }
+    booted.ready()?;
     let identity = &booted.app.identity;
     println!(
         "nowthen {} is ready: redis://{address}:{} and http://{address}:{}, {} keys from {} in \

@@ -78,7 +78,7 @@ impl Drop for StartProgress {
 
 /// What is going on.
 fn stage(progress: &LoadProgress) -> &'static str {
-    if progress.log.bytes() > 0 {
+    if progress.log.done() > 0 {
         "replaying the log"
     } else if progress.snapshot.bytes() > 0 {
         "loading the snapshot"

@@ -19,7 +19,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -53,10 +53,15 @@ pub struct App {
     pub pause: Pause,
     /// Whether the server is to stop.
     pub shutdown: watch::Sender<Shutdown>,
-    /// More memory was used than `maxmemory` when somebody last looked.
-    is_memory_full: AtomicBool,
+    /// Why a command may have to be refused, as bits: every command looks here.
+    obstacles: AtomicU8,
     last_client: AtomicU64,
 }
+
+/// More memory was used than `maxmemory` when somebody last looked.
+const MEMORY_FULL: u8 = 1;
+/// The data is being loaded.
+const LOADING: u8 = 2;
 
 /// What a server is.
 #[derive(Clone, Debug)]
@@ -80,7 +85,7 @@ pub struct Identity {
 }
 
 impl App {
-    /// A server around `store`.
+    /// A server around `store`, which may still be loading.
     pub fn new(
         store: Arc<Store>,
         commands: Vec<&'static Description>,
@@ -88,6 +93,8 @@ impl App {
         settings: Settings,
     ) -> Self {
         let counters = |about: &&'static Description| CommandStats::new(about.name);
+        let is_loaded = store.load_progress().is_over();
+        let obstacles = AtomicU8::new(if is_loaded { 0 } else { LOADING });
         Self {
             materializer: Materializer::new(Arc::clone(&store)),
             node_id: node_id(store.id()),
@@ -101,7 +108,7 @@ impl App {
             operator: AtomicU64::new(0),
             pause: Pause::default(),
             shutdown: watch::Sender::new(Shutdown::Running),
-            is_memory_full: AtomicBool::new(false),
+            obstacles,
             last_client: AtomicU64::new(0),
         }
     }
@@ -117,9 +124,24 @@ impl App {
         self.commands.iter().copied().filter(|about| !about.name.contains('|'))
     }
 
-    /// Whether more memory is used than `maxmemory`, as far as known: one load.
+    /// Whether a command may have to be refused, for whatever reason: one load.
+    pub(super) fn has_obstacle(&self) -> bool {
+        self.obstacles.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether more memory is used than `maxmemory`, as far as known.
     pub(super) fn may_be_full(&self) -> bool {
-        self.is_memory_full.load(Ordering::Relaxed)
+        self.obstacles.load(Ordering::Relaxed) & MEMORY_FULL != 0
+    }
+
+    /// Whether the data is still being loaded.
+    pub fn is_loading(&self) -> bool {
+        self.obstacles.load(Ordering::Acquire) & LOADING != 0
+    }
+
+    /// Everything is loaded: from here on all commands are answered.
+    pub fn end_loading(&self) {
+        self.obstacles.fetch_and(!LOADING, Ordering::Release);
     }
 
     /// Whether more memory is used than `maxmemory`. Looks into every shard; to be called now and
@@ -127,7 +149,10 @@ impl App {
     pub fn look_at_memory(&self) -> bool {
         let most = self.settings.memory_bytes_max.count();
         let is_full = most > 0 && self.store.keyspace().memory_bytes() as u64 > most;
-        self.is_memory_full.store(is_full, Ordering::Relaxed);
+        match is_full {
+            true => self.obstacles.fetch_or(MEMORY_FULL, Ordering::Relaxed),
+            false => self.obstacles.fetch_and(!MEMORY_FULL, Ordering::Relaxed),
+        };
         is_full
     }
 

@@ -113,19 +113,37 @@ impl Subject {
     }
 
     pub(super) fn restart(&mut self) {
+        self.restart_without_loading();
+        self.load();
+    }
+
+    pub(super) fn restart_without_loading(&mut self) {
         let now = self.app.store.now();
         self.app.store.close().unwrap();
         // The directory is locked as long as its store lives.
         let durability = self.app.store.durability();
-        self.app = app(&SimulatedFs::new(), durability, now);
-        self.app = app(&self.fs, durability, now);
+        self.app = loading_app(&SimulatedFs::new(), durability, now);
+        self.app = loading_app(&self.fs, durability, now);
+    }
+
+    pub(super) fn load(&mut self) {
+        self.app.store.load_data().unwrap();
+        self.app.end_loading();
     }
 }
 
 fn app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
+    let app = loading_app(fs, durability, now);
+    app.store.load_data().unwrap();
+    app.end_loading();
+    app
+}
+
+/// A server that has loaded nothing yet.
+fn loading_app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<App> {
     let options = StoreOptions { durability, segment_bytes: 64 * 1024, ..StoreOptions::default() };
     let clock = Clock::manual(now);
-    let store = Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
+    let store = Store::begin(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
     let identity = Identity {
         run_id: "0".repeat(40),
         bind: [127, 0, 0, 1].into(),

@@ -125,8 +125,10 @@ fn run(
         }
         return (Some(asked.counter), refuse(session, &error, reply));
     }
-    if app.may_be_full() && may_take_memory(session, asked.about) && app.look_at_memory() {
-        return (Some(asked.counter), refuse_memory(session, asked.about, reply));
+    if app.has_obstacle()
+        && let Some(refused) = refuse_for_obstacle(app, session, asked.about, reply)
+    {
+        return (Some(asked.counter), refused);
     }
     if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
         return (Some(asked.counter), queue(app, session, asked, request, reply));
@@ -137,6 +139,21 @@ fn run(
         session.end_transaction();
     }
     (Some(asked.counter), outcome)
+}
+
+/// Refuses what cannot be run at this moment.
+#[cold]
+fn refuse_for_obstacle(
+    app: &App,
+    session: &mut Session,
+    about: &Description,
+    reply: &mut Reply<'_>,
+) -> Option<Outcome> {
+    if app.is_loading() && !about.has_flag("loading") {
+        return Some(refuse(session, &Error::loading(), reply));
+    }
+    let is_full = app.may_be_full() && may_take_memory(session, about) && app.look_at_memory();
+    is_full.then(|| refuse_memory(session, about, reply))
 }
 
 /// Whether a command may need more memory: by its flags; EXEC by those of its commands; and what is

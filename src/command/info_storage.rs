@@ -3,6 +3,7 @@
 use super::{
     context::Context, info_text::InfoText, memory_figures::MemoryFigures, process::machine_bytes,
 };
+use crate::store::LoadProgress;
 
 pub(super) fn memory(ctx: &Context<'_>, text: &mut InfoText) {
     let figures = MemoryFigures::now(ctx);
@@ -29,7 +30,7 @@ pub(super) fn persistence(ctx: &Context<'_>, text: &mut InfoText) {
     let (status, stats) = (ctx.app.store.log_status(), &ctx.app.stats);
     let last = ctx.app.store.last_checkpoint();
     let is_poisoned = status.poisoned.is_some();
-    text.line("loading", 0);
+    text.line("loading", u8::from(ctx.app.is_loading()));
     text.line("async_loading", 0);
     // No copy is made of what is being written; see DESIGN.md.
     text.line("current_cow_peak", 0);
@@ -67,4 +68,26 @@ pub(super) fn persistence(ctx: &Context<'_>, text: &mut InfoText) {
     text.line("aof_last_bgrewrite_status", "ok");
     text.line("aof_last_write_status", if is_poisoned { "err" } else { "ok" });
     text.line("aof_current_size", status.bytes);
+    if ctx.app.is_loading() {
+        loading(ctx.app.store.load_progress(), text);
+    }
+}
+
+/// As in Redis, but for the memory that the writer of an RDB file says it used.
+fn loading(progress: &LoadProgress, text: &mut InfoText) {
+    let (done, total) = progress.bytes();
+    let percent = if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 };
+    let elapsed_s = progress.elapsed().as_secs();
+    // Redis' guess: a second as long as nothing is known.
+    let eta_s = match elapsed_s {
+        0 => 1,
+        _ => {
+            u128::from(elapsed_s) * u128::from(total.saturating_sub(done)) / (u128::from(done) + 1)
+        }
+    };
+    text.line("loading_start_time", progress.started_at.us() / 1_000_000);
+    text.line("loading_total_bytes", total);
+    text.line("loading_loaded_bytes", done);
+    text.line("loading_loaded_perc", format_args!("{percent:.2}"));
+    text.line("loading_eta_seconds", eta_s);
 }

@@ -14,6 +14,8 @@
 mod reference_tests;
 
 #[cfg(test)]
+mod loading_tests;
+#[cfg(test)]
 mod observation_tests;
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 //! Redis clients.
 
 use super::{metrics::metrics, online_features::get_online_features, refusal::Refusal};
-use crate::command::{App, Shutdown};
+use crate::{
+    command::{App, Shutdown},
+    error::Error,
+};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::StatusCode,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -49,8 +53,11 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/get-online-features", post(online_features))
         .route("/health", get(health))
+        .route("/ready", get(health))
         .route("/metrics", get(|State(app): State<Arc<App>>| async move { metrics(&app) }))
         .fallback(not_found)
+        .layer(from_fn_with_state(Arc::clone(&app), refuse_while_loading))
+        .route("/live", get(live))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
 }
@@ -66,12 +73,29 @@ async fn online_features(State(app): State<Arc<App>>, body: Bytes) -> Result<Jso
     Ok(Json(answered?))
 }
 
+async fn refuse_while_loading(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    if app.is_loading() {
+        let why = "the data is being loaded; GET /ready says when it is there";
+        return Err(Error::refused_as("LOADING", why).into());
+    }
+    Ok(next.run(request).await)
+}
+
+/// Whoever answers is alive, and no more is asked.
+async fn live() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
 async fn health(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
     app.store.check_poison()?;
     Ok(Json(json!({ "status": "ok" })))
 }
 
 async fn not_found() -> Response {
-    let detail = "expected POST /get-online-features, GET /health or GET /metrics";
+    let detail = "expected POST /get-online-features, GET /health, /live, /ready or /metrics";
     (StatusCode::NOT_FOUND, Json(json!({ "error": "Not Found", "detail": detail }))).into_response()
 }

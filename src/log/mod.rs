@@ -68,6 +68,8 @@ mod marks;
 mod audit;
 mod examination;
 
+mod pending;
+
 mod contract;
 mod options;
 
@@ -87,6 +89,7 @@ pub use inspect::inspect;
 pub use local::{LocalLog, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes};
 pub use manifest::{Generation, History, HistoryPart, ListedFile, read_manifest_bytes};
 pub use options::{Durability, LogOptions, RecoverMode};
+pub use pending::PendingLog;
 pub use pieces::{Piece, SegmentHead, SnapshotHead, Take};
 pub use recover::{Losses, Recovery, recover};
 pub use restore::{RestorePlan, RestorePoint, RestoreSource, UnfinishedRestore};

@@ -22,20 +22,26 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>> {
         _ => Error::refused(format!("cannot listen on {address}: {error}")),
     };
     // Sockets that share a port never complain of one another, so the first look does not share.
-    let alone = socket(address, false).map_err(refuse)?;
-    let address = alone.local_addr().map_err(refuse)?;
+    // Nor does it listen: a client that came to it would be lost with it.
+    let alone = bound(address, false).map_err(refuse)?;
+    let address = alone.local_addr().map_err(refuse)?.as_socket().unwrap_or(address);
     drop(alone);
-    (0..count).map(|_| socket(address, true).map_err(refuse)).collect()
+    (0..count).map(|_| listening(address).map_err(refuse)).collect()
 }
 
-fn socket(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+fn listening(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// The port that listeners have.

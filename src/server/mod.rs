@@ -27,4 +27,4 @@ mod listener;
 
 pub use connection::serve_stream;
 pub use listener::{bind, bound_port};
-pub use run::{Listeners, serve};
+pub use run::{listen, maintain};

@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpStream, time::MissedTickBehavior};
@@ -36,32 +36,25 @@ const ERASURE_RETRY: Duration = Duration::from_secs(30);
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// The sockets of a server.
-#[derive(Debug)]
-pub struct Listeners {
-    /// One per thread, all on the port of RESP.
-    pub resp: Vec<TcpListener>,
+/// Begins to serve clients, on one thread for each listener, until [`App::shutdown`] says
+/// otherwise; the threads that do.
+pub fn listen(app: &Arc<App>, listeners: Vec<TcpListener>) -> Result<Vec<JoinHandle<()>>> {
+    let core = |(index, listener)| {
+        spawn(&format!("core-{index}"), app, move |app: Arc<App>| serve_core(&app, listener))
+    };
+    listeners.into_iter().enumerate().map(core).collect()
 }
 
-/// Serves until [`App::shutdown`] says otherwise.
-pub fn serve(app: &Arc<App>, listeners: Listeners) -> Result<()> {
-    let mut threads = vec![spawn("sweep", app, sweep)?, spawn("schedule", app, schedule)?];
-    for (index, listener) in listeners.resp.into_iter().enumerate() {
-        let serve = move |app: Arc<App>| serve_core(&app, listener);
-        threads.push(spawn(&format!("core-{index}"), app, serve)?);
-    }
-    for thread in threads {
-        // A thread that panicked has told so itself.
-        let _ = thread.join();
-    }
-    Ok(())
+/// Begins what a server does by itself as long as it serves; not before all is loaded.
+pub fn maintain(app: &Arc<App>) -> Result<Vec<JoinHandle<()>>> {
+    Ok(vec![spawn("sweep", app, sweep)?, spawn("schedule", app, schedule)?])
 }
 
 fn spawn(
     name: &str,
     app: &Arc<App>,
     work: impl FnOnce(Arc<App>) + Send + 'static,
-) -> Result<thread::JoinHandle<()>> {
+) -> Result<JoinHandle<()>> {
     let app = Arc::clone(app);
     let spawned = thread::Builder::new().name(name.into()).spawn(move || work(app));
     spawned.map_err(Error::io("starting a thread", name))

@@ -8,49 +8,24 @@
 //! with the LSN that wrote it, and replay passes over what it has already.
 //!
 //! Meta entries are [`MetaEntry`] in the postcard wire format; rows are the bytes of `online/row`.
+//! How they are loaded: `snapshot_loading.rs`.
 
 use super::{
     checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint},
     engine::Store,
-    loading::LoadPart,
+    meta_entry::MetaEntry,
 };
 use crate::{
     error::{Error, Result},
-    feature::{CellsWrite, Change, Forgotten, KeyMark, Mark, Timestamp},
-    log::{
-        DataDirectory, ListedFile, Lsn, SegmentInfo, SnapshotFile, SnapshotHeader, SnapshotWriter,
-    },
-    online::{Row, Seen, Swept, Table},
+    feature::{Change, Timestamp},
+    log::{DataDirectory, Lsn, SegmentInfo, SnapshotHeader, SnapshotWriter},
+    online::{Seen, Swept, Table},
     planted::planted,
 };
-use serde::{Deserialize, Serialize};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 /// So many files hold the rows of a snapshot; they are loaded in parallel.
 const SNAPSHOT_SHARDS: u32 = 8;
-
-/// Loading tells of its progress after so many rows: threads must not wait for one another there.
-const ROWS_TOLD: u64 = 1024;
-
-/// What a snapshot holds besides rows. New variants go to the end.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum MetaEntry {
-    /// When it was written, by the clock of the store: when that began, and at the end once more,
-    /// since a row may show what may be seen only from then on.
-    Clock(Timestamp),
-    /// A change that is about no row, with the record that made it.
-    Noted { lsn: u64, change: Change },
-    /// Cells ahead of the clock, with the record that wrote them.
-    Future { lsn: u64, cells: CellsWrite },
-    /// The number of the last run of materialization.
-    LastRun(u64),
-    /// An entity that was forgotten.
-    Forgotten(KeyMark, Mark),
-}
 
 impl Store {
     /// The last snapshot; before the first one the start of the store.
@@ -117,8 +92,9 @@ impl Store {
         self.jobs.lock().flushed().max(self.forgotten.load().last_lsn())
     }
 
-    /// `None` if a flush came in between, or an entity was forgotten. Replay from before it would meet rows from behind it, and
-    /// could not tell which of their cells the flush removed; there is little to walk over now.
+    /// `None` if a flush came in between, or an entity was forgotten. Replay from before it would
+    /// meet rows from behind it, and could not tell which of their cells it removed; there is
+    /// little to walk over now.
     pub(super) fn write_snapshot_from(
         &self,
         directory: &mut DataDirectory,
@@ -216,79 +192,6 @@ impl Store {
         Ok(())
     }
 
-    /// Loads a snapshot; the record up to which it reaches.
-    pub(super) fn load_snapshot(
-        &self,
-        snapshot: &OpenSnapshot,
-        progress: &LoadPart,
-    ) -> Result<Lsn> {
-        progress.begin(snapshot.rows, snapshot.bytes);
-        let load_rows = |path: &Path, file: &SnapshotFile| {
-            let mut untold = 0;
-            let loaded = file.load_each(|entry| {
-                self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
-                untold += 1;
-                if untold == ROWS_TOLD {
-                    progress.add(untold);
-                    untold = 0;
-                }
-                Ok(())
-            });
-            progress.add(untold);
-            loaded
-        };
-        let load_rows = &load_rows;
-        let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                of_rows().map(|(path, file)| scope.spawn(move || load_rows(path, file))).collect();
-            for thread in threads {
-                thread.join().map_err(|_| Error::refused("loading a snapshot panicked"))??;
-            }
-            Ok::<(), Error>(())
-        })?;
-        // After the rows: a cell whose time came in the meantime belongs on top of its row.
-        for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
-            file.for_each(|entry| {
-                let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
-                self.load_meta(entry, snapshot.lsn)
-            })?;
-        }
-        Ok(snapshot.lsn)
-    }
-
-    fn load_meta(&self, entry: MetaEntry, lsn: Lsn) -> Result<()> {
-        match entry {
-            MetaEntry::Clock(time) => {
-                self.clock.advance_to(time);
-                let mut checkpoints = self.checkpoints.lock();
-                // Of two the first tells when it began.
-                if checkpoints.last.lsn < lsn {
-                    checkpoints.last = Checkpoint { time, lsn, is_ok: true };
-                }
-            }
-            // All rows of a snapshot are from behind it, some of the same record.
-            MetaEntry::Noted { lsn, change: change @ Change::FlushAll } => {
-                self.jobs.lock().note(lsn, &change);
-            }
-            MetaEntry::Noted { lsn, change } => {
-                self.publish_change(Lsn(lsn), &change, self.clock.now())?;
-            }
-            MetaEntry::Future { lsn, cells } => {
-                self.publish_change(Lsn(lsn), &Change::Cells(cells), self.clock.now())?;
-            }
-            MetaEntry::LastRun(id) => self.jobs.lock().set_last_id(id),
-            MetaEntry::Forgotten(key, mark) => {
-                self.forgotten.rcu(|forgotten| {
-                    let mut forgotten = Forgotten::clone(forgotten);
-                    forgotten.add_mark(key, mark);
-                    forgotten
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Removes plain rows past their end of life from one shard, and fields past theirs; how many
     /// of each. None while a snapshot is written: records behind it may have been decided upon a
     /// row that it then would not hold.
@@ -352,37 +255,6 @@ impl Drop for BegunCheckpoint {
     }
 }
 
-/// The files of a snapshot, verified and not yet loaded.
-#[derive(Default)]
-pub(super) struct OpenSnapshot {
-    lsn: Lsn,
-    rows: u64,
-    bytes: u64,
-    files: Vec<(PathBuf, SnapshotFile)>,
-}
-
-impl OpenSnapshot {
-    /// The newest snapshot of a directory; an empty one if there is none.
-    pub(super) fn newest(directory: &DataDirectory) -> Result<Self> {
-        let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
-        // To verify the hashes of all files takes longer than anything else here.
-        let open = &|listed: &ListedFile| {
-            let file = directory.open_snapshot(newest, listed)?;
-            Ok((directory.root().join(&listed.name), file))
-        };
-        let files = std::thread::scope(|scope| {
-            let spawn = |listed| scope.spawn(move || open(listed));
-            let threads: Vec<_> = newest.files.iter().map(spawn).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().map_err(|_| Error::refused("opening a snapshot panicked"))?
-            };
-            threads.into_iter().map(join).collect::<Result<_>>()
-        })?;
-        let bytes = newest.files.iter().map(|listed| listed.bytes).sum();
-        Ok(Self { lsn: newest.lsn, rows: newest.entries, bytes, files })
-    }
-}
-
 /// How many bytes of these segments hold records after `lsn`: a segment that holds some before it,
 /// too, counts by its share of records.
 pub(super) fn bytes_after(lsn: Lsn, segments: &[SegmentInfo]) -> u64 {
@@ -393,10 +265,6 @@ pub(super) fn bytes_after(lsn: Lsn, segments: &[SegmentInfo]) -> u64 {
         share.checked_div(u128::from(records)).and_then(|bytes| u64::try_from(bytes).ok())
     };
     segments.iter().filter_map(after).sum()
-}
-
-fn damaged(path: &Path) -> Error {
-    Error::corrupt(path, 0, "entries in the format of this version")
 }
 
 const _: () = assert!(Table::SHARD_COUNT.is_multiple_of(SNAPSHOT_SHARDS as usize));

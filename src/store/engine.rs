@@ -2,13 +2,13 @@
 
 use super::{
     checkpoints::Checkpoints, clock::Clock, erasure::Erased, future::Future, jobs::Jobs,
-    pushed_files::PushedFiles, registration::Registration, schema::Schema,
+    loading::LoadProgress, pushed_files::PushedFiles, registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
     feature::{Forgotten, Record, Run, Timestamp},
-    log::{DataDirectory, Durability, Log, LogStatus, Lsn},
+    log::{DataDirectory, Durability, LogOptions, LogStatus, Lsn, PendingLog},
     online::Table,
 };
 use arc_swap::{ArcSwap, Guard};
@@ -24,7 +24,9 @@ use tokio::sync::watch;
 /// One store: everything in one data directory.
 pub struct Store {
     pub(super) table: Table,
-    pub(super) log: Box<dyn Log>,
+    pub(super) log: PendingLog,
+    pub(super) log_options: LogOptions,
+    pub(super) loading: Arc<LoadProgress>,
     pub(super) root: PathBuf,
     pub(super) directory: Mutex<DataDirectory>,
     pub(super) fs: Arc<dyn FileSystem>,
@@ -101,6 +103,11 @@ impl Store {
     /// Which store it is: random, given when its directory was made.
     pub fn id(&self) -> u128 {
         self.directory.lock().store_id()
+    }
+
+    /// How far it is loaded.
+    pub fn load_progress(&self) -> &Arc<LoadProgress> {
+        &self.loading
     }
 
     /// The durability mode.

@@ -3,11 +3,19 @@
 //! Invariants
 //! - Written by the threads that load, read by others at any time; it only grows.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::feature::Timestamp;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 /// How far the opening of a store is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LoadProgress {
+    /// When it began, by the clock of the store.
+    pub started_at: Timestamp,
+    started: Instant,
+    is_over: AtomicBool,
     /// The newest snapshot, in rows.
     pub snapshot: LoadPart,
     /// The log behind it, in records.
@@ -53,6 +61,32 @@ impl LoadPart {
 }
 
 impl LoadProgress {
+    /// Nothing is done at `now`.
+    pub(super) fn from_start(now: Timestamp) -> Self {
+        Self {
+            started_at: now,
+            started: Instant::now(),
+            is_over: AtomicBool::new(false),
+            snapshot: LoadPart::default(),
+            log: LoadPart::default(),
+        }
+    }
+
+    /// All is loaded.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    /// Whether all is loaded.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// How long ago it began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// The bytes of all parts that are known by now, and how many of them are done.
     pub fn bytes(&self) -> (u64, u64) {
         let parts = [&self.snapshot, &self.log];
@@ -67,7 +101,7 @@ mod tests {
 
     #[test]
     fn bytes_are_done_by_the_share_of_what_they_hold() {
-        let progress = LoadProgress::default();
+        let progress = LoadProgress::from_start(Timestamp(0));
         assert_eq!(progress.bytes(), (0, 0));
         progress.snapshot.begin(10, 1000);
         progress.snapshot.add(10);
@@ -76,5 +110,6 @@ mod tests {
         assert_eq!(progress.bytes(), (1150, 1600));
         progress.log.add(9);
         assert_eq!(progress.bytes(), (1600, 1600), "never more than there are");
+        assert!(!progress.is_over());
     }
 }

@@ -43,6 +43,8 @@ mod forget;
 
 mod checkpoint;
 
+mod snapshot_loading;
+
 mod entity_history;
 mod load;
 
@@ -85,6 +87,8 @@ mod future;
 mod jobs;
 
 mod loading;
+
+mod meta_entry;
 
 mod schema;
 

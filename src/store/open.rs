@@ -2,26 +2,24 @@
 //! every live write goes through.
 
 use super::{
-    checkpoint::OpenSnapshot, checkpoints::Checkpoints, clock::Clock, engine::Store,
-    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
-    registration::Registration, schema::Schema,
+    checkpoints::Checkpoints, clock::Clock, engine::Store, future::Future, jobs::Jobs,
+    loading::LoadProgress, pushed_files::PushedFiles, registration::Registration, schema::Schema,
+    snapshot_loading::OpenSnapshot,
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
     feature::Timestamp,
-    log::{DataDirectory, Durability, LocalLog, LogOptions, Recovered, Surroundings},
+    log::{
+        DataDirectory, Durability, LocalLog, LogOptions, Lsn, PendingLog, Recovered, Surroundings,
+    },
     online::Table,
     planted::planted,
     registry::Catalog,
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::{
-    collections::VecDeque,
-    path::Path,
-    sync::{Arc, OnceLock, Weak},
-};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 use tokio::sync::watch;
 
 /// How a store is opened.
@@ -53,104 +51,118 @@ impl Store {
         options: &StoreOptions,
         clock: Clock,
     ) -> Result<Arc<Self>> {
-        Self::open_watched(fs, data, options, clock, &LoadProgress::default())
+        let store = Self::begin(fs, data, options, clock)?;
+        store.load_data()?;
+        Ok(store)
     }
 
-    /// The same, telling `progress` how far it is.
-    pub fn open_watched(
+    /// The same before its data is loaded: the directory is locked, and nothing in it is looked at.
+    /// It tells how it is, and takes nothing until [`Self::load_data`] has returned.
+    pub fn begin(
         fs: Arc<dyn FileSystem>,
         data: &Path,
         options: &StoreOptions,
         clock: Clock,
-        progress: &LoadProgress,
     ) -> Result<Arc<Self>> {
         let directory = DataDirectory::open(Arc::clone(&fs), data, fresh_store_id()?)?;
-        Self::open_in(fs, directory, options, clock, progress)
+        Self::begin_in(fs, directory, options, clock)
     }
 
-    /// Opens the store in a directory that is locked.
-    pub(super) fn open_in(
+    /// The same in a directory that is locked.
+    pub(super) fn begin_in(
         fs: Arc<dyn FileSystem>,
         directory: DataDirectory,
         options: &StoreOptions,
         clock: Clock,
-        progress: &LoadProgress,
     ) -> Result<Arc<Self>> {
-        let owner: Arc<OnceLock<Weak<Self>>> = Arc::default();
-        let clock = Arc::new(clock);
-        let surroundings = surroundings(&fs, &clock, &owner)?;
-        let log_options = LogOptions {
-            durability: options.durability,
-            segment_bytes: options.segment_bytes,
-            ..LogOptions::default()
-        };
-        // All of it is looked at before anything is changed.
-        let snapshot = OpenSnapshot::newest(&directory)?;
-        let identity = directory.log_identity();
-        let log_directory = directory.log_directory();
-        let (log, recovered) =
-            LocalLog::open(surroundings, log_directory, &log_options, &identity)?;
-        tell_of_recovery(&recovered);
-        if !planted("clock not recovered") {
-            clock.advance_to(Timestamp(recovered.last_clock_us));
-        }
+        let now = clock.now();
         let pushed_files = ArcSwap::from_pointee(PushedFiles::of(&directory));
-        let seed = [random()?, random()?, random()?, random()?];
-        let store = Arc::new(Self {
-            table: Table::new(seed),
-            log: Box::new(log),
+        Ok(Arc::new(Self {
+            table: Table::new(table_seed(directory.store_id())),
+            log: PendingLog::default(),
+            log_options: LogOptions {
+                durability: options.durability,
+                segment_bytes: options.segment_bytes,
+                ..LogOptions::default()
+            },
+            loading: Arc::new(LoadProgress::from_start(now)),
             root: directory.root().to_owned(),
             directory: Mutex::new(directory),
             fs,
             durability: options.durability,
             schema: ArcSwap::from_pointee(Schema::new(Catalog::empty())),
             jobs: Mutex::new(Jobs::default()),
-            clock: Arc::clone(&clock),
+            clock: Arc::new(clock),
             future: Future::default(),
             unpublished: Mutex::new(VecDeque::new()),
-            published: watch::Sender::new(recovered.last_lsn),
+            published: watch::Sender::new(Lsn(0)),
             applying: Mutex::new(()),
             registration: Registration::default(),
             noting: Mutex::new(()),
-            checkpoints: Mutex::new(Checkpoints::none_before(clock.now())),
+            checkpoints: Mutex::new(Checkpoints::none_before(now)),
             pushed_files,
             forgotten: ArcSwap::default(),
             erasing: Mutex::new(()),
             erased: Mutex::default(),
             max_future_us: options.max_future_us,
-        });
-        let loaded = store.load_snapshot(&snapshot, &progress.snapshot)?;
+        }))
+    }
+
+    /// Loads what the directory holds, and opens it for writing. To be called once, before anybody
+    /// reads or writes.
+    pub fn load_data(self: &Arc<Self>) -> Result<()> {
+        let directory = self.directory.lock();
+        // All of it is looked at before anything is changed.
+        let snapshot = OpenSnapshot::newest(&directory, &self.loading.snapshot)?;
+        let (log, recovered) = LocalLog::open(
+            self.surroundings()?,
+            directory.log_directory(),
+            &self.log_options,
+            &directory.log_identity(),
+        )?;
+        drop(directory);
+        tell_of_recovery(&recovered);
+        if !planted("clock not recovered") {
+            self.clock.advance_to(Timestamp(recovered.last_clock_us));
+        }
+        *self.checkpoints.lock() = Checkpoints::none_before(self.clock.now());
+        self.published.send_replace(recovered.last_lsn);
+        self.log.open(Box::new(log));
+
         let skipped = u64::from(planted("replay begins too late"));
-        let from = loaded.next().max(recovered.first_lsn).after(skipped);
-        store.replay(from, &progress.log)?;
-        for path in store.directory.lock().tidy()? {
+        let from = snapshot.lsn().next().max(recovered.first_lsn).after(skipped);
+        self.expect_replay(from, &self.loading.log);
+        self.load_snapshot(&snapshot, &self.loading.snapshot)?;
+        self.replay(from, &self.loading.log)?;
+        for path in self.directory.lock().tidy()? {
             tracing::warn!(path = %path.display(), "set aside: no manifest lists it");
         }
-        // From here on the log may tell what became durable; nothing was appended before.
-        let _ = owner.set(Arc::downgrade(&store));
-        Ok(store)
+        self.loading.end();
+        Ok(())
+    }
+
+    fn surroundings(self: &Arc<Self>) -> Result<Surroundings> {
+        let (clock, owner) = (Arc::clone(&self.clock), Arc::downgrade(self));
+        Ok(Surroundings {
+            fs: Arc::clone(&self.fs),
+            seed: random()?,
+            clock: Arc::new(move || clock.now().us()),
+            on_durable: Box::new(move |durable| {
+                // That nothing will be durable any more, waiting clients see in the log's status.
+                if let (Ok(lsn), Some(store)) = (durable, owner.upgrade()) {
+                    store.publish_durable(lsn);
+                }
+            }),
+        })
     }
 }
 
-/// What the log of a store is told: `owner` hears of it once it is there.
-fn surroundings(
-    fs: &Arc<dyn FileSystem>,
-    clock: &Arc<Clock>,
-    owner: &Arc<OnceLock<Weak<Store>>>,
-) -> Result<Surroundings> {
-    let (clock, owner) = (Arc::clone(clock), Arc::clone(owner));
-    Ok(Surroundings {
-        fs: Arc::clone(fs),
-        seed: random()?,
-        clock: Arc::new(move || clock.now().us()),
-        on_durable: Box::new(move |durable| {
-            // That nothing will be durable any more, waiting clients see in the log's status.
-            let store = owner.get().and_then(Weak::upgrade);
-            if let (Ok(lsn), Some(store)) = (durable, store) {
-                store.publish_durable(lsn);
-            }
-        }),
-    })
+/// The seed of the table, which no client can know, and the same at each start: a snapshot has the
+/// rows in the order of their places, and is loaded fastest into the same ones.
+fn table_seed(store_id: u128) -> [u64; 4] {
+    let key = blake3::derive_key("nowthen 2026 seed of the table", &store_id.to_le_bytes());
+    let (words, _) = key.as_chunks::<8>();
+    std::array::from_fn(|index| words.get(index).map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
 fn tell_of_recovery(recovered: &Recovered) {

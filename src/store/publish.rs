@@ -122,6 +122,10 @@ impl Store {
 
     /// Moves to the table every cell whose time has come.
     pub(super) fn admit_due(&self, now: Timestamp) {
+        // What is loaded may yet say that they are gone.
+        if !self.loading.is_over() {
+            return;
+        }
         let schema = self.schema();
         self.future.admit_due(now, |lsn, write| {
             if let Ok(layout) = schema.layout_for(write) {

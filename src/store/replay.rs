@@ -44,10 +44,14 @@ struct Place {
 }
 
 impl Store {
-    /// Applies the records from `from` on.
-    pub(super) fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
+    /// Tells `progress` what there is to replay from `from` on.
+    pub(super) fn expect_replay(&self, from: Lsn, progress: &LoadPart) {
         let count = self.log.last().next().0.saturating_sub(from.0);
         progress.begin(count, bytes_after(from.previous(), &self.log.segments()));
+    }
+
+    /// Applies the records from `from` on.
+    pub(super) fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         thread::scope(|scope| {
             let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);

@@ -13,7 +13,6 @@
 use super::{
     clock::Clock,
     engine::Store,
-    loading::LoadProgress,
     open::{StoreOptions, fresh_store_id, random},
     state_digest::StateSummary,
 };
@@ -93,8 +92,8 @@ fn open(
 ) -> Result<StateSummary> {
     let directory = DataDirectory::open_restoring(Arc::clone(fs), restored.root())?;
     let options = StoreOptions { segment_bytes: SEGMENT_BYTES, ..StoreOptions::default() };
-    let (clock, progress) = (Clock::manual(as_of), LoadProgress::default());
-    let store = Store::open_in(Arc::clone(fs), directory, &options, clock, &progress)?;
+    let store = Store::begin_in(Arc::clone(fs), directory, &options, Clock::manual(as_of))?;
+    store.load_data()?;
     let summary = store.summary();
     store.close()?;
     Ok(summary)

@@ -4,7 +4,7 @@
 //! file as well: whoever reads these first, with [`Teller::learn`], is told names for the rest.
 //! Without them cells of the log have the numbers of their slots, and rows of entities no values.
 
-use super::{checkpoint::MetaEntry, schema::Schema};
+use super::{meta_entry::MetaEntry, schema::Schema};
 use crate::{
     feature::{
         CellWrite, CellsWrite, Change, Origin, PlainChange, RunState, Timestamp, ViewId,

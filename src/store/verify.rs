@@ -1,6 +1,6 @@
 //! A look at everything a store keeps on disk, with what records and rows must be.
 
-use super::{checkpoint::MetaEntry, engine::Store};
+use super::{engine::Store, meta_entry::MetaEntry};
 use crate::{
     disk::FileSystem,
     error::Result,

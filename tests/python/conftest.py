@@ -109,6 +109,13 @@ class Nowthen(Server):
             command += ["--repo", str(repository)]
         super().__init__(command, port, data)
 
+    def answers(self) -> bool:
+        """Where a password is asked for, that is so while data is loaded, too."""
+        try:
+            return super().answers() and self.http("/ready")[0] == 200
+        except OSError:
+            return False
+
     @property
     def url(self) -> str:
         """What `--url` takes."""

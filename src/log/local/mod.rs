@@ -39,6 +39,8 @@ mod packing;
 
 mod live_copy;
 
+mod walked;
+
 mod reader;
 
 mod segment;

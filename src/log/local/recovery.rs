@@ -21,6 +21,7 @@ use super::{
     log_frame::{FrameHeader, encode_frame},
     reader::{Position, Step, Walk},
     segment::{LogFile, SegmentHeader, Spare, aside_path, log_file, segment_path},
+    walked::{Walked, walk_all},
 };
 use crate::{
     disk::FileSystem,
@@ -86,8 +87,9 @@ pub(super) fn judge(
         }
     }
     let mut judge = Judge { fs, directory, identity, before: None, judged: Judged::empty(spares) };
-    for (index, number) in numbers.iter().enumerate() {
-        judge.segment(*number, numbers.get(index + 1).copied())?;
+    for (index, walked) in walk_all(fs, directory, &numbers).into_iter().enumerate() {
+        let number = numbers.get(index).copied().unwrap_or_default();
+        judge.segment(number, walked, numbers.get(index + 1).copied())?;
     }
     judge.ends_where_snapshots_say()?;
     Ok(judge.judged)
@@ -121,30 +123,17 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// Judges one segment, of which `later` is the number of the next, if there is one.
-    fn segment(&mut self, number: u64, later: Option<u64>) -> Result<()> {
-        let path = segment_path(self.directory, number);
-        let bytes = self.fs.map(&path).map_err(Error::io("reading the log", &path))?;
-        let header = SegmentHeader::decode(&bytes, &path);
-        let header = header.map_err(|error| self.with_loss(error, later))?;
-        self.follows(number, &header, &path)?;
-
-        let mut walk = Walk::new(&bytes, header, Position::start_of(&header));
-        let mut broken = None;
-        loop {
-            match walk.step() {
-                Step::Frame(frame) => {
-                    self.judged.recovered.last_clock_us = frame.header.clock_us;
-                }
-                Step::Footer => break,
-                Step::Broken(expected) => {
-                    broken = Some(expected);
-                    break;
-                }
-            }
+    fn segment(&mut self, number: u64, walked: Result<Walked>, later: Option<u64>) -> Result<()> {
+        let walked = walked.map_err(|error| self.with_loss(error, later))?;
+        let Walked { path, header, .. } = &walked;
+        self.follows(number, header, path)?;
+        if let Some(clock_us) = walked.clock_us {
+            self.judged.recovered.last_clock_us = clock_us;
         }
-        match broken {
-            None => self.nothing_follows(&walk, &path)?,
-            Some(expected) => self.broken(&walk, header, &path, (expected, later))?,
+        let walk = walked.at_end();
+        match walked.broken {
+            None => self.nothing_follows(&walk, path)?,
+            Some(expected) => self.broken(&walk, *header, path, (expected, later))?,
         }
         let at = walk.position;
         let info = SegmentInfo {
@@ -154,7 +143,7 @@ impl Judge<'_> {
             bytes: at.offset as u64,
             sealed: true,
         };
-        self.judged.entries.push(Entry { info, path });
+        self.judged.entries.push(Entry { info, path: path.clone() });
         self.judged.recovered.last_lsn = at.next_lsn.previous();
         self.judged.chain = at.chain;
         self.judged.next_number = number + 1;

@@ -95,6 +95,20 @@ fn sealed_segment_damaged_stops_and_names_file_offset_and_lost_range() {
     stops_as_corrupt(&fs, &segment(2), at, &format!("to {} are lost", base.0 - 1));
 }
 
+/// Segments are walked side by side, and judged one after the other all the same.
+#[test]
+fn of_several_damaged_segments_the_first_is_named() {
+    let fs = log_of(30, false);
+    let count = last_segment(&fs);
+    let starts: Vec<usize> = (1..=count).map(|number| frames(&fs, number)[0]).collect();
+    assert!(count > 3, "{count}");
+    for number in (1..=count).rev() {
+        let start = starts[number as usize - 1];
+        flip(&fs, number, start + 70);
+        stops_as_corrupt(&fs, &segment(number), start, "are lost");
+    }
+}
+
 #[test]
 fn last_segment_with_zeros_after_a_valid_frame_is_a_clean_end() {
     let recovered = recovers(&log_of(30, false), 30, false);

@@ -1,0 +1,121 @@
+//! Loading a snapshot: its files verified, rows in parallel, then what is about no row.
+
+use super::{checkpoints::Checkpoint, engine::Store, loading::LoadPart, meta_entry::MetaEntry};
+use crate::{
+    error::{Error, Result},
+    feature::{Change, Forgotten},
+    log::{DataDirectory, ListedFile, Lsn, SnapshotFile},
+    online::Row,
+};
+use std::path::{Path, PathBuf};
+
+/// Loading tells of its progress after so many rows: threads must not wait for one another there.
+const ROWS_TOLD: u64 = 1024;
+
+/// The files of a snapshot, verified and not yet loaded.
+#[derive(Default)]
+pub(super) struct OpenSnapshot {
+    lsn: Lsn,
+    files: Vec<(PathBuf, SnapshotFile)>,
+}
+
+impl OpenSnapshot {
+    /// The record up to which it reaches.
+    pub(super) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// The newest snapshot of a directory; an empty one if there is none.
+    pub(super) fn newest(directory: &DataDirectory, progress: &LoadPart) -> Result<Self> {
+        let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
+        progress.begin(newest.entries, newest.files.iter().map(|listed| listed.bytes).sum());
+        // To verify the hashes of all files takes longer than anything else here.
+        let open = &|listed: &ListedFile| {
+            let file = directory.open_snapshot(newest, listed)?;
+            Ok((directory.root().join(&listed.name), file))
+        };
+        let files = std::thread::scope(|scope| {
+            let spawn = |listed| scope.spawn(move || open(listed));
+            let threads: Vec<_> = newest.files.iter().map(spawn).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().map_err(|_| Error::refused("opening a snapshot panicked"))?
+            };
+            threads.into_iter().map(join).collect::<Result<_>>()
+        })?;
+        Ok(Self { lsn: newest.lsn, files })
+    }
+}
+
+impl Store {
+    /// Loads a snapshot.
+    pub(super) fn load_snapshot(&self, snapshot: &OpenSnapshot, progress: &LoadPart) -> Result<()> {
+        let load_rows = |path: &Path, file: &SnapshotFile| {
+            let mut untold = 0;
+            let loaded = file.load_each(|entry| {
+                self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
+                untold += 1;
+                if untold == ROWS_TOLD {
+                    progress.add(untold);
+                    untold = 0;
+                }
+                Ok(())
+            });
+            progress.add(untold);
+            loaded
+        };
+        let load_rows = &load_rows;
+        let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                of_rows().map(|(path, file)| scope.spawn(move || load_rows(path, file))).collect();
+            for thread in threads {
+                thread.join().map_err(|_| Error::refused("loading a snapshot panicked"))??;
+            }
+            Ok::<(), Error>(())
+        })?;
+        // After the rows: a cell whose time came in the meantime belongs on top of its row.
+        for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
+            file.for_each(|entry| {
+                let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
+                self.load_meta(entry, snapshot.lsn)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn load_meta(&self, entry: MetaEntry, lsn: Lsn) -> Result<()> {
+        match entry {
+            MetaEntry::Clock(time) => {
+                self.clock.advance_to(time);
+                let mut checkpoints = self.checkpoints.lock();
+                // Of two the first tells when it began.
+                if checkpoints.last.lsn < lsn {
+                    checkpoints.last = Checkpoint { time, lsn, is_ok: true };
+                }
+            }
+            // All rows of a snapshot are from behind it, some of the same record.
+            MetaEntry::Noted { lsn, change: change @ Change::FlushAll } => {
+                self.jobs.lock().note(lsn, &change);
+            }
+            MetaEntry::Noted { lsn, change } => {
+                self.publish_change(Lsn(lsn), &change, self.clock.now())?;
+            }
+            MetaEntry::Future { lsn, cells } => {
+                self.publish_change(Lsn(lsn), &Change::Cells(cells), self.clock.now())?;
+            }
+            MetaEntry::LastRun(id) => self.jobs.lock().set_last_id(id),
+            MetaEntry::Forgotten(key, mark) => {
+                self.forgotten.rcu(|forgotten| {
+                    let mut forgotten = Forgotten::clone(forgotten);
+                    forgotten.add_mark(key, mark);
+                    forgotten
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::corrupt(path, 0, "entries in the format of this version")
+}
