@@ -1,0 +1,330 @@
+//! The timed part of one thread: its share of the requests, on its connections.
+//!
+//! ```text
+//! schedule --> due --> a connection with room --> on its way --> reply
+//!    |                                                             |
+//!    +------------------------- latency ---------------------------+
+//! ```
+//! Invariants
+//! - A request is due whatever happened before, and its latency counts from then, also while every
+//!   connection is full: a server that stands still is charged for all it kept waiting (no
+//!   "coordinated omission").
+//! - How late this program itself sent is counted from when it could have: the request was due, and
+//!   some connection had room.
+//! - With `--rate max` there is no schedule: a connection whose replies are all there sends anew.
+
+use super::{
+    connection::{Connection, Request},
+    measured::Measured,
+    options::Rate,
+    schedule::Schedule,
+    wire::closed,
+    workload::Workload,
+};
+use crate::error::{Error, Result};
+use rustix::{
+    event::epoll::{self, EventFlags},
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
+};
+use std::{collections::VecDeque, io, os::fd::OwnedFd, thread, time::Instant};
+
+/// After the end, requests that were due get so much longer.
+const PATIENCE_NS: u64 = 10_000_000_000;
+/// So many are sent before it is looked whether replies have come.
+const SENDS_AT_ONCE: usize = 16;
+/// The loop looks at the clock at least so often.
+const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const READ_BYTES: usize = 1 << 18;
+/// Stands for the timer where else an index of a connection stands.
+const TIMER: u64 = u64::MAX;
+
+/// What all threads do together.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) workload: Workload,
+    pub(super) rate: Rate,
+    pub(super) pipeline: u32,
+    /// Requests due before this are warm-up.
+    pub(super) timed_from_ns: u64,
+    pub(super) end_ns: u64,
+    pub(super) threads: u64,
+    /// What errors call the server.
+    pub(super) address: String,
+}
+
+/// Sends from `start` on every `plan.threads`-th request, beginning with `first`.
+pub(super) fn work(
+    plan: &Plan,
+    connections: Vec<Connection>,
+    first: u64,
+    start: Instant,
+) -> Result<Measured> {
+    let worker = Worker::new(plan, connections, first, start)?;
+    thread::sleep(start.saturating_duration_since(Instant::now()));
+    worker.run()
+}
+
+struct Worker<'a> {
+    plan: &'a Plan,
+    schedule: Option<Schedule>,
+    start: Instant,
+    connections: Vec<Connection>,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    timer_is_for: Option<u64>,
+    /// A connection stands here as often as it may send a request.
+    room: VecDeque<usize>,
+    /// When there was room again after there had been none.
+    room_since_ns: u64,
+    next: u64,
+    on_their_way: u64,
+    measured: Measured,
+    piece: Vec<u8>,
+    done: Vec<Request>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        plan: &'a Plan,
+        connections: Vec<Connection>,
+        first: u64,
+        start: Instant,
+    ) -> Result<Self> {
+        let failed = || Error::io("watching connections to", &plan.address);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|it| failed()(it.into()))?;
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        );
+        let timer = timer.map_err(|it| failed()(it.into()))?;
+        let watched = epoll::EventData::new_u64(TIMER);
+        epoll::add(&epoll, &timer, watched, EventFlags::IN).map_err(|it| failed()(it.into()))?;
+        for (index, connection) in connections.iter().enumerate() {
+            let watched = epoll::EventData::new_u64(index as u64);
+            let added = epoll::add(&epoll, &connection.stream, watched, EventFlags::IN);
+            added.map_err(|it| failed()(it.into()))?;
+        }
+        let schedule = match plan.rate {
+            Rate::PerSecond(per_second) => Some(Schedule::new(per_second)),
+            Rate::Max => None,
+        };
+        Ok(Self {
+            plan,
+            schedule,
+            start,
+            room: (0..plan.pipeline).flat_map(|_| 0..connections.len()).collect(),
+            connections,
+            epoll,
+            timer,
+            timer_is_for: None,
+            room_since_ns: 0,
+            next: first,
+            on_their_way: 0,
+            measured: Measured::new()?,
+            piece: vec![0; READ_BYTES],
+            done: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<Measured> {
+        let mut events = Vec::with_capacity(self.connections.len() + 1);
+        if self.schedule.is_none() {
+            (0..self.connections.len()).try_for_each(|index| self.send_pipeline(index))?;
+        }
+        loop {
+            self.send_what_is_due()?;
+            let now_ns = self.now_ns();
+            if self.is_over(now_ns) {
+                self.give_up(now_ns);
+                return Ok(self.measured);
+            }
+            self.wait(now_ns, &mut events).map_err(self.failed("waiting for"))?;
+            for event in events.drain(..) {
+                self.meet(event)?;
+            }
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// When the next request is due, if there is one.
+    fn due_ns(&self) -> Option<u64> {
+        let due_ns = self.schedule?.due_ns(self.next);
+        Some(due_ns).filter(|due_ns| *due_ns < self.plan.end_ns)
+    }
+
+    fn send_what_is_due(&mut self) -> Result<()> {
+        for _ in 0..SENDS_AT_ONCE {
+            let now_ns = self.now_ns();
+            let Some(due_ns) = self.due_ns().filter(|due_ns| *due_ns <= now_ns) else { break };
+            let Some(index) = self.room.pop_front() else { break };
+            if due_ns >= self.plan.timed_from_ns {
+                let could_ns = due_ns.max(self.room_since_ns);
+                self.measured.sent_late.record(now_ns.saturating_sub(could_ns));
+            }
+            self.write_request(index, due_ns);
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    /// Sends as many requests as may be on their way.
+    fn send_pipeline(&mut self, index: usize) -> Result<()> {
+        let now_ns = self.now_ns();
+        (0..self.plan.pipeline).for_each(|_| self.write_request(index, now_ns));
+        self.flush(index)
+    }
+
+    fn write_request(&mut self, index: usize, since_ns: u64) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let sent = self.plan.workload.write_request(self.next, connection.out());
+        connection.on_its_way.push_back(Request {
+            since_ns,
+            is_write: sent.is_write,
+            replies_left: sent.replies,
+            error: None,
+        });
+        self.next += self.plan.threads;
+        self.on_their_way += 1;
+        self.measured.requests += u64::from(since_ns >= self.plan.timed_from_ns);
+    }
+
+    /// Sends what was written; what the socket does not take yet goes when it does.
+    fn flush(&mut self, index: usize) -> Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let had_rest = connection.has_rest;
+        let flushed = connection.flush().and_then(|is_all| {
+            if had_rest != is_all {
+                return Ok(());
+            }
+            let writes = if is_all { EventFlags::empty() } else { EventFlags::OUT };
+            let watched = epoll::EventData::new_u64(index as u64);
+            let flags = EventFlags::IN | writes;
+            Ok(epoll::modify(&self.epoll, &connection.stream, watched, flags)?)
+        });
+        flushed.map_err(self.failed("writing to"))
+    }
+
+    fn is_over(&self, now_ns: u64) -> bool {
+        let is_all_sent = match self.schedule {
+            Some(_) => self.due_ns().is_none(),
+            None => now_ns >= self.plan.end_ns,
+        };
+        (is_all_sent && self.on_their_way == 0) || now_ns >= self.plan.end_ns + PATIENCE_NS
+    }
+
+    /// Waits until bytes come or the next request is due.
+    fn wait(&mut self, now_ns: u64, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        let due_ns = self.due_ns().filter(|_| !self.room.is_empty());
+        let patience = match due_ns {
+            Some(due_ns) if due_ns <= now_ns => NO_TIME,
+            _ => NAP,
+        };
+        let timer_for = due_ns.filter(|due_ns| *due_ns > now_ns);
+        if timer_for != self.timer_is_for {
+            // epoll itself rounds to milliseconds. A time of zero stops the timer.
+            let left_ns = timer_for.map_or(0, |due_ns| due_ns.saturating_sub(now_ns));
+            let it_value = Timespec {
+                tv_sec: (left_ns / 1_000_000_000).cast_signed(),
+                tv_nsec: (left_ns % 1_000_000_000).cast_signed(),
+            };
+            let once = Itimerspec { it_interval: NO_TIME, it_value };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+            self.timer_is_for = timer_for;
+        }
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&patience)) {
+            Err(error) if error != rustix::io::Errno::INTR => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn meet(&mut self, event: epoll::Event) -> Result<()> {
+        let (place, flags) = (event.data.u64(), event.flags);
+        let Some(index) = usize::try_from(place).ok().filter(|_| place != TIMER) else {
+            return Ok(());
+        };
+        if flags.contains(EventFlags::OUT) {
+            self.flush(index)?;
+        }
+        if flags.difference(EventFlags::OUT).is_empty() {
+            return Ok(());
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let read = connection.read(&mut self.piece);
+        let now_ns = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let bytes = match read.map_err(Error::io("reading from", &self.plan.address))? {
+            Some(bytes) => bytes as u64,
+            None => return Err(closed(&self.plan.address)),
+        };
+        let done = &mut self.done;
+        connection.take_replies(|request| done.push(request)).map_err(|why| {
+            Error::refused(format!("{} does not speak RESP: {why}", self.plan.address))
+        })?;
+        self.measured.reply_bytes_in_time += if self.is_timed(now_ns) { bytes } else { 0 };
+        self.finish_requests(index, now_ns)
+    }
+
+    fn is_timed(&self, at_ns: u64) -> bool {
+        (self.plan.timed_from_ns..self.plan.end_ns).contains(&at_ns)
+    }
+
+    fn finish_requests(&mut self, index: usize, now_ns: u64) -> Result<()> {
+        let is_in_time = self.is_timed(now_ns);
+        while let Some(request) = self.done.pop() {
+            self.on_their_way = self.on_their_way.saturating_sub(1);
+            self.measured.replied_in_time += u64::from(is_in_time);
+            if self.schedule.is_some() {
+                if self.room.is_empty() {
+                    self.room_since_ns = now_ns;
+                }
+                self.room.push_back(index);
+            }
+            if request.since_ns < self.plan.timed_from_ns {
+                continue;
+            }
+            match request.error {
+                Some(text) => self.measured.count_error(text, 1),
+                None => {
+                    let latency_ns = now_ns.saturating_sub(request.since_ns);
+                    self.measured.latencies(request.is_write).record(latency_ns);
+                }
+            }
+        }
+        let is_idle = self.connections.get(index).is_some_and(|it| it.on_its_way.is_empty());
+        if self.schedule.is_none() && is_idle && now_ns < self.plan.end_ns {
+            self.send_pipeline(index)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what has no reply, sent or not, with the time it has been waiting so far.
+    fn give_up(&mut self, now_ns: u64) {
+        let from_ns = self.plan.timed_from_ns;
+        let mut waiting: Vec<(u64, bool)> = Vec::new();
+        for connection in &self.connections {
+            let requests = connection.on_its_way.iter();
+            waiting.extend(requests.map(|request| (request.since_ns, request.is_write)));
+        }
+        while let Some(due_ns) = self.due_ns() {
+            let is_write = self.plan.workload.is_write(self.next);
+            self.measured.requests += u64::from(due_ns >= from_ns);
+            waiting.push((due_ns, is_write));
+            self.next += self.plan.threads;
+        }
+        for (since_ns, is_write) in waiting.into_iter().filter(|(since_ns, _)| *since_ns >= from_ns)
+        {
+            self.measured.unanswered += 1;
+            self.measured.latencies(is_write).record(now_ns.saturating_sub(since_ns));
+        }
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        Error::io(doing, self.plan.address.clone())
+    }
+}
