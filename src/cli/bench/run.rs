@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// After the end, requests that were due get so much longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For threads to get ready.
 const START_IN: Duration = Duration::from_millis(20);
 
@@ -107,6 +109,7 @@ fn measure(
         pipeline: options.pipeline,
         timed_from_ns,
         end_ns: timed_from_ns + ns(options.duration),
+        patience_ns: ns(PATIENCE),
         threads: options.threads.into(),
         address: address.to_string(),
     };

@@ -31,8 +31,6 @@ use rustix::{
 };
 use std::{collections::VecDeque, io, os::fd::OwnedFd, thread, time::Instant};
 
-/// After the end, requests that were due get so much longer.
-const PATIENCE_NS: u64 = 10_000_000_000;
 /// So many are sent before it is looked whether replies have come.
 const SENDS_AT_ONCE: usize = 16;
 /// The loop looks at the clock at least so often.
@@ -51,6 +49,8 @@ pub(super) struct Plan {
     /// Requests due before this are warm-up.
     pub(super) timed_from_ns: u64,
     pub(super) end_ns: u64,
+    /// How much longer requests that were due have after the end.
+    pub(super) patience_ns: u64,
     pub(super) threads: u64,
     /// What errors call the server.
     pub(super) address: String,
@@ -216,7 +216,8 @@ impl<'a> Worker<'a> {
             Some(_) => self.due_ns().is_none(),
             None => now_ns >= self.plan.end_ns,
         };
-        (is_all_sent && self.on_their_way == 0) || now_ns >= self.plan.end_ns + PATIENCE_NS
+        (is_all_sent && self.on_their_way == 0)
+            || now_ns >= self.plan.end_ns + self.plan.patience_ns
     }
 
     /// Waits until bytes come or the next request is due.
@@ -326,5 +327,115 @@ impl<'a> Worker<'a> {
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
         Error::io(doing, self.plan.address.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bench::options::BenchOptions;
+    use clap::Parser;
+    use nowthen_protocol::{RequestLimits, RequestParser};
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        num::NonZero,
+        time::Duration,
+    };
+
+    const MS: u64 = 1_000_000;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: BenchOptions,
+    }
+
+    /// One thread against a server that answers each request after `delay`, one after the other,
+    /// and only the first `answers` of them.
+    fn measure(rate: Rate, arguments: &str, delay: Duration, answers: usize) -> Measured {
+        let words = std::iter::once("bench").chain(arguments.split_whitespace());
+        let options = Line::parse_from(words).options;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let streams = (0..options.clients).map(|_| TcpStream::connect(address).unwrap());
+        let connections = streams.map(|it| Connection::new(it).unwrap()).collect();
+        let accepted: Vec<_> = (0..options.clients).map(|_| listener.accept().unwrap().0).collect();
+        for stream in accepted {
+            thread::spawn(move || answer(stream, delay, answers));
+        }
+        let plan = Plan {
+            workload: Workload::new(&options),
+            rate,
+            pipeline: options.pipeline,
+            timed_from_ns: 0,
+            end_ns: 200 * MS,
+            patience_ns: if answers == usize::MAX { 30_000 * MS } else { 100 * MS },
+            threads: 1,
+            address: address.to_string(),
+        };
+        work(&plan, connections, 0, Instant::now()).unwrap()
+    }
+
+    fn answer(mut stream: TcpStream, delay: Duration, answers: usize) {
+        let mut parser = RequestParser::new(RequestLimits::default());
+        let (mut received, mut piece, mut answered) = (Vec::new(), [0; 4096], 0);
+        while let Some(bytes) = stream.read(&mut piece).ok().filter(|bytes| *bytes > 0) {
+            received.extend_from_slice(&piece[..bytes]);
+            while let Some(parsed) = parser.parse(&received).unwrap() {
+                received.drain(..parsed.consumed);
+                answered += 1;
+                thread::sleep(delay);
+                let reply: &[u8] = if answered % 2 == 0 { b"*1\r\n$1\r\nx\r\n" } else { b"*0\r\n" };
+                if answered <= answers && stream.write_all(reply).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn per_second(rate: u64) -> Rate {
+        Rate::PerSecond(NonZero::new(rate).unwrap())
+    }
+
+    #[test]
+    fn a_server_slower_than_the_rate_is_charged_for_its_queue() {
+        // Request k is due at k ms and done at 2 (k + 1) ms at the earliest: it took k + 2 ms. A
+        // client that waits for each reply would have told of 2 ms each.
+        let delay = Duration::from_millis(2);
+        for arguments in ["--clients 1", "--clients 1 --pipeline 16", "--clients 1 --pipeline 500"]
+        {
+            let measured = measure(per_second(1_000), arguments, delay, usize::MAX);
+            assert_eq!((measured.requests, measured.reads.count()), (200, 200), "{arguments}");
+            assert!(measured.reads.quantile_ns(0.5) >= 100 * MS, "{arguments}");
+            assert!(measured.reads.max_ns() >= 200 * MS, "{arguments}");
+            assert_eq!((measured.unanswered, measured.failed()), (0, 0));
+            assert_eq!(measured.sent_late.count(), 200);
+            assert!(measured.replied_in_time <= 100, "{} of 100", measured.replied_in_time);
+        }
+    }
+
+    #[test]
+    fn requests_without_a_reply_count_with_the_time_they_waited() {
+        let at_once = Duration::ZERO;
+        let measured = measure(per_second(1_000), "--clients 2", at_once, 5);
+        // Each connection answers five, then its next request blocks it for ever.
+        assert_eq!((measured.requests, measured.unanswered), (200, 190));
+        assert_eq!(measured.reads.count(), 200);
+        // Given up at 300 ms: what was due at 100 ms has waited for 200.
+        assert!(measured.reads.quantile_ns(0.5) >= 190 * MS);
+        assert_eq!(measured.sent_late.count(), 12, "ten, and the two that got no reply");
+    }
+
+    #[test]
+    fn without_a_schedule_each_connection_waits_for_its_replies() {
+        let delay = Duration::from_millis(1);
+        let measured = measure(Rate::Max, "--clients 2 --pipeline 4", delay, usize::MAX);
+        let requests = measured.requests;
+        assert_eq!(measured.reads.count(), requests);
+        assert!(requests.is_multiple_of(4) && (8..=408).contains(&requests), "{requests}");
+        assert!(measured.reads.quantile_ns(0.0) >= MS);
+        assert!(measured.reads.max_ns() >= 4 * MS, "the last of four waited for all");
+        assert_eq!(measured.sent_late.count(), 0);
     }
 }
