@@ -21,7 +21,6 @@
 
 mod closed_loop;
 mod connection;
-#[path = "../against_redis/histogram.rs"]
 mod histogram;
 mod memory;
 mod open_loop;
