@@ -16,18 +16,18 @@
 //! Usage: `cargo bench --bench against_redis -- [--quick] [--seconds S] [--rounds N]
 //! [--entities N] [--json FILE]`. With `--test` it does nothing.
 
-mod load;
+#[path = "../load/nowthen_bench.rs"]
+mod nowthen_bench;
 mod report;
 mod server;
 
-use load::{Measured, Timing};
+use nowthen_bench::{CONNECTIONS, Load, Measured};
 use report::Line;
 use server::Server;
 use std::{error::Error, path::PathBuf, time::Duration};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const CONNECTIONS: u64 = 50;
 const FEATURES: u64 = 50;
 const WIDTHS: [u64; 3] = [3, 10, FEATURES];
 const PIPELINES: [u64; 2] = [1, 16];
@@ -37,7 +37,8 @@ const ENTITIES_MAX: u64 = 9_000_000;
 struct Options {
     entities: u64,
     rounds: u64,
-    timing: Timing,
+    warm_up: Duration,
+    timed: Duration,
     json: Option<PathBuf>,
 }
 
@@ -59,7 +60,7 @@ fn main() -> Result<()> {
     let servers = [Server::start_redis()?, Server::start_nowthen()?];
     for server in &servers {
         eprintln!("loading {} entities into {}", options.entities, server.name);
-        load::fill(server, options.entities)?;
+        load(&options, Case { width: FEATURES, pipeline: 1 }, server).fill()?;
     }
     let lines = compare(&options, &servers)?;
     println!("{}", report::markdown(&lines));
@@ -73,7 +74,8 @@ fn options(words: &[String]) -> Result<Options> {
     let mut options = Options {
         entities: 100_000,
         rounds: 3,
-        timing: Timing { warm_up: Duration::from_millis(500), timed: Duration::from_secs(3) },
+        warm_up: Duration::from_millis(500),
+        timed: Duration::from_secs(3),
         json: None,
     };
     let mut words = words.iter();
@@ -83,10 +85,10 @@ fn options(words: &[String]) -> Result<Options> {
             "--quick" => {
                 options.entities = 2_000;
                 options.rounds = 1;
-                options.timing.warm_up = Duration::from_millis(100);
-                options.timing.timed = Duration::from_millis(300);
+                options.warm_up = Duration::from_millis(100);
+                options.timed = Duration::from_millis(300);
             }
-            "--seconds" => options.timing.timed = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--seconds" => options.timed = Duration::try_from_secs_f64(value()?.parse()?)?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--entities" => options.entities = value()?.parse()?,
             "--json" => options.json = Some(value()?.into()),
@@ -116,10 +118,25 @@ fn measure_in_turns(options: &Options, case: Case, servers: &[Server; 2]) -> Res
     for round in 0..options.rounds {
         for (server, measured) in servers.iter().zip(&mut rounds) {
             eprintln!("round {round}: {}, {} at once: {}", case.width, case.pipeline, server.name);
-            measured.push(load::measure(server, options.entities, case, options.timing, round)?);
+            measured.push(load(options, case, server).measure(SEED + round)?);
         }
     }
     let [redis, nowthen] = servers;
     let [of_redis, of_nowthen] = rounds;
     Ok([Line::median(redis.name, case, &of_redis), Line::median(nowthen.name, case, &of_nowthen)])
+}
+
+fn load(options: &Options, case: Case, server: &Server) -> Load {
+    Load {
+        port: server.port,
+        process_id: server.process_id(),
+        tier: server.tier,
+        entities: options.entities,
+        features: FEATURES,
+        fields: case.width,
+        pipeline: case.pipeline,
+        mix: "read=100,write=0",
+        warm_up: options.warm_up,
+        timed: options.timed,
+    }
 }

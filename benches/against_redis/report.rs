@@ -1,6 +1,6 @@
 //! What was measured, as a Markdown table for people and as JSON for machines.
 
-use crate::{Case, FEATURES, load::Measured};
+use crate::{Case, FEATURES, nowthen_bench::Measured};
 use serde_json::json;
 use std::fmt::Write;
 

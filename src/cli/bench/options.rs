@@ -99,7 +99,8 @@ pub struct BenchOptions {
     /// The 99th percentile of how late this program itself may send
     #[arg(long, value_name = "SPAN", default_value = "1ms", value_parser = parse_duration)]
     pub late_max: Duration,
-    /// The process whose CPU time is told; found by itself if the server is on this machine
+    /// The process whose CPU time is told, with children that ended; found by itself if the server
+    /// is on this machine
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
     /// Draw latency by percentile

@@ -10,7 +10,7 @@ pub(super) struct CpuTime {
 }
 
 impl CpuTime {
-    /// Of a process, since it began; none if it is not there.
+    /// Of a process and of children of it that have ended, since it began; none if it is not there.
     pub(super) fn of(process_id: u32) -> Option<Self> {
         parse_stat(&fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?)
     }
@@ -32,7 +32,7 @@ impl CpuTime {
     }
 }
 
-/// Fields 14 and 15 of proc(5); a name in brackets before them may hold anything.
+/// Fields 14 to 17 of proc(5); a name in brackets before them may hold anything.
 fn parse_stat(stat: &str) -> Option<CpuTime> {
     let (_, behind_name) = stat.rsplit_once(") ")?;
     let mut fields = behind_name.split(' ').skip(11);
@@ -40,7 +40,8 @@ fn parse_stat(stat: &str) -> Option<CpuTime> {
         let ticks: f64 = fields.next()?.parse().ok()?;
         Duration::try_from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64).ok()
     };
-    Some(CpuTime { user: time()?, system: time()? })
+    let own = CpuTime { user: time()?, system: time()? };
+    Some(CpuTime { user: own.user + time()?, system: own.system + time()? })
 }
 
 #[cfg(test)]
@@ -49,11 +50,11 @@ mod tests {
 
     #[test]
     fn user_and_system_time_are_found_behind_any_name() {
-        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 250 0 0 20 0";
+        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 250 5 10 20 0";
         let ticks = rustix::param::clock_ticks_per_second();
         let time = parse_stat(stat).unwrap();
-        assert_eq!(time.user, Duration::from_secs(150) / ticks as u32);
-        assert_eq!(time.total(), Duration::from_secs(400) / ticks as u32);
+        assert_eq!(time.user, Duration::from_secs(155) / ticks as u32);
+        assert_eq!(time.total(), Duration::from_secs(415) / ticks as u32);
         assert_eq!(parse_stat("42 (a) S 1"), None);
         assert_eq!(CpuTime::of(u32::MAX), None);
         assert!(CpuTime::of_this().is_some());
