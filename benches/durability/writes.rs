@@ -59,8 +59,7 @@ pub(crate) fn table(options: &Options) -> Result<String> {
     let mut table = format!(
         "HSET, {CONNECTIONS} connections, {} entities; with 20 fields, registered with nowthen\n\n\
          | promise | HSET | server | requests/s | p50 µs | p99 µs | p99.9 µs \
-         | CPU µs/request | ratio: \
-         requests/s, p99, CPU |\n|---|---|---|--:|--:|--:|--:|--:|--:|\n",
+         | CPU µs/request | ratio: requests/s, p99, CPU |\n|---|---|---|--:|--:|--:|--:|--:|--:|\n",
         ENTITIES.min(options.entities),
     );
     for promise in &PROMISES {
