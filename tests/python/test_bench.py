@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import threading
 import time
 import xml.etree.ElementTree
 from pathlib import Path
@@ -53,6 +52,19 @@ def bench(server: Server, *arguments: str | Path, code: int = 0) -> dict:
     ended = run_nowthen(*words(server, "--json", *arguments))
     assert ended.returncode == code, ended.stderr
     return json.loads(ended.stdout)
+
+
+def begin(server: Server) -> subprocess.Popen[str]:
+    """A run on what is there, which has just begun to send: its warm-up lasts 200 ms."""
+    client = server.client()
+    before = client.info("clients")["connected_clients"]
+    command = [str(BINARY), *words(server, "--no-load", "--json")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # One for what is not timed, and ten.
+    while client.info("clients")["connected_clients"] < before + 11:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    return process
 
 
 def check_figures(told: dict) -> None:
@@ -114,16 +126,16 @@ def test_a_run_counts_and_times_every_request_that_was_due(server, tmp_path):
 
 def test_a_server_that_stands_still_is_charged_for_all_it_kept_waiting(server):
     bench(server)
-    stopped = threading.Timer(0.8, lambda: server.process.send_signal(signal.SIGSTOP))
-    goes_on = threading.Timer(1.3, lambda: server.process.send_signal(signal.SIGCONT))
-    stopped.start()
-    goes_on.start()
+    process = begin(server)
+    time.sleep(0.5)
     try:
-        told = bench(server, "--no-load")
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
     finally:
-        stopped.cancel()
-        goes_on.cancel()
         server.process.send_signal(signal.SIGCONT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    told = json.loads(output)
     # A quarter of the requests were due in these 500 ms, and waited for 250 ms on average. Ten
     # clients that wait for replies would have told of ten slow requests in a thousand.
     reads = told["reads"]
@@ -175,8 +187,7 @@ def test_errors_are_told_by_their_text_and_end_with_1(redis_server):
 
     # Half way, all keys become lists: reads fail, and so does the comparison behind the run.
     bench(redis_server)
-    command = [str(BINARY), *words(redis_server, "--no-load", "--json")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = begin(redis_server)
     time.sleep(1)
     for name in client.keys("bench_plain8:*"):
         client.delete(name)
@@ -200,13 +211,27 @@ def test_a_generator_that_is_late_says_so_and_ends_with_1(redis_server):
     assert told["is_valid"] is False and "NOT VALID" in told["problems"][0]
 
 
+def test_a_password_is_said_and_not_shown(start_nowthen):
+    server = start_nowthen("--durability", "never", "--save", "", "--requirepass", "hunter2")
+    arguments = words(server, "--json")
+    refused = run_nowthen(*arguments)
+    assert refused.returncode == 1 and "NOAUTH" in refused.stderr
+    arguments[2] = f"redis://:hunter2@127.0.0.1:{server.port}"
+    ended = run_nowthen(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["answered"] == RATE * SECONDS
+    assert "hunter2" not in ended.stdout + ended.stderr
+
+
 def test_a_server_that_goes_away_ends_the_run_with_1(start_nowthen):
     server = start_nowthen("--durability", "never", "--save", "")
     bench(server)
-    threading.Timer(1, server.kill).start()
-    ended = run_nowthen(*words(server, "--no-load"))
-    assert ended.returncode == 1
-    assert f"127.0.0.1:{server.port}" in ended.stderr, ended.stderr
+    process = begin(server)
+    time.sleep(0.5)
+    server.kill()
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert f"127.0.0.1:{server.port}" in errors, errors
     refused = run_nowthen(*words(server))
     assert refused.returncode == 1 and "connecting to" in refused.stderr
 

@@ -26,6 +26,10 @@ impl Latencies {
         self.0.saturating_record(ns);
     }
 
+    pub(super) fn record_many(&mut self, ns: u64, count: u64) {
+        self.0.saturating_record_n(ns, count);
+    }
+
     pub(super) fn add(&mut self, other: &Self) -> Result<()> {
         self.0.add(&other.0).map_err(|error| Error::refused(error.to_string()))
     }

@@ -112,12 +112,12 @@ impl Report<'_> {
     pub(super) fn problems(&self) -> Vec<String> {
         let (measured, options) = (&self.measured, self.options);
         let mut problems = Vec::new();
-        let late_us = us(measured.sent_late.quantile_ns(0.99));
-        if late_us > options.late_max.as_secs_f64() * 1e6 {
+        if self.is_late() {
             problems.push(format!(
                 "NOT VALID: this program could not keep up with its own schedule: 1 of 100 \
-                 requests left {late_us:.0} µs or more later than it could have (--late-max \
-                 {:?}); give it --threads, a core of its own, or a lower --rate",
+                 requests left {:.0} µs or more later than it could have (--late-max {:?}); give \
+                 it --threads, a core of its own, or a lower --rate",
+                us(measured.sent_late.quantile_ns(0.99)),
                 options.late_max
             ));
         }
@@ -139,6 +139,10 @@ impl Report<'_> {
             ));
         }
         problems
+    }
+
+    fn is_late(&self) -> bool {
+        u128::from(self.measured.sent_late.quantile_ns(0.99)) > self.options.late_max.as_nanos()
     }
 
     fn requests_per_second(&self) -> f64 {
@@ -204,6 +208,7 @@ impl Report<'_> {
             let _ = writeln!(text, "error, {count} times: {error}");
         }
         if let Rate::PerSecond(rate) = options.rate
+            && !self.is_late()
             && self.requests_per_second() < rate.get() as f64 * KEPT_UP
         {
             let _ = writeln!(

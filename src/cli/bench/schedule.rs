@@ -22,6 +22,12 @@ impl Schedule {
         let ns = u128::from(number) * NS_PER_SECOND / u128::from(self.per_second.get());
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
+
+    /// How many requests are due before `ns` after the start.
+    pub(super) fn count_before(&self, ns: u64) -> u64 {
+        let requests = u128::from(ns) * u128::from(self.per_second.get());
+        u64::try_from(requests.div_ceil(NS_PER_SECOND)).unwrap_or(u64::MAX)
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +50,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn as_many_are_due_before_a_time_as_there_are(
+            rate in 1u64..3_000_000_000, ns in 0u64..100_000_000_000,
+        ) {
+            let schedule = Schedule::new(NonZero::new(rate).unwrap());
+            let count = schedule.count_before(ns);
+            prop_assert!(schedule.due_ns(count) >= ns);
+            prop_assert!(count == 0 || schedule.due_ns(count - 1) < ns);
+        }
+
         #[test]
         fn each_second_has_as_many_requests_as_the_rate_says(
             rate in 1u64..5_000, second in 0u64..1_000_000,
