@@ -16,6 +16,9 @@ room, and its latency counts from when it was due all the same. The warm-up coun
 With --rate max each client sends --pipeline requests, waits for all replies, and sends again; that
 finds out how much a server can do, and its latencies say nothing about a lower rate.
 
+Between requests this program sleeps, which adds some ten µs to each latency; with --spin it does
+not, and takes a whole core for each thread.
+
 A request reads, or writes, --batch entities. Writes are HSETs of every feature. Values are a
 function of entity and feature, the same in every run, and replies are compared with them before and
 after.
@@ -99,6 +102,10 @@ pub struct BenchOptions {
     /// The 99th percentile of how late this program itself may send
     #[arg(long, value_name = "SPAN", default_value = "1ms", value_parser = parse_duration)]
     pub late_max: Duration,
+    /// Look for replies and due requests all the time instead of sleeping between them: to the
+    /// microsecond, if each thread has a core of its own
+    #[arg(long)]
+    pub spin: bool,
     /// The process whose CPU time is told, with children that ended; found by itself if the server
     /// is on this machine
     #[arg(long, value_name = "PID")]

@@ -279,6 +279,7 @@ impl Report<'_> {
             "tier": name_of(&options.tier),
             "load": !options.no_load,
             "seed": options.seed,
+            "spin": options.spin,
             "late_max_us": options.late_max.as_secs_f64() * 1e6,
         })
     }

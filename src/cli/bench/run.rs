@@ -109,6 +109,7 @@ fn measure(
         pipeline: options.pipeline,
         timed_from_ns,
         end_ns: timed_from_ns + ns(options.duration),
+        is_spinning: options.spin,
         patience_ns: ns(PATIENCE),
         threads: options.threads.into(),
         address: address.to_string(),

@@ -51,6 +51,8 @@ pub(super) struct Plan {
     /// Requests due before this are warm-up.
     pub(super) timed_from_ns: u64,
     pub(super) end_ns: u64,
+    /// Whether threads never sleep.
+    pub(super) is_spinning: bool,
     /// How much longer requests that were due have after the end.
     pub(super) patience_ns: u64,
     pub(super) threads: u64,
@@ -226,10 +228,11 @@ impl<'a> Worker<'a> {
     fn wait(&mut self, now_ns: u64, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         let due_ns = self.due_ns().filter(|_| !self.room.is_empty());
         let patience = match due_ns {
+            _ if self.plan.is_spinning => NO_TIME,
             Some(due_ns) if due_ns <= now_ns => NO_TIME,
             _ => NAP,
         };
-        let timer_for = due_ns.filter(|due_ns| *due_ns > now_ns);
+        let timer_for = due_ns.filter(|due_ns| *due_ns > now_ns && !self.plan.is_spinning);
         if timer_for != self.timer_is_for {
             // epoll itself rounds to milliseconds. A time of zero stops the timer.
             let left_ns = timer_for.map_or(0, |due_ns| due_ns.saturating_sub(now_ns));
@@ -382,6 +385,7 @@ mod tests {
             pipeline: options.pipeline,
             timed_from_ns: 0,
             end_ns: 200 * MS,
+            is_spinning: options.spin,
             patience_ns: if answers == usize::MAX { 30_000 * MS } else { 100 * MS },
             threads: 1,
             address: address.to_string(),
@@ -415,9 +419,9 @@ mod tests {
         // Request k is due at k ms and done at 2 (k + 1) ms at the earliest: it took k + 2 ms. A
         // client that waits for each reply would have told of 2 ms each.
         let delay = Duration::from_millis(2);
-        for arguments in ["--clients 1", "--clients 1 --pipeline 16", "--clients 1 --pipeline 500"]
-        {
-            let measured = measure(per_second(1_000), arguments, delay, usize::MAX);
+        for arguments in ["", "--spin", "--pipeline 16", "--pipeline 500 --spin"] {
+            let arguments = format!("--clients 1 {arguments}");
+            let measured = measure(per_second(1_000), &arguments, delay, usize::MAX);
             assert_eq!((measured.requests, measured.reads.count()), (200, 200), "{arguments}");
             assert!(measured.reads.quantile_ns(0.5) >= 100 * MS, "{arguments}");
             assert!(measured.reads.max_ns() >= 200 * MS, "{arguments}");
