@@ -10,6 +10,8 @@ use std::{io::IsTerminal, process::ExitCode};
 
 /// Something failed.
 const EXIT_FAILED: u8 = 1;
+/// What was asked for makes no sense; clap ends with the same where it can see that.
+const EXIT_USAGE: u8 = 2;
 /// Bytes on disk are not the bytes that were written, or not ours to read (EX_DATAERR of
 /// sysexits.h).
 const EXIT_DAMAGED: u8 = 65;
@@ -42,15 +44,20 @@ fn main() -> ExitCode {
         Verb::Backup(options) => cli::backup(&options),
         Verb::VerifyBackup(options) => cli::verify_backup(&options),
         Verb::Restore(options) => cli::restore(&options),
+        Verb::Bench(options) => cli::bench(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            if let Error::Refused { code: "USAGE", .. } = error {
+                eprintln!("\nFor more information, try '--help'.");
+            }
             match error {
                 Error::Corrupt { .. } | Error::Refused { code: "VERSION", .. } => {
                     ExitCode::from(EXIT_DAMAGED)
                 }
+                Error::Refused { code: "USAGE", .. } => ExitCode::from(EXIT_USAGE),
                 Error::Refused { .. } | Error::Io { .. } => ExitCode::from(EXIT_FAILED),
             }
         }

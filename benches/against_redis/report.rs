@@ -1,6 +1,6 @@
 //! What was measured, as a Markdown table for people and as JSON for machines.
 
-use crate::{Case, data::FEATURES, load::Measured};
+use crate::{Case, FEATURES, nowthen_bench::Measured};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -18,14 +18,13 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn median(server: &'static str, case: Case, rounds: &[Measured]) -> Self {
         let of = |figure: &dyn Fn(&Measured) -> f64| median(rounds.iter().map(figure).collect());
-        let latency = |share: f64| of(&|round| round.latency.percentile_us(share));
         Self {
             server,
             case,
             requests_per_second: of(&|round| round.requests_per_second),
-            p50_us: latency(0.5),
-            p99_us: latency(0.99),
-            p999_us: latency(0.999),
+            p50_us: of(&|round| round.p50_us),
+            p99_us: of(&|round| round.p99_us),
+            p999_us: of(&|round| round.p999_us),
             server_cpu_us_per_request: of(&|round| round.server_cpu_us_per_request),
         }
     }
@@ -72,11 +71,11 @@ fn ratio(redis: &Line, nowthen: &Line) -> String {
     format!("{requests:.2}, {cpu:.2}")
 }
 
-fn pipeline_text(pipeline: usize) -> String {
+fn pipeline_text(pipeline: u64) -> String {
     if pipeline == 1 { "one at a time".into() } else { format!("{pipeline} in a pipeline") }
 }
 
-pub(super) fn json(lines: &[Line], entities: usize, connections: usize) -> String {
+pub(super) fn json(lines: &[Line], entities: u64, connections: u64) -> String {
     let lines: Vec<_> = lines
         .iter()
         .map(|line| {

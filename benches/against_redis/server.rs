@@ -5,7 +5,7 @@
 //! - Neither writes to disk: Redis without RDB and AOF, nowthen with `--durability never`.
 //! - Whatever happens, the process and its folder are gone when the value is dropped.
 
-use crate::{Result, data};
+use crate::Result;
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -23,11 +23,13 @@ const START_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) port: u16,
+    /// What the entities are to it.
+    pub(super) tier: &'static str,
     process: Child,
     folder: TempDir,
 }
 
-/// Keeps the load generator away from the server's core.
+/// Keeps the load generator, which inherits this, away from the server's core.
 pub(super) fn pin_this_process() -> Result<()> {
     let own = std::process::id().to_string();
     let mut taskset = Command::new("taskset");
@@ -43,39 +45,35 @@ impl Server {
         let mut command = pinned("redis-server");
         command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        Self::start("Redis", command, port, folder)
+        Self::start(("Redis", "plain"), command, port, folder)
     }
 
     pub(super) fn start_nowthen() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
-        let repository = folder.path().join("repository");
-        fs::create_dir(&repository)?;
-        fs::write(repository.join("bench.toml"), definitions())?;
         let mut command = pinned(env!("CARGO_BIN_EXE_nowthen"));
         command.arg("serve").arg("--data").arg(folder.path().join("data"));
-        command.arg("--repo").arg(repository);
         command.arg("--port").arg(port.to_string());
         command.arg("--http-port").arg(free_port()?.to_string());
         command.args(["--durability", "never", "--threads", "1"]);
-        Self::start("nowthen", command, port, folder)
+        Self::start(("nowthen", "registered"), command, port, folder)
     }
 
-    /// User and system time so far.
-    pub(super) fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let (_, behind_name) = stat.rsplit_once(") ").ok_or("an odd /proc/PID/stat")?;
-        let mut ticks = behind_name.split(' ').skip(11).take(2).map(str::parse::<u64>);
-        let (user, system) = ticks.next().zip(ticks.next()).ok_or("a short /proc/PID/stat")?;
-        let ticks_per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs_f64((user? + system?) as f64 / ticks_per_second as f64))
+    /// `taskset` becomes what it starts.
+    pub(super) fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
-    fn start(name: &'static str, mut command: Command, port: u16, folder: TempDir) -> Result<Self> {
+    fn start(
+        (name, tier): (&'static str, &'static str),
+        mut command: Command,
+        port: u16,
+        folder: TempDir,
+    ) -> Result<Self> {
         let output = File::create(folder.path().join("output"))?;
         command.stdout(output.try_clone()?).stderr(output).stdin(Stdio::null());
         let process = command.spawn().map_err(|error| format!("starting {name}: {error}"))?;
-        let mut server = Self { name, port, process, folder };
+        let mut server = Self { name, port, tier, process, folder };
         let started = Instant::now();
         while !server.answers() {
             if started.elapsed() > START_MAX || server.process.try_wait()?.is_some() {
@@ -116,14 +114,4 @@ fn pinned(program: &str) -> Command {
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn definitions() -> String {
-    let features: String = (0..data::FEATURES)
-        .map(|feature| format!("{} = \"float64\"\n", data::name(feature)))
-        .collect();
-    format!(
-        "[entity.bench]\njoin_keys = {{ id = \"int64\" }}\n\n\
-         [view.bench_view]\nentity = \"bench\"\n\n[view.bench_view.features]\n{features}"
-    )
 }

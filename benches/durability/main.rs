@@ -19,11 +19,11 @@
 //! [--nice N]`. With `--test` it does nothing. On a machine that others use, as root:
 //! `setsid sh -c 'echo -15 > /proc/self/autogroup; cargo bench ... --nice -10'`.
 
-mod closed_loop;
 mod connection;
-#[path = "../against_redis/histogram.rs"]
 mod histogram;
 mod memory;
+#[path = "../load/nowthen_bench.rs"]
+mod nowthen_bench;
 mod open_loop;
 mod requests;
 mod server;

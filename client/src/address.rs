@@ -13,18 +13,24 @@ const USER_DEFAULT: &str = "default";
 
 /// A server, and how to log in there.
 #[cfg_attr(test, derive(PartialEq))]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) login: Option<Login>,
-    pub(crate) database: u32,
+pub struct Address {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// 6379 if the URL names none.
+    pub port: u16,
+    /// None if the URL names none.
+    pub login: Option<Login>,
+    /// 0 if the URL names none.
+    pub database: u32,
 }
 
 /// What `AUTH` asks for.
 #[cfg_attr(test, derive(PartialEq))]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) password: String,
+pub struct Login {
+    /// `default` if only a password is named.
+    pub user: String,
+    /// As it is said, without escapes.
+    pub password: String,
 }
 
 impl fmt::Display for Address {
@@ -39,7 +45,7 @@ impl fmt::Display for Address {
 
 impl Address {
     /// The address that `url` names.
-    pub(crate) fn parse(url: &str) -> Result<Self> {
+    pub fn parse(url: &str) -> Result<Self> {
         let rest = match url.split_once("://") {
             None => url,
             Some(("redis", rest)) => rest,

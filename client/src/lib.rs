@@ -34,6 +34,7 @@ mod address;
 
 mod error;
 
+pub use address::{Address, Login};
 pub use client::Client;
 pub use error::{ClientError, Result};
 pub use feature_matrix::{FeatureMatrix, MatrixValues};

@@ -128,9 +128,10 @@ pub(crate) fn read_line(
 const COUNT_MAX: usize = isize::MAX as usize / 8;
 pub(crate) const LINE_END: &[u8] = b"\r\n";
 
-/// Finds the end of the reply at the start of a buffer that grows.
+/// Finds the end of the reply at the start of a buffer that grows, for those who need not know what
+/// is in it. One per connection.
 #[derive(Debug, Default)]
-pub(crate) struct FrameFinder {
+pub struct FrameFinder {
     position: usize,
     searched: usize,
     /// For each open aggregate, how many of its elements are still to come.
@@ -141,7 +142,7 @@ pub(crate) struct FrameFinder {
 
 impl FrameFinder {
     /// How many bytes the reply takes, once all of them are there. Then it starts afresh.
-    pub(crate) fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, ProtocolError> {
+    pub fn find(&mut self, buffer: &[u8]) -> Result<Option<usize>, ProtocolError> {
         loop {
             if !self.element(buffer)? {
                 return Ok(None);

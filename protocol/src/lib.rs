@@ -35,6 +35,7 @@ mod error;
 pub use arguments::{Arguments, OwnedArguments};
 pub use command::encode_request;
 pub use error::ProtocolError;
+pub use frame::FrameFinder;
 pub use number::{format_double, parse_integer};
 pub use reply::{ProtocolVersion, Reply};
 pub use request::{Parsed, RequestLimits, RequestParser};

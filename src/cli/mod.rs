@@ -22,6 +22,7 @@ mod start_progress;
 mod options;
 
 mod backup_options;
+mod bench;
 mod limit_options;
 mod snapshot_options;
 
@@ -33,6 +34,7 @@ pub use options::{Cli, Verb};
 
 pub use asof::asof;
 pub use backup::{backup, verify_backup};
+pub use bench::bench;
 pub use definitions::{apply, plan};
 pub use demo::demo;
 pub use get::get;

@@ -5,6 +5,7 @@ use super::{
         BACKUP_HELP, BackupOptions, RESTORE_HELP, RestoreOptions, VERIFY_BACKUP_HELP,
         VerifyBackupOptions,
     },
+    bench::{BENCH_HELP, BenchOptions},
     limit_options::LimitOptions,
     snapshot_options::SnapshotOptions,
 };
@@ -60,6 +61,9 @@ pub enum Verb {
     /// Restore a backup, or a stopped server's data, into a new folder: all, or up to a record.
     #[command(after_help = RESTORE_HELP)]
     Restore(RestoreOptions),
+    /// Send requests to a server at a stated rate, and tell how long each waited.
+    #[command(after_help = BENCH_HELP)]
+    Bench(Box<BenchOptions>),
 }
 
 const INSPECT_HELP: &str = "\
