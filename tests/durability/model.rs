@@ -47,6 +47,8 @@ pub(crate) struct Model {
     cells: Vec<Cell>,
     /// Every cell, in the order they were written.
     history: Vec<Cell>,
+    /// Users that were forgotten, and when: what was true before is kept out.
+    forgotten: BTreeMap<i64, i64>,
     pub(crate) version: u64,
     pub(crate) runs: u64,
     /// When its last record was decided.
@@ -157,6 +159,13 @@ impl Model {
         }
     }
 
+    /// Forgets a user.
+    pub(crate) fn forget(&mut self, user: i64, now_us: i64) {
+        self.cells.retain(|cell| cell.user != user);
+        self.history.retain(|cell| cell.user != user);
+        self.forgotten.insert(user, now_us);
+    }
+
     fn apply_to_cells(&mut self, write: &Write, now_us: i64) -> bool {
         let (user, event_us, cells): (_, _, Vec<_>) = match write {
             Write::SetFeatures { user, features } => {
@@ -180,6 +189,9 @@ impl Model {
             }
             _ => return false,
         };
+        if self.forgotten.get(&user).is_some_and(|forgotten_us| event_us < *forgotten_us) {
+            return false;
+        }
         let is_changed = !cells.is_empty();
         for (feature, written) in cells {
             let cell = Cell { user, feature, event_us, created_us: now_us, written };

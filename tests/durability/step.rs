@@ -112,6 +112,10 @@ pub(crate) enum Step {
     Sync,
     /// What is over is removed from memory.
     Sweep,
+    /// An entity is erased from memory and files, and kept out.
+    Forget {
+        user: i64,
+    },
     Wait {
         us: i64,
     },
@@ -138,6 +142,7 @@ impl Step {
             33 => Self::CheckpointBeside,
             34 => Self::Sync,
             35 => Self::Sweep,
+            36 if random.one_in(3) => Self::Forget { user: random.below(USERS) as i64 },
             _ => Self::Wait { us: 1 + random.below(2000) as i64 },
         }
     }

@@ -123,6 +123,7 @@ impl Subject {
             Step::Transaction(writes) => self.write(writes, true),
             Step::Apply => self.apply_definitions(),
             Step::Run => self.run(),
+            Step::Forget { user } => self.forget(*user),
             Step::Checkpoint => {
                 let beside = self.finish_checkpoint();
                 Ok(beside.or(self.store.checkpoint().err()))
@@ -290,6 +291,35 @@ impl Subject {
             Ok(Some(subject.store.last_written()))
         };
         self.record(Some(next), apply, true)
+    }
+
+    /// One record forgets, and one begins the segment behind it.
+    fn forget(&mut self, user: i64) -> Result<Option<Error>, Failure> {
+        if self.model().version == 0 {
+            return Ok(None);
+        }
+        let mut next = self.model().clone();
+        next.forget(user, self.now_us);
+        next.decided_us = self.now_us;
+        let before = self.store.last_written().0;
+        self.progress.begun.fetch_max(before + 2, Ordering::SeqCst);
+        let forgotten = self.store.forget(format!("user:{user}").as_bytes());
+        let after = self.store.last_written().0;
+        self.models.extend((before..after).map(|_| next.clone()));
+        if after > before + 2 || (forgotten.is_ok() && after != before + 2) {
+            let what = format!("record {after} after {before}, where two were to come");
+            return Err(self.failure(&what));
+        }
+        if forgotten.is_ok() {
+            self.progress.kept_by_kill.fetch_max(after, Ordering::SeqCst);
+            self.progress.kept.fetch_max(after, Ordering::SeqCst);
+            if self.store.erasure_is_due() {
+                return Err(self.failure("an erasure that is through and still due"));
+            }
+        }
+        self.check_published()?;
+        self.note_kept();
+        Ok(forgotten.err())
     }
 
     fn run(&mut self) -> Result<Option<Error>, Failure> {
