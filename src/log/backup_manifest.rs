@@ -24,7 +24,7 @@
 use super::{
     contract::Lsn,
     directory::LOG,
-    manifest::{HISTORY, ListedFile, SNAPSHOTS, manifest_number},
+    manifest::{HISTORY, ListedFile, SNAPSHOTS, is_directly_below, manifest_number},
     marks::BACKUP,
 };
 use crate::{
@@ -69,12 +69,7 @@ impl BackupManifest {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut body = (self.files.len() as u32).to_le_bytes().to_vec();
-        for file in &self.files {
-            body.extend_from_slice(&(file.name.len() as u32).to_le_bytes());
-            body.extend_from_slice(file.name.as_bytes());
-            body.extend_from_slice(&file.bytes.to_le_bytes());
-            body.extend_from_slice(&file.hash);
-        }
+        self.files.iter().for_each(|file| file.encode(&mut body));
         let mut fields = self.store_id.to_le_bytes().to_vec();
         fields.extend_from_slice(&self.manifest_number.to_le_bytes());
         fields.extend_from_slice(&self.begun_us.to_le_bytes());
@@ -122,19 +117,11 @@ impl BackupManifest {
 fn decode_files(fields: &mut Fields<'_>) -> Option<Vec<ListedFile>> {
     let mut files = Vec::new();
     for _ in 0..fields.u32()? {
-        let name = std::str::from_utf8(fields.prefixed()?).ok()?;
-        let is_ours = match name.split_once('/') {
-            None => manifest_number(name).is_some(),
-            Some((folder, file)) => {
-                let is_plain = !file.contains(['/', '\0']) && !file.starts_with('.');
-                [LOG, SNAPSHOTS, HISTORY].contains(&folder) && is_plain && !file.is_empty()
-            }
+        let is_ours = |name: &str| {
+            let mut folders = [LOG, SNAPSHOTS, HISTORY].into_iter();
+            manifest_number(name).is_some() || folders.any(|f| is_directly_below(name, f))
         };
-        if !is_ours {
-            return None;
-        }
-        let name = name.to_string();
-        files.push(ListedFile { name, bytes: fields.u64()?, hash: fields.array()? });
+        files.push(ListedFile::decode(fields, is_ours)?);
     }
     Some(files)
 }

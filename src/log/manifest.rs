@@ -231,7 +231,7 @@ impl Manifest {
             }
             body.extend_from_slice(&digest.0.to_le_bytes());
             body.extend_from_slice(&(files.len() as u32).to_le_bytes());
-            files.iter().for_each(|file| encode_file(file, &mut body));
+            files.iter().for_each(|file| file.encode(&mut body));
         }
         let has_history = self.history != History::default();
         if has_history {
@@ -268,13 +268,6 @@ impl Manifest {
     }
 }
 
-fn encode_file(file: &ListedFile, body: &mut Vec<u8>) {
-    body.extend_from_slice(&(file.name.len() as u32).to_le_bytes());
-    body.extend_from_slice(file.name.as_bytes());
-    body.extend_from_slice(&file.bytes.to_le_bytes());
-    body.extend_from_slice(&file.hash);
-}
-
 fn encode_history(history: &History, body: &mut Vec<u8>) {
     body.extend_from_slice(&history.reaches.0.to_le_bytes());
     body.extend_from_slice(&(history.parts.len() as u32).to_le_bytes());
@@ -284,7 +277,7 @@ fn encode_history(history: &History, body: &mut Vec<u8>) {
         for field in [first.0, last.0, *rows] {
             body.extend_from_slice(&field.to_le_bytes());
         }
-        encode_file(file, body);
+        file.encode(body);
     }
 }
 
@@ -306,7 +299,8 @@ fn decode_generations(fields: &mut Fields<'_>) -> Option<Vec<Generation>> {
             files: Vec::new(),
         };
         for _ in 0..fields.u32()? {
-            generation.files.push(decode_file(fields, SNAPSHOTS)?);
+            let is_allowed = |name: &str| is_directly_below(name, SNAPSHOTS);
+            generation.files.push(ListedFile::decode(fields, is_allowed)?);
         }
         generations.push(generation);
     }
@@ -326,20 +320,38 @@ fn decode_history(fields: &mut Fields<'_>) -> Option<History> {
             first: Lsn(fields.u64()?),
             last: Lsn(fields.u64()?),
             rows: fields.u64()?,
-            file: decode_file(fields, HISTORY)?,
+            file: ListedFile::decode(fields, |name| is_directly_below(name, HISTORY))?,
         });
     }
     Some(history)
 }
 
-/// A file directly below `folder`.
-fn decode_file(fields: &mut Fields<'_>, folder: &str) -> Option<ListedFile> {
-    let name = std::str::from_utf8(fields.prefixed()?).ok()?;
-    let below = name.strip_prefix(folder)?.strip_prefix('/')?;
-    if below.is_empty() || below.contains(['/', '\0']) || below.starts_with('.') {
-        return None;
+/// Whether `name` is that of a file directly below `folder`, and stays there.
+pub(super) fn is_directly_below(name: &str, folder: &str) -> bool {
+    let below = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    below.is_some_and(|file| {
+        !file.is_empty() && !file.contains(['/', '\0']) && !file.starts_with('.')
+    })
+}
+
+impl ListedFile {
+    /// Appends its path, after its length, its length and its hash.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.name.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.extend_from_slice(&self.hash);
     }
-    Some(ListedFile { name: name.to_string(), bytes: fields.u64()?, hash: fields.array()? })
+
+    /// Reads one whose path is allowed.
+    pub(super) fn decode(
+        fields: &mut Fields<'_>,
+        is_allowed: impl FnOnce(&str) -> bool,
+    ) -> Option<Self> {
+        let name = std::str::from_utf8(fields.prefixed()?).ok()?;
+        is_allowed(name).then_some(())?;
+        Some(Self { name: name.to_string(), bytes: fields.u64()?, hash: fields.array()? })
+    }
 }
 
 #[cfg(test)]
