@@ -16,21 +16,22 @@ use super::{
     manifest::{HISTORY, History, HistoryPart, ListedFile},
 };
 use crate::{
-    disk::{FileSystem, Mapped},
+    disk::{File, FileSystem, Mapped},
     error::{Error, Result},
     planted::planted,
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// Dirty pages are bounded: a file is synced each time so much more of it is written.
-const SYNC_BYTES: usize = 32 * 1024 * 1024;
+const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What a part holds, before it has a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartContent<'a> {
+/// What a part is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartHead<'a> {
     /// The name of the view, for people.
     pub view_name: &'a str,
     /// Its number.
@@ -41,10 +42,6 @@ pub struct PartContent<'a> {
     pub first: Lsn,
     /// The last LSN of that range.
     pub last: Lsn,
-    /// The number of its rows.
-    pub rows: u64,
-    /// All of the file.
-    pub bytes: &'a [u8],
 }
 
 /// Files for the next manifest.
@@ -53,33 +50,55 @@ pub struct HistoryWriter {
     root: PathBuf,
     number: u64,
     parts: Vec<HistoryPart>,
+    /// The names of all that was begun.
+    begun: Vec<String>,
+}
+
+/// A file that is being written.
+pub struct PartFile {
+    listed: HistoryPart,
+    unfinished: PathBuf,
+    file: Box<dyn File>,
+    hasher: blake3::Hasher,
+    synced: u64,
 }
 
 impl HistoryWriter {
     /// Begins files that the manifest `number`, which is not there yet, will list.
     pub fn new(fs: Arc<dyn FileSystem>, root: &Path, number: u64) -> Self {
-        Self { fs, root: root.to_path_buf(), number, parts: Vec::new() }
+        Self { fs, root: root.to_path_buf(), number, parts: Vec::new(), begun: Vec::new() }
     }
 
-    /// Writes a file, and reads it back. Its name is synced by [`Self::finish`].
-    pub fn add(&mut self, content: &PartContent<'_>) -> Result<()> {
-        let PartContent { view_name, view, generation, first, last, rows, bytes } = *content;
+    /// Begins a file.
+    pub fn begin(&mut self, head: &PartHead<'_>) -> Result<PartFile> {
+        let PartHead { view_name, view, generation, first, last } = *head;
         let number = self.number;
         let name =
             format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
-        let hash = *blake3::hash(bytes).as_bytes();
-        let file = ListedFile { name, bytes: bytes.len() as u64, hash };
-        let path = self.root.join(&file.name);
-        let unfinished = self.root.join(format!("{}.tmp", file.name));
+        let unfinished = self.root.join(format!("{name}.tmp"));
         self.make_folder()?;
         // Before it is there, so that it goes whatever fails.
-        self.parts.push(HistoryPart { view, generation, first, last, rows, file });
-        write_synced(&*self.fs, &unfinished, bytes)?;
+        self.begun.push(name.clone());
+        let file = self.fs.create_new(&unfinished);
+        let file = file.map_err(Error::io("creating the history", &unfinished))?;
+        let listed = ListedFile { name, bytes: 0, hash: [0; 32] };
+        let listed = HistoryPart { view, generation, first, last, rows: 0, file: listed };
+        Ok(PartFile { listed, unfinished, file, hasher: blake3::Hasher::new(), synced: 0 })
+    }
+
+    /// Ends a file of so many rows, and reads it back. Its name is synced by [`Self::finish`].
+    pub fn end(&mut self, mut part: PartFile, rows: u64) -> Result<()> {
+        part.sync().map_err(Error::io("syncing the history", &part.unfinished))?;
+        let PartFile { mut listed, unfinished, hasher, .. } = part;
+        (listed.rows, listed.file.hash) = (rows, *hasher.finalize().as_bytes());
         let read = self.fs.map(&unfinished).map_err(Error::io("reading back", &unfinished))?;
-        if *blake3::hash(&read).as_bytes() != hash {
+        if *blake3::hash(&read).as_bytes() != listed.file.hash {
             return Err(Error::corrupt(unfinished, 0, "the bytes that were written"));
         }
-        self.fs.rename(&unfinished, &path).map_err(Error::io("naming the history", &path))
+        let path = self.root.join(&listed.file.name);
+        self.fs.rename(&unfinished, &path).map_err(Error::io("naming the history", &path))?;
+        self.parts.push(listed);
+        Ok(())
     }
 
     fn make_folder(&self) -> Result<()> {
@@ -97,17 +116,42 @@ impl HistoryWriter {
         if !self.parts.is_empty() && !planted("history names not synced") {
             self.fs.sync_dir(&folder).map_err(Error::io("syncing the folder", &folder))?;
         }
+        self.begun.clear();
         Ok(std::mem::take(&mut self.parts))
     }
 }
 
 impl Drop for HistoryWriter {
     fn drop(&mut self) {
-        for part in &self.parts {
+        for name in &self.begun {
             // It has one name or the other; what cannot be removed goes at the next start.
-            let _ = self.fs.remove(&self.root.join(format!("{}.tmp", part.file.name)));
-            let _ = self.fs.remove(&self.root.join(&part.file.name));
+            let _ = self.fs.remove(&self.root.join(format!("{name}.tmp")));
+            let _ = self.fs.remove(&self.root.join(name));
         }
+    }
+}
+
+impl PartFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.synced = self.listed.file.bytes;
+        if planted("history not synced") { Ok(()) } else { self.file.sync_data() }
+    }
+}
+
+impl io::Write for PartFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(self.listed.file.bytes, bytes)?;
+        self.hasher.update(bytes);
+        self.listed.file.bytes += bytes.len() as u64;
+        if self.listed.file.bytes - self.synced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// Nothing is kept back.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -194,11 +238,9 @@ pub(super) fn in_history(error: Error, part: &HistoryPart) -> Error {
 fn write_synced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()> {
     let file = fs.create_new(path).map_err(Error::io("creating the history", path))?;
     let mut offset = 0;
-    for piece in bytes.chunks(SYNC_BYTES) {
+    for piece in bytes.chunks(SYNC_BYTES as usize) {
         file.write_all_at(offset, piece).map_err(Error::io("writing the history", path))?;
-        if !planted("history not synced") {
-            file.sync_data().map_err(Error::io("syncing the history", path))?;
-        }
+        file.sync_data().map_err(Error::io("syncing the history", path))?;
         offset += piece.len() as u64;
     }
     Ok(())

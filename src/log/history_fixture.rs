@@ -1,11 +1,11 @@
 //! History of a simulated directory, for tests.
 
-use super::{DataDirectory, History, HistoryWriter, Lsn, PartContent};
+use super::{DataDirectory, History, HistoryWriter, Lsn, PartHead};
 use crate::{
     disk::{FileSystem, SimulatedFs},
-    error::Result,
+    error::{Error, Result},
 };
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 /// What a commit up to `lsn` lists: one more part, if there are records that no part holds yet.
 pub(super) fn history_to(fs: &SimulatedFs, directory: &DataDirectory, lsn: Lsn) -> Result<History> {
@@ -17,16 +17,11 @@ pub(super) fn history_to(fs: &SimulatedFs, directory: &DataDirectory, lsn: Lsn) 
     let shared: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let number = directory.number() + 1;
     let mut writer = HistoryWriter::new(shared, directory.root(), number);
-    let bytes = format!("{first}-{lsn} ").repeat(200);
-    writer.add(&PartContent {
-        view_name: "spending",
-        view: 1,
-        generation: 1,
-        first,
-        last: lsn,
-        rows: lsn.0,
-        bytes: bytes.as_bytes(),
-    })?;
+    let head = PartHead { view_name: "spending", view: 1, generation: 1, first, last: lsn };
+    let mut part = writer.begin(&head)?;
+    part.write_all(format!("{first}-{lsn} ").repeat(200).as_bytes())
+        .map_err(Error::io("writing", directory.root()))?;
+    writer.end(part, lsn.0)?;
     history.parts.extend(writer.finish()?);
     Ok(History { reaches: lsn, ..history })
 }

@@ -84,7 +84,7 @@ pub use directory::DataDirectory;
 pub use examination::{
     Decoders, Finding, GenerationReport, Progress, Report, SegmentReport, Severity,
 };
-pub use history_files::{HistoryWriter, PartContent, open_part as open_history_part};
+pub use history_files::{HistoryWriter, PartFile, PartHead, open_part as open_history_part};
 pub use inspect::inspect;
 pub use local::{LocalLog, OnDurable, Recovered, Surroundings, WallClock, read_log_bytes};
 pub use manifest::{Generation, History, HistoryPart, ListedFile, read_manifest_bytes};

@@ -21,7 +21,7 @@ use super::{
         ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, check_file_metadata,
         stored_type,
     },
-    history_write::{Limits, sort_key, write_sorted},
+    history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
     load::key_part,
     parquet_file::damaged,
@@ -39,7 +39,7 @@ use arrow_array::{
     types::{TimestampMicrosecondType, UInt64Type},
 };
 use bytes::Bytes;
-use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashSet, io::Write, ops::Range, path::Path, sync::Arc};
 
 /// A history file, opened for a view as it is now.
 #[derive(Clone, Debug)]
@@ -49,15 +49,6 @@ pub struct HistoryFile {
     entity: Entity,
     columns: HistoryColumns,
     row_groups: Vec<RowGroup>,
-}
-
-/// A history file as it is to be after some keys were forgotten.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Forgotten {
-    /// The whole new file.
-    pub bytes: Vec<u8>,
-    /// How many rows of the old one are not in it.
-    pub rows: u64,
 }
 
 impl HistoryFile {
@@ -80,7 +71,8 @@ impl HistoryFile {
     }
 
     /// The rows with one of `keys` that write at least one of `slots`, with only those cells, in
-    /// the order of key, stamp and arrival. `None` is all keys, and all slots that the view has.
+    /// the order of key, stamp and arrival within each row group. `None` is all keys, and all slots
+    /// that the view has.
     pub fn rows(
         &self,
         slots: Option<&[u32]>,
@@ -108,32 +100,33 @@ impl HistoryFile {
         Ok(found)
     }
 
-    /// The same file without the rows of `keys`; `None` if it has none of them.
+    /// How many rows are of `keys`.
+    pub fn count_of(&self, keys: &HashSet<Vec<KeyPart>>) -> Result<u64> {
+        let asked = AskedKeys::new(&self.entity, keys)?;
+        let mut count = 0_u64;
+        for row_group in &self.row_groups {
+            let rows = self.rows_of(row_group, &asked)?;
+            count = count.saturating_add(rows.iter().map(|range| range.len() as u64).sum());
+        }
+        Ok(count)
+    }
+
+    /// Writes the same file without the rows of `keys`.
     ///
     /// The cells of slots that the view has no longer are kept: they count again once a feature
     /// comes back.
-    pub fn without(&self, keys: &HashSet<Vec<KeyPart>>) -> Result<Option<Forgotten>> {
-        if keys.is_empty() {
-            return Ok(None);
-        }
-        let asked = AskedKeys::new(&self.entity, keys)?;
-        let mut forgotten = 0_u64;
-        for row_group in &self.row_groups {
-            let rows = self.rows_of(row_group, &asked)?;
-            forgotten = forgotten.saturating_add(rows.iter().map(|range| range.len() as u64).sum());
-        }
-        if forgotten == 0 {
-            return Ok(None);
-        }
+    pub fn write_without<W: Write + Send>(&self, keys: &HashSet<Vec<KeyPart>>, to: W) -> Result<W> {
         let all: Vec<&FileSlot> = self.columns.slots.iter().collect();
-        let mut kept = Vec::new();
-        for row_group in &self.row_groups {
-            self.read(row_group, &whole(row_group), &all, &mut kept)?;
-        }
-        kept.retain(|row| !keys.contains(&row.key));
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
-        let bytes = write_sorted(&self.view, &self.entity, &slots, &kept, Limits::default())?;
-        Ok(Some(Forgotten { bytes, rows: forgotten }))
+        let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
+        let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
+        for row_group in &self.row_groups {
+            let mut kept = Vec::new();
+            self.read(row_group, &whole(row_group), &all, &mut kept)?;
+            kept.retain(|row| !keys.contains(&row.key));
+            writer.add_sorted(&kept)?;
+        }
+        writer.finish()
     }
 
     /// The rows of a row group whose key is asked for.
@@ -193,6 +186,7 @@ impl HistoryFile {
         let mut columns: Vec<&Column> = keys.iter().collect();
         columns.extend([event, created, order, cells]);
         columns.extend(wanted.iter().map(|slot| &slot.column));
+        let before = found.len();
         self.for_each_batch(row_group, rows, &columns, |arrays| {
             let batch = Batch::new(self, wanted, arrays)?;
             for place in 0..batch.orders.len() {
@@ -200,7 +194,8 @@ impl HistoryFile {
                 if row.cells.is_empty() {
                     continue;
                 }
-                if found.last().is_some_and(|last| sort_key(last) > sort_key(&row)) {
+                let last = found.get(before..).and_then(<[_]>::last);
+                if last.is_some_and(|last| sort_key(last) > sort_key(&row)) {
                     return Err(damaged(self.file.path(), "its rows are not in their order"));
                 }
                 found.push(row);

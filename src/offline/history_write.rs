@@ -1,7 +1,8 @@
 //! Writes a history file: the pushed cells of one generation of a view as sorted Parquet.
 //!
 //! Invariants
-//! - Rows are sorted by join keys, event, created and order; equal ones stay in their order.
+//! - The rows of a row group are sorted by join keys, event, created and order; equal ones stay in
+//!   their order. Row groups come as they are written.
 //! - What is written reads back bit for bit, or is refused: nothing is left out.
 //! - The same rows give the same bytes.
 
@@ -31,7 +32,7 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 /// How a file is cut.
 #[derive(Clone, Copy, Debug)]
@@ -66,49 +67,83 @@ const DICTIONARY_BYTES: usize = 64 << 10;
 /// One lookup in so many of a key that is not there finds it possible.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
-/// `rows`, which may come in any order, as a whole Parquet file.
-///
-/// Refused if a key or a value is not of the declared type, or if the cells of a row do not ascend
-/// by slot.
-pub fn write_history(view: &View, entity: &Entity, rows: Vec<PushedCells>) -> Result<Vec<u8>> {
-    write_within(view, entity, rows, Limits::default())
+/// A history file on its way out, piece by piece: no more than a piece is in memory.
+pub struct HistoryFileWriter<W: Write + Send> {
+    view_name: String,
+    entity: Entity,
+    slots: Vec<SlotColumn>,
+    schema: SchemaRef,
+    limits: Limits,
+    writer: ArrowWriter<W>,
 }
 
-/// [`write_history`] with a file cut otherwise.
+impl<W: Write + Send> HistoryFileWriter<W> {
+    /// Begins a file in `to`. `view` has every feature that its generation ever had.
+    pub fn new(view: &View, entity: &Entity, to: W) -> Result<Self> {
+        Self::with_slots(view, entity, slot_columns(view, entity, &[]), to, Limits::default())
+    }
+
+    /// The same with these columns.
+    pub(super) fn with_slots(
+        view: &View,
+        entity: &Entity,
+        slots: Vec<SlotColumn>,
+        to: W,
+        limits: Limits,
+    ) -> Result<Self> {
+        let schema = Arc::new(schema(entity, &slots));
+        let properties = properties(view, entity, &schema, limits);
+        let writer = ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))
+            .map_err(|error| refused(&view.name, &error))?;
+        let (view_name, entity) = (view.name.clone(), entity.clone());
+        Ok(Self { view_name, entity, slots, schema, limits, writer })
+    }
+
+    /// Writes a piece: rows in any order, which are sorted row groups of their own then.
+    ///
+    /// Refused if a key or a value is not of the declared type, or if the cells of a row do not
+    /// ascend by slot, or are of one that no feature has.
+    pub fn add(&mut self, mut rows: Vec<PushedCells>) -> Result<()> {
+        rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        self.add_sorted(&rows)
+    }
+
+    /// Writes a piece that is in its order.
+    pub(super) fn add_sorted(&mut self, rows: &[PushedCells]) -> Result<()> {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (rows, after) = rest.split_at(batch_length(rest, self.limits));
+            let Self { entity, slots, schema, .. } = &*self;
+            let batch = Batch { entity, slots, schema, rows };
+            let batch = batch.build().map_err(|why| refused(&self.view_name, &why))?;
+            self.writer.write(&batch).map_err(|error| refused(&self.view_name, &error))?;
+            rest = after;
+        }
+        self.writer.flush().map_err(|error| refused(&self.view_name, &error))
+    }
+
+    /// Ends the file, and gives back what it was written to.
+    pub fn finish(self) -> Result<W> {
+        self.writer.into_inner().map_err(|error| refused(&self.view_name, &error))
+    }
+}
+
+fn refused(view_name: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::refused(format!("history of {view_name}: {why}"))
+}
+
+/// All of a file in one piece, with columns for slots that the view has lost, too.
+#[cfg(test)]
 pub(super) fn write_within(
     view: &View,
     entity: &Entity,
-    mut rows: Vec<PushedCells>,
+    rows: Vec<PushedCells>,
     limits: Limits,
 ) -> Result<Vec<u8>> {
-    rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     let slots = slot_columns(view, entity, &rows);
-    write_sorted(view, entity, &slots, &rows, limits)
-}
-
-/// Writes rows that are in their order, with these columns.
-pub(super) fn write_sorted(
-    view: &View,
-    entity: &Entity,
-    slots: &[SlotColumn],
-    rows: &[PushedCells],
-    limits: Limits,
-) -> Result<Vec<u8>> {
-    let schema = Arc::new(schema(entity, slots));
-    let properties = properties(view, entity, &schema, limits);
-    let failed =
-        |why: &dyn std::fmt::Display| Error::refused(format!("history of {}: {why}", view.name));
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
-        .map_err(|error| failed(&error))?;
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let (batch, after) = rest.split_at(batch_length(rest, limits));
-        let batch = Batch { entity, slots, schema: &schema, rows: batch };
-        let batch = batch.build().map_err(|why| failed(&why))?;
-        writer.write(&batch).map_err(|error| failed(&error))?;
-        rest = after;
-    }
-    writer.into_inner().map_err(|error| failed(&error))
+    let mut writer = HistoryFileWriter::with_slots(view, entity, slots, Vec::new(), limits)?;
+    writer.add(rows)?;
+    writer.finish()
 }
 
 pub(super) fn sort_key(row: &PushedCells) -> (&[KeyPart], Stamp, u64) {
@@ -208,6 +243,12 @@ impl Batch<'_> {
         let ascends = |row: &PushedCells| row.cells.is_sorted_by(|(a, _), (b, _)| a < b);
         if !self.rows.iter().all(ascends) {
             return Err("the cells of a row do not ascend by slot".to_owned());
+        }
+        let has_column = |(slot, _): &(u32, CellWrite)| {
+            self.slots.binary_search_by_key(slot, |column| column.slot).is_ok()
+        };
+        if !self.rows.iter().flat_map(|row| &row.cells).all(has_column) {
+            return Err("a cell is of a slot that no feature has".to_owned());
         }
         if self.rows.iter().any(|row| row.key.len() != self.entity.join_keys.len()) {
             return Err(format!("a key has not the parts of entity {}", self.entity.name));

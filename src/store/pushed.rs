@@ -17,16 +17,16 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, Entity, Forgotten, Origin, View, ViewId, decode_record},
-    log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartContent},
-    offline::{HistoryFile, PushedCells, write_history},
+    feature::{Change, Entity, Feature, Forgotten, Origin, View, ViewId, decode_record},
+    log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartFile, PartHead},
+    offline::{HistoryFile, HistoryFileWriter, PushedCells},
     planted::planted,
     registry::Catalog,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// So many bytes of records go into one file per view.
-const PART_RECORD_BYTES: usize = 64 * 1024 * 1024;
+/// So many bytes of records are in memory, as cells, before they go to the files.
+const PIECE_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
@@ -125,8 +125,13 @@ impl Store {
         let writer = HistoryWriter::new(Arc::clone(&self.fs), directory.root(), number);
         let schema = self.schema.load_full();
         let (catalog, forgotten) = (&schema.catalog, self.forgotten.load_full());
-        let pushed = BTreeMap::new();
-        let mut flush = Flush { catalog, forgotten: &forgotten, writer, first, pushed };
+        let mut flush = Flush {
+            catalog,
+            forgotten: &forgotten,
+            writer,
+            range: (first, lsn),
+            parts: BTreeMap::new(),
+        };
         let mut record_bytes = 0;
         for record in self.log.read(first)? {
             let (at, bytes) = record?;
@@ -136,14 +141,15 @@ impl Store {
             let record = decode_record(&bytes).map_err(|why| self.undecodable(at, &why))?;
             flush.add(at, record.changes)?;
             record_bytes += bytes.len();
-            if record_bytes >= PART_RECORD_BYTES {
+            if record_bytes >= PIECE_RECORD_BYTES {
                 record_bytes = 0;
-                flush.write(at)?;
+                flush.write_pieces()?;
             }
         }
-        if !planted("history not flushed") {
-            flush.write(lsn)?;
+        if planted("history not flushed") {
+            flush.parts.clear();
         }
+        flush.end()?;
         let mut parts = self.parts_without_forgotten(directory, &mut flush, lsn)?;
         parts.extend(flush.writer.finish()?);
         Ok(History { reaches: lsn, parts })
@@ -170,24 +176,19 @@ impl Store {
             }
             let bytes = part.bytes(&*self.fs, &self.root)?;
             let file = HistoryFile::open(bytes, &part.path, view, entity)?;
-            let Some(without) = file.without(&keys)? else {
+            let gone = file.count_of(&keys)?;
+            if gone == 0 {
                 stay.push(listed.clone());
                 continue;
-            };
-            let rows = listed.rows.saturating_sub(without.rows);
+            }
+            let rows = listed.rows.saturating_sub(gone);
             if rows > 0 {
-                flush.writer.add(&PartContent {
-                    view_name: &view.name,
-                    view: listed.view,
-                    generation: listed.generation,
-                    first: listed.first,
-                    last: listed.last,
-                    rows,
-                    bytes: &without.bytes,
-                })?;
+                let anew = flush.begin(view, (listed.first, listed.last))?;
+                let anew = file.write_without(&keys, anew)?;
+                flush.writer.end(anew, rows)?;
             }
             let mut erased = self.erased.lock();
-            erased.history_rows += without.rows;
+            erased.history_rows += gone;
             erased.history_files += 1;
         }
         Ok(stay)
@@ -204,9 +205,17 @@ struct Flush<'a> {
     catalog: &'a Catalog,
     forgotten: &'a Forgotten,
     writer: HistoryWriter,
-    /// The first LSN of the range.
-    first: Lsn,
-    pushed: BTreeMap<(ViewId, u32), Vec<PushedCells>>,
+    /// The first and the last LSN of the range.
+    range: (Lsn, Lsn),
+    parts: BTreeMap<(ViewId, u32), Part>,
+}
+
+/// The file of one generation of a view.
+struct Part {
+    writer: HistoryFileWriter<PartFile>,
+    rows: u64,
+    /// What is not written yet.
+    piece: Vec<PushedCells>,
 }
 
 impl<'a> Flush<'a> {
@@ -217,15 +226,24 @@ impl<'a> Flush<'a> {
             if write.origin != Origin::Pushed || is_hidden() {
                 continue;
             }
-            let (_, entity) = self.meaning(write.view, write.generation)?;
-            self.pushed.entry((write.view, write.generation)).or_default().push(PushedCells {
-                key: entity.parts(&write.key)?,
-                stamp: write.stamp,
-                order: lsn.0,
-                cells: write.cells,
-            });
+            let id = (write.view, write.generation);
+            let (view, entity) = self.meaning(id.0, id.1)?;
+            if !self.parts.contains_key(&id) {
+                let file = self.begin(view, self.range)?;
+                // With every feature it ever had: one that comes back has its history then.
+                let writer = HistoryFileWriter::new(&self.whole(view), entity, file)?;
+                self.parts.insert(id, Part { writer, rows: 0, piece: Vec::new() });
+            }
+            let (key, stamp, cells) = (entity.parts(&write.key)?, write.stamp, write.cells);
+            let pushed = PushedCells { key, stamp, order: lsn.0, cells };
+            self.parts.entry(id).and_modify(|part| part.piece.push(pushed));
         }
         Ok(())
+    }
+
+    fn begin(&mut self, view: &View, (first, last): (Lsn, Lsn)) -> Result<PartFile> {
+        let (view_name, id, generation) = (view.name.as_str(), view.id.0, view.generation);
+        self.writer.begin(&PartHead { view_name, view: id, generation, first, last })
     }
 
     fn meaning(&self, view: ViewId, generation: u32) -> Result<(&'a View, &'a Entity)> {
@@ -235,23 +253,41 @@ impl<'a> Flush<'a> {
         meaning.ok_or_else(|| Error::refused("pushed cells of a view that was never defined"))
     }
 
-    /// Writes what there is as that of the records up to `last`.
-    fn write(&mut self, last: Lsn) -> Result<()> {
-        for ((id, generation), cells) in std::mem::take(&mut self.pushed) {
-            let (view, entity) = self.meaning(id, generation)?;
-            let rows = cells.len() as u64;
-            let bytes = write_history(view, entity, cells)?;
-            self.writer.add(&PartContent {
-                view_name: &view.name,
-                view: id.0,
-                generation,
-                first: self.first,
-                last,
-                rows,
-                bytes: &bytes,
-            })?;
+    /// The view with every feature that its generation ever had.
+    fn whole(&self, view: &View) -> View {
+        let mut whole = view.clone();
+        for (slot, gone) in (0..).zip(self.catalog.slots(view.id, view.generation)) {
+            if view.features.iter().any(|feature| feature.slot == slot) {
+                continue;
+            }
+            whole.features.push(Feature {
+                name: gone.name.clone(),
+                value_type: gone.value_type,
+                slot,
+                unit: None,
+                description: None,
+                default: None,
+                expect: None,
+            });
         }
-        self.first = last.next();
+        whole
+    }
+
+    fn write_pieces(&mut self) -> Result<()> {
+        for part in self.parts.values_mut() {
+            let piece = std::mem::take(&mut part.piece);
+            part.rows += piece.len() as u64;
+            part.writer.add(piece)?;
+        }
+        Ok(())
+    }
+
+    /// Ends every file that was begun.
+    fn end(&mut self) -> Result<()> {
+        self.write_pieces()?;
+        for (_, part) in std::mem::take(&mut self.parts) {
+            self.writer.end(part.writer.finish()?, part.rows)?;
+        }
         Ok(())
     }
 }

@@ -1,20 +1,24 @@
-//! The store as a state machine: random steps, restarts, kills and power cuts beside a model that
-//! knows no disk; after each of them everything is read, as of now and as of then. proptest makes
-//! what fails small.
+//! The store as a state machine: random steps, restarts, kills, power cuts and restores beside a
+//! model that knows no disk; after each of them everything is read, as of now and as of then.
+//! proptest makes what fails small.
 
 use crate::{
     campaign::Random,
     crash_states::{Bounds, State},
     model::Model,
     step::{Step, Write},
-    subject::{Subject, end},
+    subject::{DATA, Subject, end, open_at},
 };
 use nowthen::{
-    disk::{Cut, SimulatedFs},
-    log::Durability,
+    disk::{Cut, FileSystem, SimulatedFs},
+    log::{BackupOptions, Durability, Lsn, RestorePoint, RestoreSource, back_up},
+    store,
 };
 use proptest::prelude::*;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
 
 /// What happens to a store.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ enum Event {
     Kill,
     /// Any part of what was not synced is there.
     PowerCut(u64),
+    /// A backup is taken, and restored to some record of it.
+    Restore(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -38,6 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Restart),
         1 => Just(Event::Kill),
         1 => random().prop_map(Event::PowerCut),
+        1 => random().prop_map(Event::Restore),
     ]
 }
 
@@ -47,13 +54,42 @@ struct Machine {
     mode: Durability,
     /// Not there only while it is opened again.
     subject: Option<Subject>,
+    /// How many backups were taken.
+    backups: u64,
 }
 
 impl Machine {
     fn new(mode: Durability) -> Self {
         let fs = SimulatedFs::new();
         let subject = Subject::open(&fs, mode, vec![Model::default()], Arc::default());
-        Self { fs, mode, subject: Some(subject.unwrap()) }
+        Self { fs, mode, subject: Some(subject.unwrap()), backups: 0 }
+    }
+
+    /// Takes a backup while the store is open, and restores it to a record that can be reached:
+    /// what is there then is what that record left, now and as of then.
+    fn restore(&mut self, subject: &Subject, random: &mut Random) {
+        self.backups += 1;
+        let backup = PathBuf::from(format!("/backup-{}", self.backups));
+        let restored = PathBuf::from(format!("/restored-{}", self.backups));
+        let options = BackupOptions::default();
+        back_up(&self.fs, (Path::new(DATA), &backup), &options, &mut |_, _| {}).unwrap();
+        let fs: Arc<dyn FileSystem> = Arc::new(self.fs.clone());
+        let source = RestoreSource::open(&*fs, &backup, &mut |_, _| {}).unwrap();
+        assert_eq!(source.last_lsn(), Lsn(subject.last()));
+        let wanted = Lsn(random.below(subject.last() + 1));
+        let plan = source.plan(RestorePoint::Lsn(wanted));
+        // Before the older snapshot there is nothing to restore from.
+        let plan = plan.or_else(|_| source.plan(RestorePoint::End)).unwrap();
+        store::restore(&fs, &source, &plan, &restored, &mut |_, _| {}).unwrap();
+
+        let opened = open_at(&self.fs, &restored, self.mode, 1).unwrap();
+        let last = opened.last_written().0;
+        assert_eq!(last, plan.lsn.0);
+        let (bounds, models) = (Bounds::new(last, last), &subject.models);
+        let state = State { disk: &self.fs, models, bounds, mode: self.mode };
+        state.check_now(&opened, opened.clock().now().us()).unwrap();
+        state.check_history(&opened, last, random).unwrap();
+        end(opened);
     }
 
     fn take(&mut self, event: &Event) {
@@ -66,6 +102,11 @@ impl Machine {
         }
         let beside = subject.finish_checkpoint();
         assert!(beside.is_none(), "{beside:?}");
+        if let Event::Restore(seed) = event {
+            self.restore(&subject, &mut Random(*seed));
+            self.subject = Some(subject);
+            return;
+        }
         let Subject { store, models, progress, .. } = subject;
         let begun = models.len() as u64 - 1;
         let mut kept = progress.kept.load(Ordering::SeqCst);
@@ -76,7 +117,7 @@ impl Machine {
             }
             Event::PowerCut(seed) => self.fs = self.fs.crash(*seed, Cut::Power),
             // The log writes what is queued before it ends.
-            Event::Kill | Event::Step(_) => {}
+            Event::Kill | Event::Step(_) | Event::Restore(_) => {}
         }
         end(store);
         if matches!(event, Event::Kill) {

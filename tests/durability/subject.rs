@@ -31,7 +31,7 @@ use std::{
 
 /// Six frames fill a segment.
 const SEGMENT_BYTES: u64 = 4096;
-const DATA: &str = "/data";
+pub(crate) const DATA: &str = "/data";
 
 /// How far a store is, to be read by whoever cuts its power: the last record that must survive,
 /// and the last that may.
@@ -60,10 +60,19 @@ pub(crate) fn open(
     durability: Durability,
     now_us: i64,
 ) -> Result<Arc<Store>, Error> {
+    open_at(fs, Path::new(DATA), durability, now_us)
+}
+
+/// The same in another folder.
+pub(crate) fn open_at(
+    fs: &SimulatedFs,
+    data: &Path,
+    durability: Durability,
+    now_us: i64,
+) -> Result<Arc<Store>, Error> {
     let options =
         StoreOptions { durability, max_future_us: MAX_FUTURE_US, segment_bytes: SEGMENT_BYTES };
-    let clock = Clock::manual(Timestamp(now_us));
-    Store::open(Arc::new(fs.clone()), Path::new(DATA), &options, clock)
+    Store::open(Arc::new(fs.clone()), data, &options, Clock::manual(Timestamp(now_us)))
 }
 
 /// Ends a store as a kill would, once nobody else works with it.

@@ -3,7 +3,10 @@
 use super::fixture::{entity, view};
 use crate::{
     feature::{CellWrite, Entity, KeyPart, KeyType, Stamp, Timestamp, Value, View, ViewId},
-    offline::{HistoryFile, PushedCells, cell, write_history},
+    offline::{
+        HistoryFile, PushedCells, cell,
+        history_write::{Limits, write_within},
+    },
 };
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -54,7 +57,7 @@ fn shown(batch: &RecordBatch) -> String {
 #[test]
 fn the_example_of_the_document_is_what_is_written() {
     let (view, entity, mut rows) = example();
-    let bytes = Bytes::from(write_history(&view, &entity, rows.clone()).unwrap());
+    let bytes = Bytes::from(write_within(&view, &entity, rows.clone(), Limits::default()).unwrap());
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
     let mut lines = String::new();
     for field in builder.schema().fields() {

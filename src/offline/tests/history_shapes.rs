@@ -12,7 +12,6 @@ use crate::{
         history_keys::AskedKeys,
         history_layout,
         history_write::{Limits, write_within},
-        write_history,
     },
 };
 use bytes::Bytes;
@@ -67,7 +66,7 @@ fn a_key_reaches_the_pages_that_hold_it_and_no_others() {
 #[test]
 fn the_history_of_another_view_generation_or_shape_is_refused() {
     let (view, entity, rows) = many(3, 2);
-    let bytes = Bytes::from(write_history(&view, &entity, rows).unwrap());
+    let bytes = Bytes::from(write_within(&view, &entity, rows, Limits::default()).unwrap());
     let why = |view: &View, entity: &Entity| {
         let opened = HistoryFile::open(bytes.clone(), Path::new(PATH), view, entity);
         opened.map(drop).unwrap_err().to_string()
@@ -112,7 +111,7 @@ fn what_does_not_fit_the_view_is_not_written() {
     let why = |change: &dyn Fn(&mut PushedCells)| {
         let mut rows = rows.clone();
         change(&mut rows[0]);
-        write_history(&view, &entity, rows).unwrap_err().to_string()
+        write_within(&view, &entity, rows, Limits::default()).unwrap_err().to_string()
     };
     let number = CellWrite::Value(Value::Int64(1));
     for (expected, change) in [
@@ -170,7 +169,7 @@ fn features_called_as_our_columns_keep_their_names() {
             "___cells"
         ]
     );
-    let bytes = write_history(&view, &entity, vec![row.clone()]).unwrap();
+    let bytes = write_within(&view, &entity, vec![row.clone()], Limits::default()).unwrap();
     let file = HistoryFile::open(bytes.into(), Path::new(PATH), &view, &entity).unwrap();
     let expected = PushedCells { cells: row.cells[1..].to_vec(), ..row.clone() };
     assert_eq!(file.rows(None, None).unwrap(), [expected]);
@@ -178,7 +177,7 @@ fn features_called_as_our_columns_keep_their_names() {
     let mut with_it = view.clone();
     let again = Feature { slot: 3, name: "again".into(), ..view.features[0].clone() };
     with_it.features.insert(0, again);
-    let bytes = write_history(&view, &entity, vec![row.clone()]).unwrap();
+    let bytes = write_within(&view, &entity, vec![row.clone()], Limits::default()).unwrap();
     let file = HistoryFile::open(bytes.into(), Path::new(PATH), &with_it, &entity).unwrap();
     assert_eq!(file.rows(None, None).unwrap(), [row]);
 }
