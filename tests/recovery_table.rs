@@ -146,6 +146,7 @@ macro_rules! rows {
 
 rows! {
     a_whole_directory_yields_the_recorded_state: "whole",
+    what_was_pushed_and_who_was_forgotten_stand_in_the_history: "history",
     a_damaged_sealed_segment_stops: "sealed_segment_damaged",
     zeros_after_a_valid_frame_are_a_clean_end: "zeros_after_a_valid_frame",
     a_torn_tail_is_dropped_and_set_aside: "torn_tail",

@@ -23,6 +23,7 @@ type Make = fn(&Path) -> Expected;
 /// Every golden directory, and who makes it.
 pub(crate) const ALL: &[(&str, Make)] = &[
     ("whole", whole),
+    ("history", history),
     ("sealed_segment_damaged", sealed_segment_damaged),
     ("zeros_after_a_valid_frame", zeros_after_a_valid_frame),
     ("torn_tail", torn_tail),
@@ -311,6 +312,42 @@ fn whole(data: &Path) -> Expected {
     fs::write(data.with_file_name("state.txt"), WHOLE_STATE).unwrap();
     Expected::Open { last_lsn, says: Vec::new(), aside: Vec::new() }
 }
+
+/// What was pushed stands in two files and in the log behind them; somebody was forgotten.
+fn history(data: &Path) -> Expected {
+    let mut subject = Subject::open(data, NOON).unwrap();
+    subject.apply(DEFINITIONS);
+    let row = "ROWS 1 FEATURES 2 spend genre";
+    subject.tell(&format!("FS.SET spending EVENT 2026-01-01T08:00:00Z {row} 1 0.5 rock"));
+    subject.tell(&format!("FS.SET spending EVENT 2026-01-01T08:00:00Z {row} 2 7.5 soul"));
+    subject.tell("SAVE");
+    subject.tell(&format!("FS.SET spending EVENT 2026-01-01T09:00:00Z {row} 1 1.5 jazz"));
+    subject.tell("FS.FORGET user:2");
+    subject.tell("FS.SET spending EVENT 2026-01-01T10:00:00Z ROWS 1 FEATURES 1 spend 1 2.5");
+    subject.tell(&format!("FS.SET spending EVENT 2026-01-01T10:00:00Z {row} 2 8.5 funk"));
+    let last_lsn = subject.last_lsn();
+    drop(subject); // killed
+    assert_eq!(contents(&data.join("history")).len(), 2);
+    fs::write(data.with_file_name("state.txt"), HISTORY_STATE).unwrap();
+    Expected::Open { last_lsn, says: Vec::new(), aside: Vec::new() }
+}
+
+/// Written by hand.
+const HISTORY_STATE: &str = "\
+> HMGET user:1 spend genre
+*2 $3 2.5 $4 jazz
+> EXISTS user:2
+:0
+> FS.GET FEATURES 2 spend genre FOR 1 user ROWS 2 1 2 AT 2026-01-01T08:30:00Z
+*2 *2 $3 0.5 $4 rock *2 $-1 $-1
+> FS.GET FEATURES 2 spend genre FOR 1 user ROWS 2 1 2 AT 2026-01-01T11:00:00Z
+*2 *2 $3 2.5 $4 jazz *2 $-1 $-1
+> FS.HISTORY user:2 FEATURES 1 spend
+*0
+> FS.HISTORY user:1 FEATURES 1 genre
+*2 *4 :1767254400000000 :1767268800000000 $6 PUSHED *1 *3 $5 genre $7 PRESENT $4 rock \
+*4 :1767258000000000 :1767268800000000 $6 PUSHED *1 *3 $5 genre $7 PRESENT $4 jazz
+";
 
 /// Written by hand: what anybody who knows Redis and the protocol expects two days later.
 const WHOLE_STATE: &str = "\
