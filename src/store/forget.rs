@@ -85,6 +85,7 @@ impl Store {
     fn erase(self: &Arc<Self>) -> Result<Erased> {
         let forgotten = self.forgotten.load_full();
         let last = forgotten.last_lsn();
+        let log_first = self.log.status().first;
         // What comes now stands in another segment than what is to go.
         self.log.roll();
         let now = self.clock.now();
@@ -106,8 +107,9 @@ impl Store {
             forgotten.erased(last);
             forgotten
         });
-        let marks = forgotten.unerased(last).map(|key| KeyMark::of(key).to_string());
-        self.audit("erased", &marks.collect::<Vec<_>>(), Lsn(last))?;
+        let due = forgotten.marks().filter(|(_, mark)| mark.lsn >= log_first.0);
+        let due: Vec<String> = due.map(|(key, _)| key.to_string()).collect();
+        self.audit("erased", &due, Lsn(last))?;
         let log_first = self.log.status().first;
         Ok(Erased { aside_files, log_first, ..*self.erased.lock() })
     }
@@ -115,10 +117,14 @@ impl Store {
     /// A snapshot, after the one that somebody else is writing.
     fn checkpoint_in_turn(self: &Arc<Self>) -> Result<()> {
         let started = Instant::now();
-        while self.is_checkpointing() && started.elapsed() < RUNNING_MAX {
+        loop {
+            match self.begin_checkpoint() {
+                Ok(begun) => return begun.write().map(drop),
+                Err(error) if started.elapsed() > RUNNING_MAX => return Err(error),
+                Err(_) => self.check_poison()?,
+            }
             thread::sleep(RUNNING_POLL);
         }
-        self.checkpoint().map(drop)
     }
 
     /// Takes up a mark, by live write, replay or snapshot.
