@@ -18,6 +18,7 @@
 use super::{
     backup_manifest::BackupManifest,
     directory::LOG,
+    folder::names,
     history_files::open_part,
     local::{Recovered, StillLog, segment_names, whole_frames},
     manifest::{HISTORY, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_path},
@@ -98,12 +99,6 @@ pub fn back_up(
     fs.rename(&unfinished, &path).map_err(Error::io("naming the backup's list", &path))?;
     sync_dir(fs, to)?;
     Ok(TakenBackup { manifest, linked_files: taking.linked.len() })
-}
-
-/// The names in a folder.
-pub(super) fn names(fs: &dyn FileSystem, folder: &Path) -> Result<BTreeSet<String>> {
-    let entries = fs.read_dir(folder).map_err(Error::io("listing", folder))?;
-    Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
 /// The length and the hash of the file `name` below `root`, which is not written to.

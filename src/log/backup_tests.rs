@@ -169,7 +169,7 @@ fn what_is_out_of_reach_is_refused_and_the_reach_is_named() {
     let late = refused(RestorePoint::Lsn(Lsn(71)));
     assert!(late.starts_with("LSN 71 is not there: the last record is LSN 70 of "), "{late}");
     let taken = restore(&fs, BACKUP, RestorePoint::End).unwrap_err().to_string();
-    assert_eq!(taken, "a restore needs a new or empty folder: /new holds MANIFEST-1");
+    assert_eq!(taken, "a restore needs a new or empty folder: /new holds MANIFEST-4");
     let locked = restore(&fs, DATA, RestorePoint::End).unwrap_err();
     assert_eq!(locked.code(), "LOCKED");
     drop(running);

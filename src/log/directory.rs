@@ -11,6 +11,7 @@
 
 use super::{
     contract::LogIdentity,
+    folder::{names, names_if_there},
     history_files::in_history,
     manifest::{
         Generation, HISTORY, History, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest,
@@ -218,23 +219,40 @@ impl DataDirectory {
         let mut removed = 0;
         let mut folders = vec![self.root.join(ASIDE)];
         while let Some(folder) = folders.pop() {
-            for name in names_if_there(&*self.fs, &folder)? {
-                let path = folder.join(name);
-                let metadata = self.fs.metadata(&path).map_err(Error::io("looking at", &path))?;
-                if metadata.is_directory {
-                    folders.push(path);
-                    continue;
-                }
+            let paths = names_if_there(&*self.fs, &folder)?.into_iter().map(|n| folder.join(n));
+            folders.extend(paths.filter(|path| !self.is_file(path)));
+            removed += self.remove_where(&folder, |path| self.is_file(path))?;
+        }
+        let is_aside = |path: &Path| path.extension().is_some_and(|what| what == "aside");
+        Ok(removed + self.remove_where(&self.log_directory(), is_aside)?)
+    }
+
+    /// Removes what the manifest lists no more and could not be removed when it was replaced.
+    pub fn remove_unlisted(&self) -> Result<()> {
+        let listed: BTreeSet<PathBuf> =
+            self.manifest.files().map(|file| self.root.join(&file.name)).collect();
+        for folder in [SNAPSHOTS, HISTORY] {
+            self.remove_where(&self.root.join(folder), |path| !listed.contains(path))?;
+        }
+        Ok(())
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        self.fs.metadata(path).is_ok_and(|metadata| !metadata.is_directory)
+    }
+
+    /// Removes some files of a folder, which need not be there, and syncs it; how many.
+    fn remove_where(&self, folder: &Path, goes: impl Fn(&Path) -> bool) -> Result<u64> {
+        let mut removed = 0;
+        for name in names_if_there(&*self.fs, folder)? {
+            let path = folder.join(name);
+            if goes(&path) {
                 self.fs.remove(&path).map_err(Error::io("removing", &path))?;
                 removed += 1;
             }
         }
-        for name in names(&*self.fs, &self.log_directory())? {
-            if name.ends_with(".aside") {
-                let path = self.log_directory().join(name);
-                self.fs.remove(&path).map_err(Error::io("removing", &path))?;
-                removed += 1;
-            }
+        if removed > 0 {
+            self.fs.sync_dir(folder).map_err(Error::io("syncing the folder", folder))?;
         }
         Ok(removed)
     }
@@ -258,21 +276,6 @@ impl DataDirectory {
 /// Where the log of the directory at `root` is.
 pub(super) fn log_directory(root: &Path) -> PathBuf {
     root.join(LOG)
-}
-
-fn names(fs: &dyn FileSystem, directory: &Path) -> Result<BTreeSet<String>> {
-    let entries = fs.read_dir(directory).map_err(Error::io("listing", directory))?;
-    Ok(entries.into_iter().map(|entry| entry.name).collect())
-}
-
-/// The names in a folder; none if it is not there.
-pub(super) fn names_if_there(fs: &dyn FileSystem, folder: &Path) -> Result<BTreeSet<String>> {
-    match names(fs, folder) {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(BTreeSet::new())
-        }
-        names => names,
-    }
 }
 
 /// Makes the directory itself if there is none.

@@ -77,10 +77,14 @@ impl HistoryWriter {
             format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
         let unfinished = self.root.join(format!("{name}.tmp"));
         self.make_folder()?;
-        // Before it is there, so that it goes whatever fails.
-        self.begun.push(name.clone());
+        if self.fs.metadata(&self.root.join(&name)).is_ok() {
+            return Err(Error::refused(format!("there is a file {name} already")));
+        }
+        // What an attempt before could not remove.
+        let _ = self.fs.remove(&unfinished);
         let file = self.fs.create_new(&unfinished);
         let file = file.map_err(Error::io("creating the history", &unfinished))?;
+        self.begun.push(name.clone());
         let listed = ListedFile { name, bytes: 0, hash: [0; 32] };
         let listed = HistoryPart { view, generation, first, last, rows: 0, file: listed };
         Ok(PartFile { listed, unfinished, file, hasher: blake3::Hasher::new(), synced: 0 })

@@ -67,6 +67,7 @@ mod marks;
 
 mod audit;
 mod examination;
+mod folder;
 
 mod pending;
 

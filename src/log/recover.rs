@@ -14,7 +14,8 @@
 use super::{
     audit::append_audit,
     contract::Lsn,
-    directory::{LOG, lock, log_directory, names_if_there},
+    directory::{LOG, lock, log_directory},
+    folder::names_if_there,
     history_files::open_part,
     local::{Rebuild, Survivors, judge_log, rebuild, survivors},
     manifest::{Generation, HISTORY, History, Manifest, SNAPSHOTS},

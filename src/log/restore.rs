@@ -17,10 +17,11 @@
 //! - What is half restored carries the mark, and nothing opens it but who restores it.
 
 use super::{
-    backup::{FOLDERS, listed, names},
+    backup::{FOLDERS, listed},
     backup_manifest::BackupManifest,
     contract::Lsn,
-    directory::{LOCK, LOG, names_if_there},
+    directory::{LOCK, LOG},
+    folder::{names, names_if_there},
     history_files::{copy_part, open_part},
     local::{Anew, StillLog},
     manifest::{Generation, HISTORY, History, Manifest, SNAPSHOTS, manifest_path},
@@ -214,7 +215,9 @@ impl<'a> RestoreSource<'a> {
         let anew = Anew { store_id, seed, last_lsn: plan.lsn };
         self.log.write_to(&to.join(LOG), &anew, &mut more)?;
         let history = plan.history.clone();
-        let manifest = Manifest { number: 1, store_id, generations, history };
+        // Numbers go on: the names of history files end with them, and none is given twice.
+        let number = self.manifest.number;
+        let manifest = Manifest { number, store_id, generations, history };
         manifest.write(fs, to)?;
         // Read back as the next server will; the snapshots were when they were copied.
         let log = StillLog::open(fs, &to.join(LOG), &manifest.log_identity())?;

@@ -11,8 +11,9 @@
 
 use super::{
     contract::{Log, LogIdentity, SegmentInfo},
-    directory::{ASIDE, LOCK, LOG, names_if_there},
+    directory::{ASIDE, LOCK, LOG},
     examination::{Decoders, Examination, Progress, Report},
+    folder::{names, names_if_there},
     history_files::survey_part,
     local::{LogFile, Part, Survey, log_file},
     manifest::{Generation, HISTORY, Manifest, SNAPSHOTS, is_unfinished_manifest, manifest_number},
@@ -201,11 +202,6 @@ fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Option<Lock>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("locking the data directory", root)(error)),
     }
-}
-
-fn names(fs: &dyn FileSystem, directory: &Path) -> Result<BTreeSet<String>> {
-    let entries = fs.read_dir(directory).map_err(Error::io("listing", directory))?;
-    Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
 /// The names in a folder that must be there.

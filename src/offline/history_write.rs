@@ -12,6 +12,7 @@ use super::{
         ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, file_metadata, schema, slot_columns,
         stored_type,
     },
+    parquet_file::caught,
     pushed::PushedCells,
     spine::key_column,
 };
@@ -26,13 +27,17 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
+    errors::ParquetError,
     file::{
         metadata::SortingColumn,
         properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     },
     schema::types::ColumnPath,
 };
-use std::{io::Write, sync::Arc};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 /// How a file is cut.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +99,7 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         let schema = Arc::new(schema(entity, &slots));
         let properties = properties(view, entity, &schema, limits);
         let writer = ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))
-            .map_err(|error| refused(&view.name, &error))?;
+            .map_err(|error| unwritten(&view.name, &error))?;
         let (view_name, entity) = (view.name.clone(), entity.clone());
         Ok(Self { view_name, entity, slots, schema, limits, writer })
     }
@@ -116,15 +121,32 @@ impl<W: Write + Send> HistoryFileWriter<W> {
             let Self { entity, slots, schema, .. } = &*self;
             let batch = Batch { entity, slots, schema, rows };
             let batch = batch.build().map_err(|why| refused(&self.view_name, &why))?;
-            self.writer.write(&batch).map_err(|error| refused(&self.view_name, &error))?;
+            let written = caught(|| self.writer.write(&batch));
+            written.map_err(|error| unwritten(&self.view_name, &error))?;
             rest = after;
         }
-        self.writer.flush().map_err(|error| refused(&self.view_name, &error))
+        caught(|| self.writer.flush()).map_err(|error| unwritten(&self.view_name, &error))
     }
 
     /// Ends the file, and gives back what it was written to.
     pub fn finish(self) -> Result<W> {
-        self.writer.into_inner().map_err(|error| refused(&self.view_name, &error))
+        let Self { writer, view_name, .. } = self;
+        caught(|| writer.into_inner()).map_err(|error| unwritten(&view_name, &error))
+    }
+}
+
+/// Why Parquet could not write; an error of the disk stays one.
+fn unwritten(view_name: &str, error: &ParquetError) -> Error {
+    let source = match error {
+        ParquetError::External(source) => source.downcast_ref::<io::Error>(),
+        _ => None,
+    };
+    match source {
+        Some(source) => {
+            let source = io::Error::new(source.kind(), source.to_string());
+            Error::io("writing the history of", view_name)(source)
+        }
+        None => refused(view_name, error),
     }
 }
 

@@ -120,10 +120,14 @@ impl Table {
         self.shard_mut(Self::shard_index(hash)).publish(hash, lsn, edit);
     }
 
-    /// Applies a cell whose time has come: see [`Shard::admit`].
-    pub fn admit(&self, lsn: u64, edit: Edit<'_>) {
+    /// Applies a cell whose time has come, if nobody has removed it meanwhile, which is asked under
+    /// the lock of its row: see [`Shard::admit`].
+    pub fn admit(&self, lsn: u64, edit: Edit<'_>, is_gone: impl FnOnce() -> bool) {
         let hash = self.hash(edit.key());
-        self.shard_mut(Self::shard_index(hash)).admit(hash, lsn, edit);
+        let mut shard = self.shard_mut(Self::shard_index(hash));
+        if !is_gone() {
+            shard.admit(hash, lsn, edit);
+        }
     }
 
     /// Removes every row older than record `lsn`.

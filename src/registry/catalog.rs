@@ -118,6 +118,13 @@ impl Catalog {
         self.index.entity(key.get(..colon)?)
     }
 
+    /// The same, even if it is no longer defined.
+    pub fn entity_ever_of_key(&self, key: &[u8]) -> Option<&Arc<Entity>> {
+        let name = key.get(..memchr::memchr(b':', key)?)?;
+        let mut entities = self.entities.iter().map(|record| record.history.newest());
+        entities.find(|entity| entity.name.as_bytes() == name)
+    }
+
     /// The entity of that name.
     pub fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
         self.index.entity(name.as_bytes())

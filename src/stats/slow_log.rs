@@ -125,12 +125,6 @@ impl SlowLog {
         self.next_id.load(Ordering::Relaxed)
     }
 
-    /// Removes the entries of which an argument holds `text`; numbers go on.
-    pub fn remove_mentioning(&self, text: &[u8]) {
-        let mentions = |argument: &Vec<u8>| memchr::memmem::find(argument, text).is_some();
-        self.entries.lock().retain(|entry| !entry.arguments.iter().any(mentions));
-    }
-
     /// Removes all entries; numbers go on.
     pub fn clear(&self) {
         self.entries.lock().clear();

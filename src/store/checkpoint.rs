@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, Timestamp},
-    log::{DataDirectory, Lsn, SegmentInfo, SnapshotHeader, SnapshotWriter},
+    feature::{Change, Forgotten, Timestamp},
+    log::{DataDirectory, History, Lsn, SegmentInfo, SnapshotHeader, SnapshotWriter},
     online::{Seen, Swept, Table},
     planted::planted,
 };
@@ -116,6 +116,7 @@ impl Store {
         let future = future.filter(|_| !planted("cells ahead not in the snapshot"));
         let future = future.map(|(lsn, cells)| MetaEntry::Future { lsn, cells });
         let meta = [MetaEntry::Clock(time), MetaEntry::LastRun(last_run)];
+        // Who is forgotten from here on may not be once the log is synced.
         let forgotten = self.forgotten.load_full();
         let marks = forgotten.marks().map(|(key, mark)| MetaEntry::Forgotten(key, mark));
         for entry in meta.into_iter().chain(noted).chain(future).chain(marks) {
@@ -136,7 +137,12 @@ impl Store {
             self.log.flush()?;
         }
         let generation = writer.finish(last)?;
-        let history = self.write_pushed(directory, lsn)?;
+        let history = self.history_to(directory, lsn, &forgotten).inspect_err(|_| {
+            for file in &generation.files {
+                // What cannot be removed is set aside at the next start.
+                let _ = self.fs.remove(&directory.root().join(&file.name));
+            }
+        })?;
         if let Err(error) = directory.commit(generation, history) {
             if directory.is_unknown() {
                 self.log.poison(&error.to_string());
@@ -145,13 +151,32 @@ impl Store {
         }
         self.pushed_files_changed(directory);
         let is_early = planted("log trimmed too early");
-        if let [newer, older, ..] = directory.generations()
-            && let Err(error) = self.log.trim(if is_early { newer } else { older }.lsn.next())
-        {
-            // The snapshot counts; the log is only longer than it need be.
-            tracing::warn!(%error, "the log could not be trimmed");
+        if let [newer, older, ..] = directory.generations() {
+            let snapshot = if is_early { newer } else { older }.lsn;
+            let reaches = directory.history().reaches;
+            if let Err(error) = self.log.trim(snapshot.min(reaches).next()) {
+                // The snapshot counts; the log is only longer than it need be.
+                tracing::warn!(%error, "the log could not be trimmed");
+            }
         }
         Ok(Some(lsn))
+    }
+
+    /// The history up to `lsn`. One that is damaged stays as it is, and what is pushed in the log;
+    /// but an erasure would not be one then.
+    fn history_to(
+        &self,
+        directory: &DataDirectory,
+        lsn: Lsn,
+        forgotten: &Forgotten,
+    ) -> Result<History> {
+        match self.write_pushed(directory, lsn, forgotten) {
+            Err(error @ Error::Corrupt { .. }) if !self.erasing.is_locked() => {
+                tracing::error!(%error, "what is pushed stays in the log");
+                Ok(directory.history().clone())
+            }
+            written => written,
+        }
     }
 
     /// The record up to which everything is applied, and all that is about no row up to there.

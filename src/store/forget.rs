@@ -92,6 +92,8 @@ impl Store {
         let (lsn, _) = self.append(Record { changes: Vec::new() }, now)?;
         self.acknowledged_blocking(lsn)?;
         *self.erased.lock() = Erased::default();
+        // Before the log is given up, by which a start sees that something is due.
+        let aside_files = self.directory.lock().clear_aside()?;
         for _ in 0..CHECKPOINTS_MAX {
             if !self.erasure_is_due() {
                 break;
@@ -101,7 +103,7 @@ impl Store {
         if self.erasure_is_due() {
             return Err(Error::refused("the log could not be given up"));
         }
-        let aside_files = self.directory.lock().clear_aside()?;
+        self.directory.lock().remove_unlisted()?;
         self.forgotten.rcu(|forgotten| {
             let mut forgotten = Forgotten::clone(forgotten);
             forgotten.erased(last);

@@ -56,7 +56,15 @@ pub(super) struct Opened {
     pub(super) features: Vec<(usize, usize)>,
 }
 
+/// What was pushed, by view and generation.
+type Pushed = HashMap<(ViewId, u32), Vec<PushedCells>>;
+
 impl Opened {
+    /// Which cells are its own.
+    fn generation(&self) -> (ViewId, u32) {
+        (self.view.id, self.view.generation)
+    }
+
     /// The slots of the features wanted.
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
         let features = self.features.iter();
@@ -129,13 +137,9 @@ impl Store {
     }
 
     /// What clients ever pushed to these generations of views, of these entities; `None` is all.
-    fn pushed_cells(
-        &self,
-        opened: &[Opened],
-        keys: Option<&AskedKeys>,
-    ) -> Result<HashMap<ViewId, Vec<PushedCells>>> {
-        self.pushed(opened, keys, HashMap::new, |pushed: &mut HashMap<_, Vec<_>>, opened, cells| {
-            pushed.entry(opened.view.id).or_default().push(cells);
+    fn pushed_cells(&self, opened: &[Opened], keys: Option<&AskedKeys>) -> Result<Pushed> {
+        self.pushed(opened, keys, HashMap::new, |pushed: &mut Pushed, opened, cells| {
+            pushed.entry(opened.generation()).or_default().push(cells);
             Ok(())
         })
     }
@@ -170,7 +174,7 @@ pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec
 /// Joins, and puts the columns in the order of the request.
 fn join(
     opened: &[Opened],
-    (pushed, forgotten): (&HashMap<ViewId, Vec<PushedCells>>, Option<&Forgotten>),
+    (pushed, forgotten): (&Pushed, Option<&Forgotten>),
     request: &TrainingRequest,
     names: &[String],
     spine: &Spine,
@@ -183,7 +187,7 @@ fn join(
             view: &view.view,
             entity: &view.entity,
             dataset: view.dataset.as_ref(),
-            pushed: pushed.get(&view.view.id).map_or(&[], Vec::as_slice),
+            pushed: pushed.get(&view.generation()).map_or(&[], Vec::as_slice),
             forgotten,
             features: view.features.iter().map(|(feature, _)| *feature).collect(),
             map: &request.map,

@@ -15,7 +15,13 @@
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod forget_attack_tests;
+#[cfg(test)]
+mod forget_keys_tests;
+#[cfg(test)]
 mod forget_tests;
+#[cfg(test)]
+mod history_attack_tests;
 #[cfg(test)]
 mod no_skew_tests;
 #[cfg(test)]
@@ -26,6 +32,9 @@ mod race_tests;
 mod restored_tests;
 #[cfg(test)]
 mod view_statistics_tests;
+
+#[cfg(test)]
+mod history_attack_fixture;
 
 mod restored;
 

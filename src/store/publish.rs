@@ -127,11 +127,15 @@ impl Store {
             return;
         }
         let schema = self.schema();
-        self.future.admit_due(now, |lsn, write| {
-            if let Ok(layout) = schema.layout_for(write) {
-                self.table.admit(lsn, Edit::Cells(layout, write));
-            }
-        });
+        self.future.admit_due(now, |lsn, write| self.admit(&schema, lsn, write));
+    }
+
+    pub(super) fn admit(&self, schema: &Schema, lsn: u64, write: &CellsWrite) {
+        if let Ok(layout) = schema.layout_for(write) {
+            // Whoever forgets holds the row until the mark is set.
+            let is_gone = || self.forgotten.load().hides(&write.key, lsn, write.stamp.event);
+            self.table.admit(lsn, Edit::Cells(layout, write), is_gone);
+        }
     }
 
     fn unusable(&self, lsn: Lsn, why: &str) -> Error {

@@ -40,17 +40,29 @@ impl Store {
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
         self.log.flush()?;
+        let forgotten = self.forgotten.load_full();
         loop {
             let files = self.pushed_files.load_full();
             let mut taken = begin();
             let mut take = |opened: &Opened, cells| take(&mut taken, opened, cells);
+            let mut take = |opened: &Opened, cells: PushedCells| {
+                let key = || opened.entity.key(&cells.key);
+                let (lsn, event) = (cells.order, cells.stamp.event);
+                let is_hidden = !forgotten.is_empty() && forgotten.hides(&key(), lsn, event);
+                if is_hidden { Ok(()) } else { take(opened, cells) }
+            };
             let read = self.pushed_to_files(&files, opened, keys, &mut take);
             let read = read.and_then(|()| self.pushed_since(&files, opened, keys, &mut take));
+            // A checkpoint removes what it has moved before it tells where to.
+            drop(read.is_err().then(|| self.directory.lock()));
+            let is_current = Arc::ptr_eq(&files, &self.pushed_files.load());
             match read {
-                Ok(()) => return Ok(taken),
-                // A checkpoint may have removed what we were about to read.
-                Err(_) if !Arc::ptr_eq(&files, &self.pushed_files.load()) => {}
-                Err(error) => return Err(error),
+                // Two of them may have given up what stood between those files and the log.
+                Ok(()) if is_current || self.log.status().first <= files.reaches.next() => {
+                    return Ok(taken);
+                }
+                Err(error) if is_current => return Err(error),
+                Ok(()) | Err(_) => {}
             }
         }
     }
@@ -62,7 +74,6 @@ impl Store {
         keys: Option<&AskedKeys>,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
-        let forgotten = self.forgotten.load();
         for view in opened {
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
@@ -73,11 +84,7 @@ impl Store {
                 let bytes = part.bytes(&*self.fs, &self.root)?;
                 let file = HistoryFile::open(bytes, &part.path, &view.view, &view.entity)?;
                 for cells in file.rows(Some(&slots), keys)? {
-                    let key = || view.entity.key(&cells.key);
-                    let (lsn, event) = (cells.order, cells.stamp.event);
-                    if forgotten.is_empty() || !forgotten.hides(&key(), lsn, event) {
-                        take(view, cells)?;
-                    }
+                    take(view, cells)?;
                 }
             }
         }
@@ -93,7 +100,6 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let from = files.reaches.next().max(self.log.status().first);
-        let forgotten = self.forgotten.load();
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
             let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
@@ -101,15 +107,15 @@ impl Store {
                 let Change::Cells(write) = change else { continue };
                 let same =
                     |o: &&Opened| (o.view.id, o.view.generation) == (write.view, write.generation);
-                let wanted = opened.iter().find(same).filter(|_| write.origin == Origin::Pushed);
-                let Some(view) = wanted else { continue };
-                if forgotten.hides(&write.key, lsn.0, write.stamp.event) {
-                    continue;
-                }
-                let key = view.entity.parts(&write.key)?;
-                if keys.is_none_or(|keys| keys.contains(&key)) {
-                    let (stamp, order, cells) = (write.stamp, lsn.0, write.cells);
-                    take(view, PushedCells { key, stamp, order, cells })?;
+                // Several versions of a view may have one generation.
+                let is_pushed = write.origin == Origin::Pushed;
+                for view in opened.iter().filter(same).filter(|_| is_pushed) {
+                    let key = view.entity.parts(&write.key)?;
+                    if keys.is_none_or(|keys| keys.contains(&key)) {
+                        let (stamp, order) = (write.stamp, lsn.0);
+                        let cells = write.cells.clone();
+                        take(view, PushedCells { key, stamp, order, cells })?;
+                    }
                 }
             }
         }
@@ -118,16 +124,22 @@ impl Store {
 
     /// Writes what was pushed in the records that no file holds yet, up to `lsn`, to files that a
     /// manifest is to list; what it must say of the history. The records must be durable.
-    pub(super) fn write_pushed(&self, directory: &DataDirectory, lsn: Lsn) -> Result<History> {
+    /// Of those that were forgotten only the ones in `forgotten` are left out: the records that say
+    /// so must be durable, too.
+    pub(super) fn write_pushed(
+        &self,
+        directory: &DataDirectory,
+        lsn: Lsn,
+        forgotten: &Forgotten,
+    ) -> Result<History> {
         let listed = directory.history();
         let first = listed.reaches.next().max(self.log.status().first);
         let number = directory.number() + 1;
         let writer = HistoryWriter::new(Arc::clone(&self.fs), directory.root(), number);
         let schema = self.schema.load_full();
-        let (catalog, forgotten) = (&schema.catalog, self.forgotten.load_full());
         let mut flush = Flush {
-            catalog,
-            forgotten: &forgotten,
+            catalog: &schema.catalog,
+            forgotten,
             writer,
             range: (first, lsn),
             parts: BTreeMap::new(),
@@ -231,7 +243,7 @@ impl<'a> Flush<'a> {
             if !self.parts.contains_key(&id) {
                 let file = self.begin(view, self.range)?;
                 // With every feature it ever had: one that comes back has its history then.
-                let writer = HistoryFileWriter::new(&self.whole(view), entity, file)?;
+                let writer = HistoryFileWriter::new(&self.whole(view, entity), entity, file)?;
                 self.parts.insert(id, Part { writer, rows: 0, piece: Vec::new() });
             }
             let (key, stamp, cells) = (entity.parts(&write.key)?, write.stamp, write.cells);
@@ -254,14 +266,20 @@ impl<'a> Flush<'a> {
     }
 
     /// The view with every feature that its generation ever had.
-    fn whole(&self, view: &View) -> View {
+    fn whole(&self, view: &View, entity: &Entity) -> View {
         let mut whole = view.clone();
         for (slot, gone) in (0..).zip(self.catalog.slots(view.id, view.generation)) {
             if view.features.iter().any(|feature| feature.slot == slot) {
                 continue;
             }
+            // It may have come back with another type, as another slot of the same name.
+            let mut name = gone.name.clone();
+            let is_key = |name: &str| entity.join_keys.iter().any(|key| key.name == name);
+            while whole.feature(&name).is_some() || is_key(&name) {
+                name.insert(0, '_');
+            }
             whole.features.push(Feature {
-                name: gone.name.clone(),
+                name,
                 value_type: gone.value_type,
                 slot,
                 unit: None,

@@ -7,7 +7,10 @@ use crate::{
     log::{DataDirectory, ListedFile, Lsn, SnapshotFile},
     online::Row,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Loading tells of its progress after so many rows: threads must not wait for one another there.
 const ROWS_TOLD: u64 = 1024;
@@ -74,16 +77,18 @@ impl Store {
             Ok::<(), Error>(())
         })?;
         // After the rows: a cell whose time came in the meantime belongs on top of its row.
+        let mut forgotten = Forgotten::default();
         for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
             file.for_each(|entry| {
                 let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
-                self.load_meta(entry, snapshot.lsn)
+                self.load_meta(entry, snapshot.lsn, &mut forgotten)
             })?;
         }
+        self.forgotten.store(Arc::new(forgotten));
         Ok(())
     }
 
-    fn load_meta(&self, entry: MetaEntry, lsn: Lsn) -> Result<()> {
+    fn load_meta(&self, entry: MetaEntry, lsn: Lsn, forgotten: &mut Forgotten) -> Result<()> {
         match entry {
             MetaEntry::Clock(time) => {
                 self.clock.advance_to(time);
@@ -104,13 +109,7 @@ impl Store {
                 self.publish_change(Lsn(lsn), &Change::Cells(cells), self.clock.now())?;
             }
             MetaEntry::LastRun(id) => self.jobs.lock().set_last_id(id),
-            MetaEntry::Forgotten(key, mark) => {
-                self.forgotten.rcu(|forgotten| {
-                    let mut forgotten = Forgotten::clone(forgotten);
-                    forgotten.add_mark(key, mark);
-                    forgotten
-                });
-            }
+            MetaEntry::Forgotten(key, mark) => forgotten.add_mark(key, mark),
         }
         Ok(())
     }
