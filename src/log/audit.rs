@@ -7,7 +7,7 @@ use crate::{
 use serde_json::Value;
 use std::{io, path::Path};
 
-const AUDIT: &str = "audit.log";
+pub(super) const AUDIT: &str = "audit.log";
 
 /// Adds a line, and syncs it.
 pub fn append_audit(fs: &dyn FileSystem, root: &Path, line: &Value) -> Result<()> {

@@ -10,6 +10,7 @@
 //!   change is read; what it gives up meanwhile is no damage.
 
 use super::{
+    audit::AUDIT,
     contract::{Log, LogIdentity, SegmentInfo},
     directory::{ASIDE, LOCK, LOG},
     examination::{Decoders, Examination, Progress, Report},
@@ -237,7 +238,7 @@ fn tell_of_others(
             Some(number) if manifest.is_none_or(|manifest| number >= manifest.number) => continue,
             Some(_) => "an older manifest, which the next start removes",
             None if is_unfinished_manifest(name) => "an unfinished manifest, which never counted",
-            None if [LOCK, LOG, SNAPSHOTS, HISTORY].contains(&name.as_str()) => continue,
+            None if [AUDIT, LOCK, LOG, SNAPSHOTS, HISTORY].contains(&name.as_str()) => continue,
             None if OTHER_FOLDERS.contains(&name.as_str()) => continue,
             None => "no file of a store",
         };
