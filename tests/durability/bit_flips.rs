@@ -16,7 +16,7 @@ use crate::{
     campaign::{Campaign, Failure, Figures, Random},
     crash_states::{Bounds, State, random_mode},
     model::Model,
-    step::{Step, Write},
+    step::{Feature, Step, Write},
     subject::{Subject, end, open},
 };
 use nowthen::{
@@ -74,9 +74,13 @@ fn leave(random: &mut Random) -> Result<Left, Failure> {
     let mode = random_mode(random);
     let opened = Subject::open(&fs, mode, vec![Model::default()], Arc::default());
     let mut subject = opened.map_err(|error| Failure::on(&fs, error.to_string()))?;
-    let mut steps: Vec<Step> = (0..STEPS).map(|_| Step::random(random)).collect();
+    // Something pushed that a file of the history holds: by chance alone few would.
+    let cells = vec![(Feature::Spend, Some(1)), (Feature::Genre, None)];
+    let push = Write::Push { user: 1, event_in_us: -9, cells };
+    let mut steps = vec![Step::Apply, Step::Write(push), Step::Checkpoint];
+    steps.extend((0..STEPS).map(|_| Step::random(random)));
     for _ in 0..random.below(3) {
-        steps.insert(random.below(STEPS) as usize, Step::Checkpoint);
+        steps.insert(3 + random.below(STEPS) as usize, Step::Checkpoint);
     }
     let last = Write::SetText { key: 0, text: "the last".into(), end_in_us: None };
     steps.extend([Step::Sync, Step::Write(last)]);
