@@ -65,6 +65,13 @@ class Server:
                     raise SystemExit(f"{binary} does not start") from None
                 time.sleep(0.2)
         self.replies = self.socket.makefile("rb")
+        # It listens before its data is loaded.
+        while not self.is_ready():
+            time.sleep(0.2)
+
+    def is_ready(self) -> bool:
+        self.socket.sendall(command("PING"))
+        return self.replies.readline() == b"+PONG\r\n"
 
     def read(self) -> None:
         line = self.replies.readline()
