@@ -8,7 +8,7 @@ use crate::{
     registry::{DefinitionFile, parse_repository},
 };
 use parking_lot::Mutex;
-use std::{cell::Cell, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 /// The same with FORGET itself.
 #[test]
@@ -19,24 +19,9 @@ fn a_reader_misses_what_a_forget_moved() {
     (1..=100).for_each(|n| push(&store, "a", n, &format!("genre {n}").repeat(9)));
     store.checkpoint().unwrap();
     (101..=200).for_each(|n| push(&store, "a", n, &format!("genre {n}").repeat(9)));
-    let schema = store.schema.load_full();
-    let features = schema.catalog.select(&["spending:spend"]).unwrap();
-    let opened = super::history::open_views(&schema.catalog, &features).unwrap();
-    let is_done = Cell::new(false);
-    let found = store
-        .pushed(
-            &opened,
-            None,
-            || 0,
-            |count, _, _| {
-                *count += 1;
-                if !is_done.replace(true) {
-                    store.forget(b"user:somebody else").unwrap();
-                }
-                Ok(())
-            },
-        )
-        .unwrap();
+    let found = found_while(&store, || {
+        store.forget(b"user:somebody else").unwrap();
+    });
     assert_eq!(found, 200);
 }
 

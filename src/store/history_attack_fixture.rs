@@ -9,7 +9,7 @@ use crate::{
     offline::Window,
     registry::{DefinitionFile, parse_repository},
 };
-use std::{path::Path, sync::Arc};
+use std::{cell::Cell, path::Path, sync::Arc};
 
 pub(super) const DEFINITIONS: &str = "[entity.user]\njoin_keys = { user = \"string\" }\n\
     [view.spending]\nentity = \"user\"\nfeatures = { spend = \"float64\", genre = \"string\" }\n";
@@ -94,4 +94,20 @@ pub(super) fn restored() -> SimulatedFs {
     let plan = source.plan(RestorePoint::End).unwrap();
     restore(&shared, &source, &plan, Path::new("/data"), &mut |_, _| {}).unwrap();
     fs
+}
+
+/// How many pushes a reader finds if something happens after the first.
+pub(super) fn found_while(store: &Arc<Store>, happens: impl Fn()) -> u64 {
+    let schema = store.schema.load_full();
+    let features = schema.catalog.select(&["spending:spend"]).unwrap();
+    let opened = crate::store::history::open_views(&schema.catalog, &features).unwrap();
+    let is_done = Cell::new(false);
+    let take = |count: &mut u64, _: &_, _| {
+        *count += 1;
+        if !is_done.replace(true) {
+            happens();
+        }
+        Ok(())
+    };
+    store.pushed(&opened, None, || 0, take).unwrap()
 }

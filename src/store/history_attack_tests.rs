@@ -9,7 +9,7 @@ use crate::{
     log::{RestorePoint, RestoreSource},
 };
 use parking_lot::Mutex;
-use std::{cell::Cell, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 /// two snapshots while a reader is at the files.
 #[test]
@@ -27,28 +27,13 @@ fn a_reader_misses_what_two_snapshots_moved() {
     some(&store);
     store.checkpoint().unwrap();
     some(&store);
-    let schema = store.schema.load_full();
-    let features = schema.catalog.select(&["spending:spend"]).unwrap();
-    let opened = super::history::open_views(&schema.catalog, &features).unwrap();
-    let is_done = Cell::new(false);
-    let found = store
-        .pushed(
-            &opened,
-            None,
-            || 0,
-            |count, _, _| {
-                *count += 1;
-                if !is_done.replace(true) {
-                    // As FS.FORGET of somebody else does.
-                    store.keyspace().flush_all().unwrap();
-                    store.checkpoint().unwrap();
-                    push(&store, "b", 1, "b");
-                    store.checkpoint().unwrap();
-                }
-                Ok(())
-            },
-        )
-        .unwrap();
+    let found = found_while(&store, || {
+        // As FS.FORGET of somebody else does.
+        store.keyspace().flush_all().unwrap();
+        store.checkpoint().unwrap();
+        push(&store, "b", 1, "b");
+        store.checkpoint().unwrap();
+    });
     assert!(found >= 200, "{found} of 200 that were acknowledged before");
 }
 
