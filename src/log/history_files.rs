@@ -95,8 +95,8 @@ impl HistoryWriter {
         part.sync().map_err(Error::io("syncing the history", &part.unfinished))?;
         let PartFile { mut listed, unfinished, hasher, .. } = part;
         (listed.rows, listed.file.hash) = (rows, *hasher.finalize().as_bytes());
-        let read = self.fs.map(&unfinished).map_err(Error::io("reading back", &unfinished))?;
-        if *blake3::hash(&read).as_bytes() != listed.file.hash {
+        let (file, hash) = (&listed.file, hash_of(&*self.fs, &unfinished, |_| ())?);
+        if hash != (file.bytes, file.hash) {
             return Err(Error::corrupt(unfinished, 0, "the bytes that were written"));
         }
         let path = self.root.join(&listed.file.name);
@@ -201,20 +201,8 @@ pub(super) fn copy_part(
 /// Looks at a part below `root`.
 pub(super) fn survey_part(examination: &mut Examination<'_>, root: &Path, part: &HistoryPart) {
     let path = root.join(&part.file.name);
-    let read = examination.fs.open_read(&path).map_err(Error::io("opening", &path));
-    let hash = read.and_then(|file| {
-        let mut hasher = blake3::Hasher::new();
-        let (mut buffer, mut offset) = (vec![0; SURVEY_BYTES], 0);
-        loop {
-            let count = file.read_at(offset, &mut buffer).map_err(Error::io("reading", &path))?;
-            if count == 0 {
-                return Ok((offset, *hasher.finalize().as_bytes()));
-            }
-            hasher.update(buffer.get(..count).unwrap_or_default());
-            offset += count as u64;
-            examination.has_read(count as u64);
-        }
-    });
+    let fs = examination.fs;
+    let hash = hash_of(fs, &path, |bytes| examination.has_read(bytes));
     let lsns = Some((part.first, part.last));
     match hash {
         Ok(found) if found == (part.file.bytes, part.file.hash) => {}
@@ -228,8 +216,30 @@ pub(super) fn survey_part(examination: &mut Examination<'_>, root: &Path, part: 
     }
 }
 
+/// How long a file is, and its hash. Not mapped: a page that the disk cannot read is an error here,
+/// and what is only looked at once is not to count as memory of ours.
+fn hash_of(
+    fs: &dyn FileSystem,
+    path: &Path,
+    mut has_read: impl FnMut(u64),
+) -> Result<(u64, [u8; 32])> {
+    let reading = || Error::io("reading the history", path);
+    let file = fs.open_read(path).map_err(reading())?;
+    let mut hasher = blake3::Hasher::new();
+    let (mut buffer, mut offset) = (vec![0; HASHED_BYTES], 0);
+    loop {
+        let count = file.read_at(offset, &mut buffer).map_err(reading())?;
+        if count == 0 {
+            return Ok((offset, *hasher.finalize().as_bytes()));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        offset += count as u64;
+        has_read(count as u64);
+    }
+}
+
 /// Files are looked at in pieces of this length.
-const SURVEY_BYTES: usize = 1024 * 1024;
+const HASHED_BYTES: usize = 256 * 1024;
 
 /// Which records a damaged part holds.
 pub(super) fn in_history(error: Error, part: &HistoryPart) -> Error {

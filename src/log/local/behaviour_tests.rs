@@ -156,3 +156,23 @@ fn what_may_be_acknowledged_survives_a_kill_of_the_process_in_every_mode() {
         }
     }
 }
+
+#[test]
+fn records_are_read_through_windows_of_the_file_wherever_frames_lie_across_them() {
+    let fs = disk();
+    let (log, _) = open(&fs).unwrap();
+    // Noise, so that frames are as long as it; some longer than a window, most across its end.
+    let lengths = [100_000, 300_000, 7, 200_000, 1_000_000, 61_000, 255_000, 250_000, 13, 900_000];
+    let noise = |lsn: u64, length: u64| -> Vec<u8> {
+        (0..length).map(|i| ((i ^ lsn).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8).collect()
+    };
+    let records = || lengths.iter().cycle().take(40).zip(1..).map(|(n, lsn)| noise(lsn, *n));
+    for record in records() {
+        log.append(&record).unwrap();
+        log.flush().unwrap();
+    }
+    for from in [1, 2, 5, 17, 40] {
+        let read = log.read(Lsn(from)).unwrap().map(|read| read.unwrap().1);
+        assert!(read.eq(records().skip(from as usize - 1)), "from LSN {from}");
+    }
+}

@@ -8,8 +8,8 @@
 use super::{
     catalog::Catalog,
     queue::{Ending, Ground, Queue, WallClock},
-    reader::SegmentRecords,
     recovery::{Recovered, judge, repair},
+    segment_records::SegmentRecords,
     writer::{OnDurable, Shared, Start, Writer, salt_of},
 };
 use crate::{

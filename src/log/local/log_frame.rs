@@ -201,6 +201,11 @@ fn decode_head(bytes: &[u8], place: Place) -> Option<Head> {
     })
 }
 
+/// How long the frame is whose valid header stands at the start of `bytes`.
+pub(super) fn frame_length(bytes: &[u8], place: Place) -> Option<usize> {
+    decode_head(bytes, place).map(|head| frame_bytes(head.stored_bytes))
+}
+
 /// The durable LSN that a valid frame header at the start of `bytes` proves, whatever became of its
 /// payload.
 pub(super) fn proven_durable(bytes: &[u8], place: Place) -> Option<Lsn> {

@@ -41,6 +41,8 @@ mod live_copy;
 
 mod walked;
 
+mod segment_records;
+
 mod reader;
 
 mod segment;

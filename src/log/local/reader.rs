@@ -1,4 +1,4 @@
-//! Walks the frames of one segment, and reads the records of several.
+//! Walks the frames of one segment that is in memory or mapped.
 //!
 //! ```text
 //! header │ frame │ frame │ frame │ ?          ? = footer, or what is no valid next frame
@@ -7,18 +7,17 @@
 //! - A frame counts only if its checksums, its LSN and its chain value follow from the one before.
 //! - Any bytes end the walk; none stop it from ending.
 //!
-//! Not here: what a broken end means (`recovery.rs`).
+//! Not here: what a broken end means (`recovery.rs`), a log in use (`segment_records.rs`).
 
 use super::{
-    log_frame::{FRAME_ALIGNMENT, Frame, FrameHeader, FrameRecords, decode_frame, proven_durable},
+    log_frame::{FRAME_ALIGNMENT, Frame, FrameHeader, decode_frame, proven_durable},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader},
 };
 use crate::{
-    disk::{FileSystem, Mapped},
     error::{Error, Result},
     log::contract::Lsn,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What the next frame must follow from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +54,27 @@ impl Position {
         let (next_lsn, chain) = (header.base_lsn, header.chain_before);
         Self { offset: SEGMENT_HEADER_BYTES, next_lsn, chain }
     }
+
+    /// Goes on by the frame that `rest`, the bytes from here on, begins with; does not move at a
+    /// broken end.
+    pub(super) fn step<'a>(&mut self, rest: &'a [u8], header: &SegmentHeader) -> Step<'a> {
+        let frame = match decode_frame(rest, header.place(self.offset)) {
+            Ok(frame) => frame,
+            Err(expected) => return Step::Broken(expected),
+        };
+        if frame.header.chain_before != self.chain {
+            return Step::Broken("a frame that follows the one before it");
+        }
+        if frame.header.first_lsn != self.next_lsn {
+            return Step::Broken("a frame that begins with the next LSN");
+        }
+        *self = Self {
+            offset: self.offset + frame.bytes,
+            next_lsn: frame.next_lsn(),
+            chain: frame.chain,
+        };
+        if frame.header.is_footer { Step::Footer } else { Step::Frame(frame) }
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -65,24 +85,8 @@ impl<'a> Walk<'a> {
 
     /// Goes on by one frame; does not move at a broken end.
     pub(super) fn step(&mut self) -> Step<'a> {
-        let Position { offset, next_lsn, chain } = self.position;
-        let rest = self.bytes.get(offset..).unwrap_or_default();
-        let frame = match decode_frame(rest, self.header.place(offset)) {
-            Ok(frame) => frame,
-            Err(expected) => return Step::Broken(expected),
-        };
-        if frame.header.chain_before != chain {
-            return Step::Broken("a frame that follows the one before it");
-        }
-        if frame.header.first_lsn != next_lsn {
-            return Step::Broken("a frame that begins with the next LSN");
-        }
-        self.position = Position {
-            offset: offset + frame.bytes,
-            next_lsn: frame.next_lsn(),
-            chain: frame.chain,
-        };
-        if frame.header.is_footer { Step::Footer } else { Step::Frame(frame) }
+        let rest = self.bytes.get(self.position.offset..).unwrap_or_default();
+        self.position.step(rest, &self.header)
     }
 
     /// Goes to the next frame, here or later, that is valid by itself, whatever became of those
@@ -115,91 +119,6 @@ impl<'a> Walk<'a> {
                 proven_durable(self.bytes.get(offset..)?, self.header.place(offset))
             })
             .max()
-    }
-}
-
-/// The records of one segment, frame by frame.
-pub(super) struct SegmentRecords {
-    path: PathBuf,
-    bytes: Mapped,
-    header: SegmentHeader,
-    position: Position,
-    from: Lsn,
-    frame: FrameRecords,
-    ended: bool,
-}
-
-impl SegmentRecords {
-    /// The records of the segment at `path` from `from` on. One that is not `sealed` may grow, so
-    /// no more than its first `bytes` are looked at, and those are copied.
-    pub(super) fn open(
-        fs: &dyn FileSystem,
-        path: &Path,
-        (bytes, sealed): (u64, bool),
-        from: Lsn,
-    ) -> Result<Self> {
-        let opened = if sealed {
-            fs.map(path)
-        } else {
-            fs.open_read(path).and_then(|file| file.read_up_to(bytes)).map(Mapped::Memory)
-        };
-        let bytes = opened.map_err(Error::io("reading the log", path))?;
-        let header = SegmentHeader::decode(&bytes, path)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            header,
-            position: Position::start_of(&header),
-            bytes,
-            from,
-            frame: FrameRecords::default(),
-            ended: false,
-        })
-    }
-
-    /// The records of the next frame that has some to give; `None` at the end.
-    fn next_frame(&mut self) -> Result<Option<FrameRecords>> {
-        loop {
-            let offset = self.position.offset as u64;
-            let at_end = self.position.offset == self.bytes.len();
-            let mut walk = Walk::new(&self.bytes, self.header, self.position);
-            let step = walk.step();
-            self.position = walk.position;
-            match step {
-                Step::Frame(frame) if frame.next_lsn() <= self.from => {}
-                Step::Frame(frame) => {
-                    let records = frame.records();
-                    let records =
-                        records.map_err(|what| Error::corrupt(&self.path, offset, what))?;
-                    return Ok(Some(records));
-                }
-                Step::Footer => return Ok(None),
-                Step::Broken(_) if at_end => return Ok(None),
-                Step::Broken(what) => return Err(Error::corrupt(&self.path, offset, what)),
-            }
-        }
-    }
-}
-
-impl Iterator for SegmentRecords {
-    type Item = Result<(Lsn, Vec<u8>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.frame.next() {
-                Some((lsn, _)) if lsn < self.from => continue,
-                Some(record) => return Some(Ok(record)),
-                None if self.ended => return None,
-                None => {}
-            }
-            match self.next_frame() {
-                Ok(Some(frame)) => self.frame = frame,
-                Ok(None) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-            }
-        }
     }
 }
 

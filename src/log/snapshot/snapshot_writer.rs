@@ -8,7 +8,8 @@
 
 use super::{
     block::{BLOCK_RAW_BYTES, BlockPlace, ENTRY_BYTES_MAX, encode_block},
-    snapshot_file::{SnapshotFile, SnapshotHeader, SnapshotSummary},
+    block_reader::{BlockReader, Found},
+    snapshot_file::{SnapshotHeader, SnapshotSummary},
 };
 use crate::{
     disk::{File, FileSystem},
@@ -117,7 +118,7 @@ impl SnapshotWriter {
         };
         for part in &mut self.parts {
             part.finish(self.header.snapshot_id, last_lsn)?;
-            let listed = part.verify(&*self.fs, &self.root)?;
+            let listed = part.verify(&*self.fs)?;
             if part.shard < self.header.shards {
                 generation.entries += part.summary.entries;
                 generation.digest = generation.digest.and(part.summary.digest);
@@ -196,15 +197,35 @@ impl Part {
     }
 
     /// Reads the file back; an error if it does not hold exactly what was added.
-    fn verify(&self, fs: &dyn FileSystem, root: &Path) -> Result<ListedFile> {
-        let hash = *self.hasher.finalize().as_bytes();
-        let unfinished =
-            ListedFile { name: format!("{}.tmp", self.name), bytes: self.offset, hash };
-        let read = SnapshotFile::open(fs, root, &unfinished)?.for_each(|_| Ok(()))?;
-        if read != self.summary {
-            return Err(Error::corrupt(&self.unfinished, 0, "the entries that were added"));
+    fn verify(&self, fs: &dyn FileSystem) -> Result<ListedFile> {
+        let mut reader = BlockReader::open(fs, &self.unfinished)?;
+        let mut read = SnapshotSummary::default();
+        let footer = loop {
+            let offset = reader.offset();
+            let damaged = |expected| Error::corrupt(&self.unfinished, offset, expected);
+            let block = match reader.next_block()? {
+                Found::Block(block) => block,
+                Found::Broken(expected, _) => return Err(damaged(expected)),
+            };
+            if block.is_footer {
+                break SnapshotSummary::decode(&block.raw);
+            }
+            read.entries += u64::from(block.count);
+            let entries = block.for_each_entry(|entry| {
+                read.digest.add(entry);
+                Ok(())
+            });
+            entries?.map_err(damaged)?;
+        };
+        read.last_lsn = self.summary.last_lsn;
+        let (bytes, hash) = (self.offset, *self.hasher.finalize().as_bytes());
+        let is_right = footer == Some(self.summary)
+            && read == self.summary
+            && (reader.offset(), reader.file_bytes(), reader.hash()) == (bytes, bytes, hash);
+        if is_right {
+            return Ok(ListedFile { name: self.name.clone(), bytes, hash });
         }
-        Ok(ListedFile { name: self.name.clone(), ..unfinished })
+        Err(Error::corrupt(&self.unfinished, 0, "the entries that were added"))
     }
 }
 
