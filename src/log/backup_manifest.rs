@@ -114,6 +114,11 @@ impl BackupManifest {
     }
 }
 
+/// Whether `bytes` are the list of a backup, and what it says. Total: for fuzzing and for tools.
+pub fn read_backup_bytes(bytes: &[u8]) -> Result<BackupManifest> {
+    BackupManifest::decode(bytes, Path::new("bytes"))
+}
+
 fn decode_files(fields: &mut Fields<'_>) -> Option<Vec<ListedFile>> {
     let mut files = Vec::new();
     for _ in 0..fields.u32()? {

@@ -78,7 +78,7 @@ mod digest;
 
 pub use audit::append_audit;
 pub use backup::{BackupOptions, TakenBackup, back_up};
-pub use backup_manifest::BackupManifest;
+pub use backup_manifest::{BackupManifest, read_backup_bytes};
 pub use contract::{Log, LogIdentity, LogStatus, Lsn, Records, SegmentInfo};
 pub use digest::StateDigest;
 pub use directory::DataDirectory;
