@@ -4,6 +4,7 @@
 mod flights;
 mod history_document;
 mod history_files;
+mod history_merges;
 mod history_shapes;
 mod hostile;
 mod naive;
