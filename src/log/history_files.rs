@@ -76,7 +76,6 @@ impl HistoryWriter {
         let name =
             format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
         let unfinished = self.root.join(format!("{name}.tmp"));
-        self.make_folder()?;
         if self.fs.metadata(&self.root.join(&name)).is_ok() {
             return Err(Error::refused(format!("there is a file {name} already")));
         }
@@ -105,13 +104,9 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn make_folder(&self) -> Result<()> {
-        let folder = self.root.join(HISTORY);
-        if self.fs.metadata(&folder).is_ok() {
-            return Ok(());
-        }
-        self.fs.create_dir_all(&folder).map_err(Error::io("making", &folder))?;
-        self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))
+    /// The files that were ended so far.
+    pub fn ended(&self) -> &[HistoryPart] {
+        &self.parts
     }
 
     /// What the manifest is to list, with all names synced.

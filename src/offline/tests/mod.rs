@@ -3,8 +3,9 @@
 
 mod flights;
 mod history_document;
-mod history_files;
 mod history_merges;
+
+mod history_files;
 mod history_shapes;
 mod hostile;
 mod naive;
