@@ -19,7 +19,7 @@ use super::{
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
         ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, check_file_metadata,
-        stored_type,
+        runs_of, stored_type,
     },
     history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
@@ -120,13 +120,22 @@ impl HistoryFile {
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
         let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
-        for row_group in &self.row_groups {
-            let mut kept = Vec::new();
-            self.read(row_group, &whole(row_group), &all, &mut kept)?;
-            kept.retain(|row| !keys.contains(&row.key));
-            writer.add_sorted(&kept)?;
+        let (mut starts, mut start) = (Vec::new(), 0);
+        for run in runs_of(&self.file)? {
+            for row_group in self.row_groups.get(run).unwrap_or_default() {
+                let mut kept = Vec::new();
+                self.read(row_group, &whole(row_group), &all, &mut kept)?;
+                kept.retain(|row| !keys.contains(&row.key));
+                writer.add_sorted(&kept)?;
+            }
+            let end = writer.end_row_group()?;
+            if end > start {
+                starts.push(start);
+            }
+            start = end;
         }
-        writer.finish()
+        // Without a word on runs, each row group is one.
+        if starts.len() < start { writer.finish_runs(&starts) } else { writer.finish() }
     }
 
     /// The rows of a row group whose key is asked for.

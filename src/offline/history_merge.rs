@@ -8,9 +8,10 @@
 //! Invariants
 //! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not.
 //! - Rows equal in key, stamp and order stay in the order of the files, and in theirs.
-//! - In memory are a batch of each of at most [`MergeLimits::runs_max`] runs, and one row group on
-//!   its way out. Of more runs so many are merged at a time: then the file has some runs, each as
-//!   long as those together, and says where they begin.
+//! - In memory are a batch, and a page of each column, of each of at most
+//!   [`MergeLimits::runs_max`] runs, and one row group on its way out. Of more runs so many are
+//!   merged at a time: then the file has some runs, each as long as those together, and says where
+//!   they begin.
 
 use super::{
     history_file::{Batch, HistoryFile},

@@ -328,7 +328,7 @@ fn a_damaged_file_is_left_alone_and_what_lies_beside_it_is_merged() {
     let standing = store(&fs, 7, 5);
     let name = {
         let directory = standing.directory.lock();
-        let third = directory.history().parts.iter().nth(2).unwrap();
+        let third = directory.history().parts.get(2).unwrap();
         third.file.name.clone()
     };
     let path = Path::new("/data").join(name);

@@ -116,7 +116,7 @@ pub(super) struct Case {
     /// Per feature whether the view has it when written, when read, and whether it is asked for.
     pub(super) has: Vec<(bool, bool, bool)>,
     asks_slots: bool,
-    asked_keys: Option<HashSet<Vec<KeyPart>>>,
+    pub(super) asked_keys: Option<HashSet<Vec<KeyPart>>>,
     pub(super) limits: Limits,
 }
 
