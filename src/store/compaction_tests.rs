@@ -1,9 +1,13 @@
 //! What was pushed is found whole, whatever of it is merged meanwhile, forgotten or cut off.
 
-use super::{Compacted, MergePolicy, Store, history_attack_fixture::*, restore};
+use super::{
+    Clock, Compacted, FeatureRow, MergePolicy, Store, StoreOptions, history_attack_fixture::*,
+    restore,
+};
 use crate::{
     disk::{Cut, FileSystem, Moment, SimulatedFs},
     error::{Error, Result},
+    feature::{CellWrite, Timestamp, Value},
     log::{Lsn, RestorePoint, RestoreSource},
 };
 use parking_lot::Mutex;
@@ -129,6 +133,52 @@ fn no_merged_part_reaches_beyond_the_older_snapshot() {
         reached += 1;
     }
     assert!(reached > 17, "{reached}");
+}
+
+/// The log may still have every record: then one can go back to before both snapshots.
+#[test]
+fn of_two_views_one_is_merged_and_both_are_restored() {
+    let fs = SimulatedFs::new();
+    let options = StoreOptions::default();
+    let clock = Clock::manual(NOW);
+    let shared: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    let standing = Store::open(Arc::clone(&shared), Path::new("/data"), &options, clock).unwrap();
+    let other = "[view.other]\nentity = \"user\"\nfeatures = { score = \"float64\" }\n";
+    apply(&standing, &format!("{DEFINITIONS}{other}"));
+    for event in 1..=12 {
+        push(&standing, "a", event, "x");
+        let schema = standing.schema();
+        let view = schema.catalog.view("other").unwrap();
+        let cells = vec![(0, CellWrite::Value(Value::Float64(1.0)))];
+        let (key, event) = (b"user:a".to_vec(), Timestamp(event));
+        let row = FeatureRow { key, event, created: None, cells };
+        let pushed = standing.keyspace().push_rows(&schema, view, vec![row]).unwrap();
+        standing.acknowledged_blocking(pushed.wait_for.unwrap()).unwrap();
+        if event.us() % 3 == 0 {
+            standing.checkpoint().unwrap();
+        }
+    }
+    // One of the two.
+    compact(&standing).unwrap().unwrap();
+    assert_eq!((standing.history_size().0, standing.log_status().first), (6, Lsn(1)));
+    standing.close().unwrap();
+    drop(standing);
+    let source = RestoreSource::open(&*shared, Path::new("/data"), &mut |_, _| {}).unwrap();
+    for lsn in 1..=source.last_lsn().0 {
+        let plan = source.plan(RestorePoint::Lsn(Lsn(lsn))).unwrap();
+        let to = format!("/to-{lsn}");
+        restore(&shared, &source, &plan, Path::new(&to), &mut |_, _| {}).unwrap();
+        let restored = try_open(&fs, &to, NOW).unwrap();
+        let found = ["spending:spend", "other:score"].map(|name| {
+            let is_known = restored.schema().catalog.select(&[name]).is_ok();
+            if is_known { writes(&restored, "a", &[name]).unwrap().len() as u64 } else { 0 }
+        });
+        assert_eq!(found, [lsn / 2, (lsn - 1) / 2], "restored to LSN {lsn}");
+        drop(restored);
+        fs.contents().keys().rev().filter(|path| path.starts_with(&to)).for_each(|path| {
+            let _ = fs.remove(path);
+        });
+    }
 }
 
 /// A reader that has the sources in hand, and one that comes to a file that is gone.
