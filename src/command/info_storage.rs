@@ -61,6 +61,12 @@ pub(super) fn persistence(ctx: &Context<'_>, text: &mut InfoText) {
     let running_s = progress.and_then(|at| i64::try_from(at.started.elapsed().as_secs()).ok());
     text.line("rdb_current_bgsave_time_sec", running_s.unwrap_or(-1));
     text.line("rdb_saves", stats.snapshots_total.get());
+    let (history_files, history_bytes) = ctx.app.store.history_size();
+    text.line("history_files", history_files);
+    text.line("history_bytes", history_bytes);
+    text.line("history_compaction_in_progress", u8::from(ctx.app.store.is_compacting()));
+    text.line("history_compactions", stats.compactions_total.get());
+    text.line("history_compactions_failed", stats.compactions_failed.get());
     // The log takes the place of Redis' append-only file; it is trimmed, never rewritten.
     text.line("aof_enabled", 1);
     text.line("aof_rewrite_in_progress", 0);

@@ -149,6 +149,7 @@ mod setting_value;
 
 mod open_files;
 
+mod compactions;
 mod snapshots;
 
 mod app;
@@ -168,6 +169,7 @@ mod arguments;
 mod pattern;
 
 pub use app::{App, Identity};
+pub use compactions::begin_compaction;
 pub use config::settings_from;
 pub use description::{Description, Keys, Speed};
 pub use dispatch::{dispatch, is_slow, paused_until};

@@ -10,12 +10,12 @@
 //! - What no manifest lists is set aside, never deleted; only unfinished files (`*.tmp`) go.
 
 use super::{
-    contract::LogIdentity,
+    contract::{LogIdentity, Lsn},
     folder::{names, names_if_there},
-    history_files::in_history,
+    listed_files::{in_snapshot, look_at_listed},
     manifest::{
-        Generation, HISTORY, History, ListedFile, Manifest, SNAPSHOTS, is_unfinished_manifest,
-        manifest_number, manifest_path,
+        Generation, HISTORY, History, HistoryPart, ListedFile, Manifest, SNAPSHOTS,
+        is_unfinished_manifest, manifest_number, manifest_path,
     },
     marks::refuse_marked,
     rebuilt::finish,
@@ -145,6 +145,32 @@ impl DataDirectory {
         self.replace(generations, history)
     }
 
+    /// The parts of the history that may be merged: those that lie before every snapshot, so that
+    /// whichever one falls back to, what was merged is behind it.
+    pub fn settled_history(&self) -> impl Iterator<Item = &HistoryPart> {
+        let oldest = self.manifest.generations.last();
+        let is_early = planted("merged beyond the older snapshot");
+        let oldest = if is_early { self.manifest.generations.first() } else { oldest };
+        let settled = oldest.map_or(Lsn(0), |generation| generation.lsn);
+        self.manifest.history.parts.iter().filter(move |part| part.last <= settled)
+    }
+
+    /// Lets a merged part of the history count in place of its sources, which go. Refused unless
+    /// all of these still count, and may be merged.
+    pub fn commit_merged(&mut self, merged: HistoryPart, sources: &[HistoryPart]) -> Result<()> {
+        if !sources.iter().all(|source| self.settled_history().any(|part| part == source)) {
+            return Err(Error::refused("a part of the history that does not count any more"));
+        }
+        if planted("merged parts removed too early") {
+            let paths = sources.iter().map(|source| self.root.join(&source.file.name));
+            paths.for_each(|path| drop(self.fs.remove(&path)));
+        }
+        let mut history = self.manifest.history.clone();
+        history.parts.retain(|part| !sources.contains(part));
+        history.parts.push(merged);
+        self.replace(self.manifest.generations.clone(), history)
+    }
+
     /// Lets another manifest count. What it lists no more is removed; what cannot be removed then
     /// is set aside at the next start.
     fn replace(&mut self, generations: Vec<Generation>, history: History) -> Result<()> {
@@ -196,6 +222,13 @@ impl DataDirectory {
                 let path = self.root.join(name);
                 self.fs.remove(&path).map_err(Error::io("removing", &path))?;
             }
+        }
+        // Stores that are older than the history are without its folder. It is not made when it is
+        // needed: if its name could not be synced then, nothing written later would bring it back.
+        let history = self.root.join(HISTORY);
+        if self.fs.metadata(&history).is_err() {
+            self.fs.create_dir_all(&history).map_err(Error::io("making", &history))?;
+            self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))?;
         }
         let listed: BTreeSet<PathBuf> =
             self.manifest.files().map(|file| self.root.join(&file.name)).collect();
@@ -318,41 +351,8 @@ fn look_past_marks(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>>
     let Some(manifest) = Manifest::read_newest(fs, root)? else {
         return refuse_unless_new(fs, root).map(|()| None);
     };
-    for generation in &manifest.generations {
-        for listed in &generation.files {
-            look_at(fs, root, listed).map_err(|error| in_snapshot(error, generation))?;
-        }
-    }
-    for part in &manifest.history.parts {
-        look_at(fs, root, &part.file).map_err(|error| in_history(error, part))?;
-    }
+    look_at_listed(fs, root, &manifest)?;
     Ok(Some(manifest))
-}
-
-/// Whether a listed file is there and as long as the manifest says.
-fn look_at(fs: &dyn FileSystem, root: &Path, listed: &ListedFile) -> Result<()> {
-    let path = root.join(&listed.name);
-    let found = match fs.metadata(&path) {
-        Ok(metadata) => metadata.bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let expected = "a file that the manifest lists; it is missing";
-            return Err(Error::corrupt(path, 0, expected));
-        }
-        Err(error) => return Err(Error::io("looking at a listed file", path)(error)),
-    };
-    if found == listed.bytes {
-        return Ok(());
-    }
-    let expected = format!("{} bytes, as the manifest says; it has {found}", listed.bytes);
-    Err(Error::corrupt(path, found.min(listed.bytes), expected))
-}
-
-/// Which records left their traces in a snapshot that is damaged.
-fn in_snapshot(error: Error, generation: &Generation) -> Error {
-    let Error::Corrupt { path, offset, expected } = error else { return error };
-    let Generation { snapshot_id, last_lsn, .. } = generation;
-    let holds = format!("snapshot {snapshot_id} holds what LSN 1 to {last_lsn} wrote");
-    Error::corrupt(path, offset, format!("{expected}; {holds}"))
 }
 
 /// Without a manifest there may be nothing, or what making a store leaves when it is interrupted.
@@ -388,7 +388,7 @@ fn make_store(fs: &dyn FileSystem, root: &Path, store_id: u128) -> Result<Manife
             synced => synced.map_err(Error::io("syncing", parent))?,
         }
     }
-    for name in [LOG, SNAPSHOTS] {
+    for name in [LOG, SNAPSHOTS, HISTORY] {
         let path = root.join(name);
         fs.create_dir_all(&path).map_err(Error::io("making", &path))?;
     }

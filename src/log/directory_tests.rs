@@ -95,7 +95,14 @@ fn a_new_directory_gets_a_store_id_and_keeps_it() {
     let again = DataDirectory::open(Arc::new(fs.clone()), Path::new(ROOT), 1).unwrap();
     assert_eq!(again.store_id(), 0x5709e);
     assert_eq!(again.tidy().unwrap(), Vec::<PathBuf>::new());
-    let names = ["/data", "/data/LOCK", "/data/MANIFEST-1", "/data/log", "/data/snapshots"];
+    let names = [
+        "/data",
+        "/data/LOCK",
+        "/data/MANIFEST-1",
+        "/data/history",
+        "/data/log",
+        "/data/snapshots",
+    ];
     assert_eq!(listed(&fs), names);
 }
 

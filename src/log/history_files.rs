@@ -76,7 +76,6 @@ impl HistoryWriter {
         let name =
             format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
         let unfinished = self.root.join(format!("{name}.tmp"));
-        self.make_folder()?;
         if self.fs.metadata(&self.root.join(&name)).is_ok() {
             return Err(Error::refused(format!("there is a file {name} already")));
         }
@@ -105,13 +104,9 @@ impl HistoryWriter {
         Ok(())
     }
 
-    fn make_folder(&self) -> Result<()> {
-        let folder = self.root.join(HISTORY);
-        if self.fs.metadata(&folder).is_ok() {
-            return Ok(());
-        }
-        self.fs.create_dir_all(&folder).map_err(Error::io("making", &folder))?;
-        self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))
+    /// The files that were ended so far.
+    pub fn ended(&self) -> &[HistoryPart] {
+        &self.parts
     }
 
     /// What the manifest is to list, with all names synced.
@@ -162,15 +157,26 @@ impl io::Write for PartFile {
 impl History {
     /// The history of a store of which the records after `lsn` are given up, and whose log begins
     /// with `first_in_log`. A part that reaches further is left out: the log has its records again,
-    /// since no part reaches across the LSN of a snapshot.
+    /// since no part reaches across the LSN of a snapshot, or it has all of them and there is none.
+    /// Of two views one may have its parts merged and the other not: the log is read from where
+    /// the first part begins that is left out, and no part that is kept holds what comes then.
     pub(super) fn up_to(&self, lsn: Lsn, first_in_log: Lsn) -> Self {
         if self.reaches <= lsn {
             return self.clone();
         }
-        let parts: Vec<HistoryPart> =
-            self.parts.iter().filter(|part| part.last <= lsn).cloned().collect();
-        let reaches = parts.iter().map(|part| part.last).max().unwrap_or_default();
-        Self { reaches: reaches.max(first_in_log.previous()), parts }
+        let mut border = lsn;
+        loop {
+            let is_kept = |part: &&HistoryPart| part.last <= border;
+            let (kept, left_out): (Vec<_>, Vec<_>) = self.parts.iter().partition(is_kept);
+            let reaches = kept.iter().map(|part| part.last).max().unwrap_or_default();
+            match left_out.iter().map(|part| part.first).min() {
+                Some(first) if first <= reaches => border = first.previous(),
+                _ => {
+                    let reaches = reaches.max(first_in_log.previous());
+                    return Self { reaches, parts: kept.into_iter().cloned().collect() };
+                }
+            }
+        }
     }
 }
 
@@ -258,4 +264,63 @@ fn write_synced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()> {
         offset += piece.len() as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn part(view: u32, first: u64, last: u64) -> HistoryPart {
+        let file = ListedFile { name: String::new(), bytes: 0, hash: [0; 32] };
+        HistoryPart { view, generation: 1, first: Lsn(first), last: Lsn(last), rows: 1, file }
+    }
+
+    /// Of which records a view finds what they pushed, in files or in the log, up to `lsn`.
+    fn found(history: &History, view: u32, lsn: u64) -> Vec<u64> {
+        let parts = history.parts.iter().filter(|part| part.view == view);
+        let in_files = parts.flat_map(|part| part.first.0..=part.last.0);
+        let mut found: Vec<u64> = in_files.chain(history.reaches.next().0..=lsn).collect();
+        found.sort_unstable();
+        found
+    }
+
+    proptest! {
+        /// Two views, of which different files were merged, and a log that has every record.
+        #[test]
+        fn every_record_is_found_once_whatever_of_the_history_is_given_up(
+            counts in prop::collection::vec(1..9_u64, 1..9),
+            merged in any::<[(prop::sample::Index, prop::sample::Index); 2]>(),
+            up_to: prop::sample::Index,
+        ) {
+            let mut ranges = vec![];
+            let mut next = 1;
+            for count in counts {
+                ranges.push((next, next + count - 1));
+                next += count;
+            }
+            let mut history = History { reaches: Lsn(next - 1), parts: Vec::new() };
+            for (view, (one, other)) in (0..).zip(merged) {
+                let (one, other) = (one.index(ranges.len()), other.index(ranges.len()));
+                let (start, end) = (one.min(other), one.max(other));
+                let whole = (ranges[start].0, ranges[end].1);
+                let ranges = ranges[..start].iter().chain([&whole]).chain(&ranges[end + 1..]);
+                history.parts.extend(ranges.map(|(first, last)| part(view, *first, *last)));
+            }
+            let lsn = up_to.index(next as usize) as u64;
+            let cut = history.up_to(Lsn(lsn), Lsn(1));
+            for view in 0..2 {
+                prop_assert_eq!(found(&cut, view, lsn), (1..=lsn).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_before_the_older_snapshot_is_kept_when_one_falls_back_to_it() {
+        // Snapshots at 90 and 130, and the log from 91 on.
+        let parts = vec![part(1, 1, 90), part(2, 1, 40), part(2, 41, 90), part(2, 91, 130)];
+        let history = History { reaches: Lsn(130), parts: parts.clone() };
+        let cut = history.up_to(Lsn(100), Lsn(91));
+        assert_eq!((cut.reaches, &cut.parts[..]), (Lsn(90), &parts[..3]));
+    }
 }

@@ -56,7 +56,7 @@ use std::{
 
 /// The folder of all snapshots, below the data directory.
 pub(super) const SNAPSHOTS: &str = "snapshots";
-/// The folder of the history, below the data directory; there from the first file on.
+/// The folder of the history, below the data directory; older stores may be without it.
 pub(super) const HISTORY: &str = "history";
 
 /// The history is told behind the generations.

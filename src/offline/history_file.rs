@@ -19,7 +19,7 @@ use super::{
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
         ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, check_file_metadata,
-        stored_type,
+        runs_of, stored_type,
     },
     history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
@@ -44,11 +44,11 @@ use std::{collections::HashSet, io::Write, ops::Range, path::Path, sync::Arc};
 /// A history file, opened for a view as it is now.
 #[derive(Clone, Debug)]
 pub struct HistoryFile {
-    file: DataFile,
-    view: View,
-    entity: Entity,
-    columns: HistoryColumns,
-    row_groups: Vec<RowGroup>,
+    pub(super) file: DataFile,
+    pub(super) view: View,
+    pub(super) entity: Entity,
+    pub(super) columns: HistoryColumns,
+    pub(super) row_groups: Vec<RowGroup>,
 }
 
 impl HistoryFile {
@@ -120,13 +120,22 @@ impl HistoryFile {
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
         let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
-        for row_group in &self.row_groups {
-            let mut kept = Vec::new();
-            self.read(row_group, &whole(row_group), &all, &mut kept)?;
-            kept.retain(|row| !keys.contains(&row.key));
-            writer.add_sorted(&kept)?;
+        let (mut starts, mut start) = (Vec::new(), 0);
+        for run in runs_of(&self.file)? {
+            for row_group in self.row_groups.get(run).unwrap_or_default() {
+                let mut kept = Vec::new();
+                self.read(row_group, &whole(row_group), &all, &mut kept)?;
+                kept.retain(|row| !keys.contains(&row.key));
+                writer.add_sorted(&kept)?;
+            }
+            let end = writer.end_row_group()?;
+            if end > start {
+                starts.push(start);
+            }
+            start = end;
         }
-        writer.finish()
+        // Without a word on runs, each row group is one.
+        if starts.len() < start { writer.finish_runs(&starts) } else { writer.finish() }
     }
 
     /// The rows of a row group whose key is asked for.
@@ -182,14 +191,11 @@ impl HistoryFile {
         wanted: &[&FileSlot],
         found: &mut Vec<PushedCells>,
     ) -> Result<()> {
-        let HistoryColumns { keys, event, created, order, cells, .. } = &self.columns;
-        let mut columns: Vec<&Column> = keys.iter().collect();
-        columns.extend([event, created, order, cells]);
-        columns.extend(wanted.iter().map(|slot| &slot.column));
+        let columns = self.columns_with(wanted);
         let before = found.len();
         self.for_each_batch(row_group, rows, &columns, |arrays| {
             let batch = Batch::new(self, wanted, arrays)?;
-            for place in 0..batch.orders.len() {
+            for place in 0..batch.len() {
                 let row = batch.row(place)?;
                 if row.cells.is_empty() {
                     continue;
@@ -202,6 +208,15 @@ impl HistoryFile {
             }
             Ok(())
         })
+    }
+
+    /// All columns that are of no feature, and those of some slots: what [`Batch::new`] takes.
+    pub(super) fn columns_with<'a>(&'a self, wanted: &[&'a FileSlot]) -> Vec<&'a Column> {
+        let HistoryColumns { keys, event, created, order, cells, .. } = &self.columns;
+        let mut columns: Vec<&Column> = keys.iter().collect();
+        columns.extend([event, created, order, cells]);
+        columns.extend(wanted.iter().map(|slot| &slot.column));
+        columns
     }
 
     /// Decodes some columns of some rows.
@@ -246,7 +261,7 @@ impl HistoryFile {
 }
 
 /// Decoded rows.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     file: &'a HistoryFile,
     wanted: &'a [&'a FileSlot],
     keys: Vec<ArrayRef>,
@@ -260,7 +275,7 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// `arrays` are the join keys, event, created, order, cells, and the wanted features.
-    fn new(
+    pub(super) fn new(
         file: &'a HistoryFile,
         wanted: &'a [&'a FileSlot],
         arrays: Vec<ArrayRef>,
@@ -286,7 +301,12 @@ impl<'a> Batch<'a> {
         Ok(Self { file, wanted, keys, events, created, orders, cells, features })
     }
 
-    fn row(&self, row: usize) -> Result<PushedCells> {
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.orders.len()
+    }
+
+    pub(super) fn row(&self, row: usize) -> Result<PushedCells> {
         let senseless = |column: &str| self.file.senseless(column);
         let mut key = Vec::with_capacity(self.keys.len());
         for (array, join_key) in self.keys.iter().zip(&self.file.entity.join_keys) {

@@ -24,7 +24,10 @@ use crate::{
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::file::metadata::KeyValue;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+};
 
 /// The version of this format, in the metadata of the file.
 const FORMAT_VERSION: &str = "1";
@@ -34,6 +37,7 @@ const VIEW_KEY: &str = "nowthen.view";
 const VIEW_ID_KEY: &str = "nowthen.view_id";
 const GENERATION_KEY: &str = "nowthen.generation";
 const ENTITY_KEY: &str = "nowthen.entity";
+const RUNS_KEY: &str = "nowthen.runs";
 
 const ROLE_KEY: &str = "nowthen.role";
 const SLOT_KEY: &str = "nowthen.slot";
@@ -89,7 +93,7 @@ pub(super) fn slot_columns(view: &View, entity: &Entity, rows: &[PushedCells]) -
 }
 
 /// `name`, behind as many `_` as it takes to be none of `taken`, among which it is then.
-fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
+pub(super) fn free_name(name: &str, taken: &mut HashSet<String>) -> String {
     let mut name = name.to_owned();
     while !taken.insert(name.clone()) {
         name.insert(0, '_');
@@ -161,13 +165,43 @@ pub(super) fn file_metadata(view: &View, entity: &Entity) -> Vec<KeyValue> {
     ]
 }
 
+/// What a merged file says of its runs: the row groups that they begin with.
+pub(super) fn runs_metadata(starts: &[usize]) -> KeyValue {
+    let starts: Vec<String> = starts.iter().map(usize::to_string).collect();
+    KeyValue::new(RUNS_KEY.to_owned(), starts.join(","))
+}
+
+/// The row groups of each run of a file: its rows are sorted from the first to the last. A file
+/// that says nothing of runs has one in each row group.
+pub(super) fn runs_of(file: &DataFile) -> Result<Vec<Range<usize>>> {
+    let count = file.row_groups();
+    let senseless = || damaged(file.path(), "its runs make no sense");
+    let mut starts: Vec<usize> = match entry(file, RUNS_KEY) {
+        None => (0..count).collect(),
+        Some(_) if count == 0 => Vec::new(),
+        Some(text) => {
+            let starts = text.split(',').map(|start| start.parse::<usize>());
+            starts.collect::<Result<_, _>>().map_err(|_| senseless())?
+        }
+    };
+    starts.push(count);
+    let makes_sense = starts.first() == Some(&0) && starts.is_sorted_by(|a, b| a < b);
+    if !makes_sense && count > 0 {
+        return Err(senseless());
+    }
+    Ok(starts.iter().zip(starts.iter().skip(1)).map(|(start, end)| *start..*end).collect())
+}
+
+/// An entry of the metadata of a file.
+fn entry<'a>(file: &'a DataFile, key: &str) -> Option<&'a str> {
+    let entries = file.metadata().metadata().file_metadata().key_value_metadata();
+    let entry = entries.into_iter().flatten().find(|entry| entry.key == key);
+    entry.and_then(|entry| entry.value.as_deref())
+}
+
 /// Refuses a file of another format, view, or generation.
 pub(super) fn check_file_metadata(file: &DataFile, view: &View) -> Result<()> {
-    let entries = file.metadata().metadata().file_metadata().key_value_metadata();
-    let entry = |key: &str| {
-        let entry = entries.into_iter().flatten().find(|entry| entry.key == key);
-        entry.and_then(|entry| entry.value.as_deref()).unwrap_or_default()
-    };
+    let entry = |key: &str| entry(file, key).unwrap_or_default();
     let refuse = |why: String| Err(Error::refused(format!("{}: {why}", file.path().display())));
     match entry(FORMAT_KEY) {
         FORMAT_VERSION => {}

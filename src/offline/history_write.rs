@@ -9,8 +9,8 @@
 use super::{
     cells::column_of,
     history_layout::{
-        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, file_metadata, schema, slot_columns,
-        stored_type,
+        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, file_metadata, runs_metadata, schema,
+        slot_columns, stored_type,
     },
     parquet_file::caught,
     pushed::PushedCells,
@@ -113,8 +113,14 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         self.add_sorted(&rows)
     }
 
-    /// Writes a piece that is in its order.
+    /// Writes a piece that is in its order, as row groups of its own.
     pub(super) fn add_sorted(&mut self, rows: &[PushedCells]) -> Result<()> {
+        self.write(rows)?;
+        self.end_row_group().map(drop)
+    }
+
+    /// Writes rows behind those of the row group that is open.
+    pub(super) fn write(&mut self, rows: &[PushedCells]) -> Result<()> {
         let mut rest = rows;
         while !rest.is_empty() {
             let (rows, after) = rest.split_at(batch_length(rest, self.limits));
@@ -125,7 +131,19 @@ impl<W: Write + Send> HistoryFileWriter<W> {
             written.map_err(|error| unwritten(&self.view_name, &error))?;
             rest = after;
         }
-        caught(|| self.writer.flush()).map_err(|error| unwritten(&self.view_name, &error))
+        Ok(())
+    }
+
+    /// Closes the row group that is open, if it has rows; how many row groups there are.
+    pub(super) fn end_row_group(&mut self) -> Result<usize> {
+        caught(|| self.writer.flush()).map_err(|error| unwritten(&self.view_name, &error))?;
+        Ok(self.writer.flushed_row_groups().len())
+    }
+
+    /// [`Self::finish`] for a file that says with which row groups its runs begin.
+    pub(super) fn finish_runs(mut self, starts: &[usize]) -> Result<W> {
+        self.writer.append_key_value_metadata(runs_metadata(starts));
+        self.finish()
     }
 
     /// Ends the file, and gives back what it was written to.
@@ -231,14 +249,19 @@ fn encoding(
 fn batch_length(rows: &[PushedCells], limits: Limits) -> usize {
     let mut bytes = 0_usize;
     let fits = |row: &&PushedCells| {
-        let cells = row.cells.iter().map(|(_, write)| match write {
-            CellWrite::Value(value) => value_bytes(value),
-            CellWrite::Null | CellWrite::Tombstone => 0,
-        });
-        bytes = bytes.saturating_add(cells.sum());
+        bytes = bytes.saturating_add(row_bytes(row));
         bytes <= limits.batch_bytes
     };
     rows.iter().take(limits.batch_rows).take_while(fits).count().max(1).min(rows.len())
+}
+
+/// How long the values of a row are, about.
+pub(super) fn row_bytes(row: &PushedCells) -> usize {
+    let cells = row.cells.iter().map(|(_, write)| match write {
+        CellWrite::Value(value) => value_bytes(value),
+        CellWrite::Null | CellWrite::Tombstone => 0,
+    });
+    cells.sum()
 }
 
 fn value_bytes(value: &Value) -> usize {

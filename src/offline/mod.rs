@@ -15,6 +15,8 @@ mod feature_table;
 
 mod output;
 
+mod history_merge;
+
 mod history_file;
 mod history_write;
 
@@ -62,6 +64,7 @@ pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use history::{HistoryRow, history};
 pub use history_file::HistoryFile;
+pub use history_merge::merge_history;
 pub use history_write::HistoryFileWriter;
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use load::{LoadStream, LoadedRow};

@@ -53,6 +53,18 @@ impl<'a> ColumnReader<'a> {
         ranges: Option<&[Range<usize>]>,
         bytes_read: &Arc<AtomicU64>,
     ) -> Result<Self> {
+        Self::open_in_batches(file, row_group, columns, ranges, bytes_read, BATCH_ROWS)
+    }
+
+    /// The same, with so many rows decoded at a time.
+    pub(super) fn open_in_batches(
+        file: &'a DataFile,
+        row_group: &RowGroup,
+        columns: &[&Column],
+        ranges: Option<&[Range<usize>]>,
+        bytes_read: &Arc<AtomicU64>,
+        batch_rows: usize,
+    ) -> Result<Self> {
         let source = file.open(bytes_read)?;
         let mut roots: Vec<usize> = columns.iter().map(|column| column.root).collect();
         roots.sort_unstable();
@@ -70,7 +82,7 @@ impl<'a> ColumnReader<'a> {
             let mut builder = builder
                 .with_row_groups(vec![row_group.index])
                 .with_projection(mask)
-                .with_batch_size(BATCH_ROWS);
+                .with_batch_size(batch_rows);
             if let Some(ranges) = ranges {
                 let ranges = ranges.iter().cloned();
                 let selection = RowSelection::from_consecutive_ranges(ranges, rows);

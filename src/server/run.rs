@@ -7,7 +7,9 @@ use super::{
     reaper::{self, Watched},
 };
 use crate::{
-    command::{App, ClientInfo, Session, Shutdown, begin_snapshot, snapshot_is_due},
+    command::{
+        App, ClientInfo, Session, Shutdown, begin_compaction, begin_snapshot, snapshot_is_due,
+    },
     error::{Error, Result},
 };
 use socket2::{SockRef, TcpKeepalive};
@@ -223,10 +225,12 @@ fn sweep(app: Arc<App>) {
     }
 }
 
-/// Begins a snapshot whenever one is due, and erases what an earlier server had begun to erase.
+/// Begins a snapshot whenever one is due, has the history compacted after each, and erases what an
+/// earlier server had begun to erase.
 #[allow(clippy::needless_pass_by_value, reason = "a thread owns what it works with")]
 fn schedule(app: Arc<App>) {
     let mut erase_at = Instant::now();
+    let mut compacted_behind = None;
     while *app.shutdown.borrow() == Shutdown::Running {
         thread::sleep(SCHEDULE_PAUSE);
         if Instant::now() >= erase_at
@@ -240,6 +244,13 @@ fn schedule(app: Arc<App>) {
             && let Err(error) = begin_snapshot(&app, false)
         {
             tracing::error!(%error, "a snapshot could not begin");
+        }
+        let snapshot = Some(app.store.last_checkpoint().lsn);
+        if snapshot != compacted_behind && app.store.may_compact() {
+            compacted_behind = snapshot;
+            if let Err(error) = begin_compaction(&app) {
+                tracing::error!(%error, "a compaction could not begin");
+            }
         }
     }
 }

@@ -35,6 +35,10 @@ pub struct ServerStats {
     pub snapshots_total: Counter,
     /// How long the last snapshot took, in ms.
     pub last_snapshot_ms: Counter,
+    /// How often files of the history were merged.
+    pub compactions_total: Counter,
+    /// How often that failed.
+    pub compactions_failed: Counter,
     /// The most bytes that rows ever took, as far as anybody looked.
     pub peak_rows_bytes: Counter,
     /// Requests for online features by HTTP, in ns.

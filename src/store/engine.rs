@@ -1,8 +1,9 @@
 //! The parts of a store, and waiting until something is durable.
 
 use super::{
-    checkpoints::Checkpoints, clock::Clock, erasure::Erased, future::Future, jobs::Jobs,
-    loading::LoadProgress, pushed_files::PushedFiles, registration::Registration, schema::Schema,
+    checkpoints::Checkpoints, clock::Clock, compactions::Compactions, erasure::Erased,
+    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
+    registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -48,6 +49,7 @@ pub struct Store {
     pub(super) noting: Mutex<()>,
     pub(super) checkpoints: Mutex<Checkpoints>,
     pub(super) pushed_files: ArcSwap<PushedFiles>,
+    pub(super) compactions: Compactions,
     pub(super) forgotten: ArcSwap<Forgotten>,
     /// One erasure at a time.
     pub(super) erasing: Mutex<()>,

@@ -83,6 +83,8 @@ impl Store {
 
     /// Brings snapshots, history and log behind the last record that forgets somebody.
     fn erase(self: &Arc<Self>) -> Result<Erased> {
+        // Nobody may still be writing a file from what is to go.
+        let _none_compacts = self.compactions.stop();
         let forgotten = self.forgotten.load_full();
         let last = forgotten.last_lsn();
         let log_first = self.log.status().first;

@@ -13,6 +13,10 @@
 //! - Time never goes back: a clock that was set back stands still until it has caught up.
 
 #[cfg(test)]
+mod compaction_model_tests;
+#[cfg(test)]
+mod compaction_tests;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod forget_attack_tests;
@@ -50,6 +54,8 @@ mod state_digest;
 
 mod forget;
 
+mod compaction;
+
 mod checkpoint;
 
 mod snapshot_loading;
@@ -58,6 +64,8 @@ mod entity_history;
 mod load;
 
 mod pushed;
+
+mod generations;
 
 mod history;
 
@@ -87,6 +95,10 @@ mod registration;
 
 mod checkpoints;
 
+mod compactions;
+
+mod merge_policy;
+
 mod erasure;
 
 mod pushed_files;
@@ -108,6 +120,7 @@ pub use checkpoint::BegunCheckpoint;
 pub use checkpoints::{Checkpoint, CheckpointProgress, SinceCheckpoint};
 pub use clock::Clock;
 pub use commit::{Committed, TransactionKeys, TransactionKind};
+pub use compaction::Compacted;
 pub use engine::Store;
 pub use entity_history::{HistoryEntry, HistoryRequest};
 pub use erasure::{Erased, Receipt};
@@ -116,6 +129,7 @@ pub use jobs::RUNS_KEPT;
 pub use keyspace::Keyspace;
 pub use loading::{LoadPart, LoadProgress};
 pub use locked::Locked;
+pub use merge_policy::MergePolicy;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
 pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};

@@ -2,9 +2,9 @@
 //! every live write goes through.
 
 use super::{
-    checkpoints::Checkpoints, clock::Clock, engine::Store, future::Future, jobs::Jobs,
-    loading::LoadProgress, pushed_files::PushedFiles, registration::Registration, schema::Schema,
-    snapshot_loading::OpenSnapshot,
+    checkpoints::Checkpoints, clock::Clock, compactions::Compactions, engine::Store,
+    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
+    registration::Registration, schema::Schema, snapshot_loading::OpenSnapshot,
 };
 use crate::{
     disk::FileSystem,
@@ -101,6 +101,7 @@ impl Store {
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(now)),
             pushed_files,
+            compactions: Compactions::default(),
             forgotten: ArcSwap::default(),
             erasing: Mutex::new(()),
             erased: Mutex::default(),

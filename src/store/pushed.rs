@@ -12,12 +12,13 @@
 
 use super::{
     engine::Store,
+    generations::{meaning, whole},
     history::Opened,
-    pushed_files::{AskedKeys, PushedFiles},
+    pushed_files::{AskedKeys, PushedFiles, PushedPart},
 };
 use crate::{
-    error::{Error, Result},
-    feature::{Change, Entity, Feature, Forgotten, Origin, View, ViewId, decode_record},
+    error::Result,
+    feature::{Change, Forgotten, Origin, View, ViewId, decode_record},
     log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartFile, PartHead},
     offline::{HistoryFile, HistoryFileWriter, PushedCells},
     planted::planted,
@@ -53,7 +54,7 @@ impl Store {
             };
             let read = self.pushed_to_files(&files, opened, keys, &mut take);
             let read = read.and_then(|()| self.pushed_since(&files, opened, keys, &mut take));
-            // A checkpoint removes what it has moved before it tells where to.
+            // What a checkpoint moved, or a compaction merged, goes before it is told where to.
             drop(read.is_err().then(|| self.directory.lock()));
             let is_current = Arc::ptr_eq(&files, &self.pushed_files.load());
             match read {
@@ -179,7 +180,7 @@ impl Store {
         let mut stay = Vec::with_capacity(files.parts.len());
         for part in &files.parts {
             let listed = &part.listed;
-            let (view, entity) = flush.meaning(ViewId(listed.view), listed.generation)?;
+            let (view, entity) = meaning(flush.catalog, ViewId(listed.view), listed.generation)?;
             let keys = flush.forgotten.unerased(lsn.0);
             let keys: AskedKeys = keys.filter_map(|key| entity.parts(key).ok()).collect();
             if keys.is_empty() {
@@ -206,9 +207,13 @@ impl Store {
         Ok(stay)
     }
 
-    /// What a manifest lists from now on is what readers look at.
-    pub(super) fn pushed_files_changed(&self, directory: &DataDirectory) {
-        self.pushed_files.rcu(|files| files.next(directory));
+    /// What a manifest lists from now on is what readers look at; of `opened` the bytes are there.
+    pub(super) fn pushed_files_changed(
+        &self,
+        directory: &DataDirectory,
+        opened: Option<&Arc<PushedPart>>,
+    ) {
+        self.pushed_files.rcu(|files| files.next(directory, opened));
     }
 }
 
@@ -239,11 +244,12 @@ impl<'a> Flush<'a> {
                 continue;
             }
             let id = (write.view, write.generation);
-            let (view, entity) = self.meaning(id.0, id.1)?;
+            let (view, entity) = meaning(self.catalog, id.0, id.1)?;
             if !self.parts.contains_key(&id) {
                 let file = self.begin(view, self.range)?;
                 // With every feature it ever had: one that comes back has its history then.
-                let writer = HistoryFileWriter::new(&self.whole(view, entity), entity, file)?;
+                let writer =
+                    HistoryFileWriter::new(&whole(self.catalog, view, entity), entity, file)?;
                 self.parts.insert(id, Part { writer, rows: 0, piece: Vec::new() });
             }
             let (key, stamp, cells) = (entity.parts(&write.key)?, write.stamp, write.cells);
@@ -256,39 +262,6 @@ impl<'a> Flush<'a> {
     fn begin(&mut self, view: &View, (first, last): (Lsn, Lsn)) -> Result<PartFile> {
         let (view_name, id, generation) = (view.name.as_str(), view.id.0, view.generation);
         self.writer.begin(&PartHead { view_name, view: id, generation, first, last })
-    }
-
-    fn meaning(&self, view: ViewId, generation: u32) -> Result<(&'a View, &'a Entity)> {
-        let view = self.catalog.view_of_generation(view, generation);
-        let entity = view.and_then(|view| self.catalog.entity_by_id(view.entity));
-        let meaning = view.zip(entity).map(|(view, entity)| (&**view, &**entity));
-        meaning.ok_or_else(|| Error::refused("pushed cells of a view that was never defined"))
-    }
-
-    /// The view with every feature that its generation ever had.
-    fn whole(&self, view: &View, entity: &Entity) -> View {
-        let mut whole = view.clone();
-        for (slot, gone) in (0..).zip(self.catalog.slots(view.id, view.generation)) {
-            if view.features.iter().any(|feature| feature.slot == slot) {
-                continue;
-            }
-            // It may have come back with another type, as another slot of the same name.
-            let mut name = gone.name.clone();
-            let is_key = |name: &str| entity.join_keys.iter().any(|key| key.name == name);
-            while whole.feature(&name).is_some() || is_key(&name) {
-                name.insert(0, '_');
-            }
-            whole.features.push(Feature {
-                name,
-                value_type: gone.value_type,
-                slot,
-                unit: None,
-                description: None,
-                default: None,
-                expect: None,
-            });
-        }
-        whole
     }
 
     fn write_pieces(&mut self) -> Result<()> {

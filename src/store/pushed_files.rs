@@ -37,26 +37,28 @@ pub(super) struct PushedPart {
 impl PushedFiles {
     /// Those that a directory lists.
     pub(super) fn of(directory: &DataDirectory) -> Self {
-        Self::default().next(directory)
+        Self::default().next(directory, None)
     }
 
-    /// Those that a directory lists now; what is open stays open.
-    pub(super) fn next(&self, directory: &DataDirectory) -> Self {
+    /// Those that a directory lists now; what is open stays open, and `opened` is.
+    pub(super) fn next(&self, directory: &DataDirectory, opened: Option<&Arc<PushedPart>>) -> Self {
         let History { reaches, parts } = directory.history();
         let part = |listed: &HistoryPart| {
-            let open = self.parts.iter().find(|part| part.listed == *listed);
-            let fresh = || PushedPart {
-                listed: listed.clone(),
-                path: directory.root().join(&listed.file.name),
-                bytes: Mutex::default(),
-            };
-            open.map_or_else(|| Arc::new(fresh()), Arc::clone)
+            let open = self.parts.iter().chain(opened).find(|part| part.listed == *listed);
+            let fresh = || Arc::new(PushedPart::new(listed, directory.root()));
+            open.map_or_else(fresh, Arc::clone)
         };
         Self { reaches: *reaches, parts: parts.iter().map(part).collect() }
     }
 }
 
 impl PushedPart {
+    /// A file that nobody opened yet.
+    pub(super) fn new(listed: &HistoryPart, root: &Path) -> Self {
+        let path = root.join(&listed.file.name);
+        Self { listed: listed.clone(), path, bytes: Mutex::default() }
+    }
+
     /// The bytes, whose hash was found right when they were first asked for.
     pub(super) fn bytes(&self, fs: &dyn FileSystem, root: &Path) -> Result<Bytes> {
         let mut bytes = self.bytes.lock();

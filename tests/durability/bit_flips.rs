@@ -16,7 +16,7 @@ use crate::{
     campaign::{Campaign, Failure, Figures, Random},
     crash_states::{Bounds, State, random_mode},
     model::Model,
-    step::{Feature, Step, Write},
+    step::{Feature, Step, Write, compaction},
     subject::{Subject, end, open},
 };
 use nowthen::{
@@ -78,6 +78,9 @@ fn leave(random: &mut Random) -> Result<Left, Failure> {
     let cells = vec![(Feature::Spend, Some(1)), (Feature::Genre, None)];
     let push = Write::Push { user: 1, event_in_us: -9, cells };
     let mut steps = vec![Step::Apply, Step::Write(push), Step::Checkpoint];
+    if random.one_in(3) {
+        steps.extend(compaction(random));
+    }
     steps.extend((0..STEPS).map(|_| Step::random(random)));
     for _ in 0..random.below(3) {
         steps.insert(3 + random.below(STEPS) as usize, Step::Checkpoint);

@@ -8,7 +8,7 @@ use nowthen::{
     error::Error,
     feature::{CellWrite, Change, EndingField, KeyPart, PlainChange, Status, Timestamp, Value},
     online::{Body, Row, Seen, ValueRef},
-    store::{Committed, FeatureRow, Keyspace, Locked, Store},
+    store::{Committed, Compacted, FeatureRow, Keyspace, Locked, MergePolicy, Store},
 };
 use serde_bytes::ByteBuf;
 
@@ -142,6 +142,12 @@ fn commit_features(
         }
         _ => Ok(nothing),
     }
+}
+
+/// Merges all files of the history that may be.
+pub(crate) fn compact(store: &Store) -> Result<Option<Compacted>, Error> {
+    let policy = MergePolicy { parts_min: 2, growth: 1, ..MergePolicy::default() };
+    store.compact_history(&policy, &mut || true)
 }
 
 /// What a client sees in a store at `now_us`.

@@ -12,7 +12,7 @@ use crate::{
     campaign::{Campaign, Failure, Figures, Random},
     commit::visible,
     model::{Model, Visible},
-    step::{Feature, Step},
+    step::{Feature, Step, compaction},
     subject::{Progress, Subject, end, open},
 };
 use nowthen::{
@@ -138,8 +138,10 @@ fn live(
     let opened = Subject::open(fs, mode, models, progress);
     let mut subject = opened.map_err(|error| Failure::on(fs, format!("not opened: {error}")))?;
     let (first, opened_at) = (subject.last(), points.lock().unwrap().len());
-    for _ in 0..random.below(STEPS_MAX) {
-        if let Some(error) = subject.take(&Step::random(random))? {
+    let mut steps = if random.one_in(4) { compaction(random) } else { Vec::new() };
+    steps.extend((0..random.below(STEPS_MAX)).map(|_| Step::random(random)));
+    for step in &steps {
+        if let Some(error) = subject.take(step)? {
             return Err(Failure::on(fs, format!("refused: {error}")));
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     campaign::{Campaign, Failure, Figures, Random},
     crash_states::{Bounds, State, random_mode},
     model::Model,
-    step::{Step, Write},
+    step::{Step, Write, compaction},
     subject::{Progress, Subject, end, open},
 };
 use nowthen::{
@@ -63,6 +63,10 @@ fn history(seed: u64) -> Result<Figures, Failure> {
     // With two snapshots, so that the older one and its log go.
     for _ in 0..random.below(4) {
         steps.insert(random.below(steps.len() as u64) as usize, Step::Checkpoint);
+    }
+    if random.one_in(3) {
+        steps.truncate(4);
+        steps.splice(0..0, compaction(&mut random));
     }
     let calls = calls_of(&steps, mode)?;
     figures.add("calls made to fail", calls);

@@ -6,7 +6,7 @@ use crate::{
     campaign::Random,
     crash_states::{Bounds, State},
     model::Model,
-    step::{Step, Write},
+    step::{Step, Write, compaction},
     subject::{DATA, Subject, end, open_at},
 };
 use nowthen::{
@@ -24,6 +24,8 @@ use std::{
 #[derive(Clone, Debug)]
 enum Event {
     Step(Step),
+    /// Several snapshots, and their history merged.
+    Compaction(u64),
     /// Closed and opened again.
     Restart,
     /// Killed: what it wrote is there.
@@ -41,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => random().prop_map(|seed| Event::Step(Step::random(&mut Random(seed)))),
         1 => Just(Event::Step(Step::Apply)),
         1 => Just(Event::Step(Step::Checkpoint)),
+        1 => random().prop_map(Event::Compaction),
         1 => Just(Event::Restart),
         1 => Just(Event::Kill),
         1 => random().prop_map(Event::PowerCut),
@@ -100,6 +103,14 @@ impl Machine {
             self.subject = Some(subject);
             return;
         }
+        if let Event::Compaction(seed) = event {
+            for step in compaction(&mut Random(*seed)) {
+                let refused = subject.take(&step).unwrap();
+                assert!(refused.is_none(), "{refused:?}");
+            }
+            self.subject = Some(subject);
+            return;
+        }
         let beside = subject.finish_checkpoint();
         assert!(beside.is_none(), "{beside:?}");
         if let Event::Restore(seed) = event {
@@ -117,7 +128,7 @@ impl Machine {
             }
             Event::PowerCut(seed) => self.fs = self.fs.crash(*seed, Cut::Power),
             // The log writes what is queued before it ends.
-            Event::Kill | Event::Step(_) | Event::Restore(_) => {}
+            Event::Kill | Event::Step(_) | Event::Compaction(_) | Event::Restore(_) => {}
         }
         end(store);
         if matches!(event, Event::Kill) {
@@ -153,7 +164,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
-    fn a_store_is_what_its_records_say_now_and_then_through_restarts_kills_and_power_cuts(
+    fn state_machine(
         events in prop::collection::vec(event(), 1..30),
         mode in prop::sample::select(vec![
             Durability::Always,
@@ -174,5 +185,5 @@ proptest! {
 /// `CAMPAIGN_COUNT`, or as many as a short run takes.
 fn cases() -> u32 {
     let asked = std::env::var("CAMPAIGN_COUNT").ok().and_then(|text| text.parse().ok());
-    asked.unwrap_or(200)
+    asked.map_or(200, |count: u64| u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -108,6 +108,10 @@ pub(crate) enum Step {
     Checkpoint,
     /// A checkpoint while the steps behind it go on.
     CheckpointBeside,
+    /// Files of the history are merged, all that may be.
+    Compact,
+    /// The same while the steps behind it go on.
+    CompactBeside,
     /// All that was written is synced, whatever the mode.
     Sync,
     /// What is over is removed from memory.
@@ -143,9 +147,26 @@ impl Step {
             34 => Self::Sync,
             35 => Self::Sweep,
             36 if random.one_in(3) => Self::Forget { user: random.below(USERS) as i64 },
+            37 => Self::Compact,
+            38 => Self::CompactBeside,
             _ => Self::Wait { us: 1 + random.below(2000) as i64 },
         }
     }
+}
+
+/// Pushes and snapshots that leave several files of the history, and what merges them.
+pub(crate) fn compaction(random: &mut Random) -> Vec<Step> {
+    let mut steps = vec![Step::Apply];
+    for _ in 0..3 + random.below(2) {
+        for _ in 0..1 + random.below(3) {
+            let cells = vec![(Feature::Spend, Some(random.below(100))), (Feature::Genre, None)];
+            let user = random.below(USERS) as i64;
+            steps.push(Step::Write(Write::Push { user, event_in_us: -5, cells }));
+        }
+        steps.push(Step::Checkpoint);
+    }
+    steps.push(if random.one_in(2) { Step::Compact } else { Step::CompactBeside });
+    steps
 }
 
 impl Write {

@@ -7,7 +7,7 @@
 
 use crate::{
     campaign::Failure,
-    commit::commit,
+    commit::{commit, compact},
     model::Model,
     step::{Key, MAX_FUTURE_US, Step, VERSIONS, Write, definitions},
 };
@@ -18,7 +18,10 @@ use nowthen::{
     log::{Durability, Lsn},
     online::{Row, Seen},
     registry::{DefinitionFile, parse_repository},
-    store::{Checkpoint, Clock, Keyspace, Store, StoreOptions, TransactionKeys, TransactionKind},
+    store::{
+        Checkpoint, Clock, Compacted, Keyspace, Store, StoreOptions, TransactionKeys,
+        TransactionKind,
+    },
 };
 use std::{
     path::Path,
@@ -52,6 +55,7 @@ pub(crate) struct Subject {
     pub(crate) models: Vec<Model>,
     pub(crate) now_us: i64,
     checkpoint: Option<JoinHandle<Result<Checkpoint, Error>>>,
+    compaction: Option<JoinHandle<Result<Option<Compacted>, Error>>>,
 }
 
 /// Opens the store on a disk, with a clock that stands at `now_us`.
@@ -96,8 +100,8 @@ impl Subject {
         let store = open(fs, durability, 1)?;
         // What was recovered may know a later time than its last record.
         let now_us = store.clock().now().us();
-        let mut subject =
-            Self { fs: fs.clone(), store, progress, models, now_us, checkpoint: None };
+        let (fs, checkpoint, compaction) = (fs.clone(), None, None);
+        let mut subject = Self { fs, store, progress, models, now_us, checkpoint, compaction };
         let last = subject.store.last_written().0;
         subject.models.truncate(last as usize + 1);
         subject.progress.begun.store(last, Ordering::SeqCst);
@@ -143,6 +147,16 @@ impl Subject {
                 self.checkpoint = Some(std::thread::spawn(move || store.checkpoint()));
                 Ok(beside)
             }
+            Step::Compact => {
+                let beside = self.finish_checkpoint();
+                Ok(beside.or(compact(&self.store).err()))
+            }
+            Step::CompactBeside => {
+                let beside = self.finish_compaction();
+                let store = Arc::clone(&self.store);
+                self.compaction = Some(std::thread::spawn(move || compact(&store)));
+                Ok(beside)
+            }
             Step::Sync => {
                 let synced = self.store.sync_until(None);
                 self.note_kept();
@@ -168,9 +182,17 @@ impl Subject {
         }
     }
 
-    /// Waits for the checkpoint beside, if there is one; its error.
+    /// Waits for the checkpoint and the compaction beside, if there are any; their error.
     pub(crate) fn finish_checkpoint(&mut self) -> Option<Error> {
-        self.checkpoint.take()?.join().expect("a checkpoint does not panic").err()
+        let checkpoint = self.checkpoint.take().map(JoinHandle::join);
+        let checkpoint =
+            checkpoint.and_then(|done| done.expect("a checkpoint does not panic").err());
+        let compaction = self.finish_compaction();
+        checkpoint.or(compaction)
+    }
+
+    fn finish_compaction(&mut self) -> Option<Error> {
+        self.compaction.take()?.join().expect("a compaction does not panic").err()
     }
 
     /// Tells what must survive from here on.

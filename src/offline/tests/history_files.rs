@@ -109,25 +109,45 @@ fn write(value_type: ValueType) -> BoxedStrategy<Option<CellWrite>> {
 
 /// A history, and what is asked of it.
 #[derive(Clone, Debug)]
-struct Case {
+pub(super) struct Case {
     features: Vec<(String, &'static str)>,
     key_types: Vec<KeyType>,
-    rows: Vec<PushedCells>,
+    pub(super) rows: Vec<PushedCells>,
     /// Per feature whether the view has it when written, when read, and whether it is asked for.
-    has: Vec<(bool, bool, bool)>,
+    pub(super) has: Vec<(bool, bool, bool)>,
     asks_slots: bool,
-    asked_keys: Option<HashSet<Vec<KeyPart>>>,
-    limits: Limits,
+    pub(super) asked_keys: Option<HashSet<Vec<KeyPart>>>,
+    pub(super) limits: Limits,
 }
 
 impl Case {
-    fn entity(&self) -> Entity {
+    /// So many rows, twenty of each key, far apart.
+    pub(super) fn of_many(rows: u64) -> Self {
+        let keys = rows / 20 + 1;
+        let row = |number: u64| PushedCells {
+            key: vec![KeyPart::Int64((number * 7919 % keys) as i64)],
+            stamp: Stamp::new(Timestamp(number as i64), None),
+            order: number,
+            cells: vec![(10, CellWrite::Value(Value::Float64(number as f64)))],
+        };
+        Self {
+            features: vec![("score".into(), "float64")],
+            key_types: vec![KeyType::Int64],
+            rows: (0..rows).map(row).collect(),
+            has: vec![(true, true, true)],
+            asks_slots: false,
+            asked_keys: None,
+            limits: Limits::default(),
+        }
+    }
+
+    pub(super) fn entity(&self) -> Entity {
         let names = ["a", "b", "c"];
         let keys: Vec<_> = names.into_iter().zip(self.key_types.iter().copied()).collect();
         entity("thing", &keys)
     }
 
-    fn view(&self, has: impl Fn(&(bool, bool, bool)) -> bool) -> View {
+    pub(super) fn view(&self, has: impl Fn(&(bool, bool, bool)) -> bool) -> View {
         let features: Vec<_> =
             self.features.iter().map(|(name, value_type)| (name.as_str(), *value_type)).collect();
         let mut view = view("things", "event", "", &features);
@@ -151,12 +171,12 @@ impl Case {
         rows
     }
 
-    fn written(&self) -> Vec<u8> {
+    pub(super) fn written(&self) -> Vec<u8> {
         let (view, rows) = (self.view(|has| has.0), self.rows.clone());
         write_within(&view, &self.entity(), rows, self.limits).unwrap()
     }
 
-    fn open(&self, bytes: Vec<u8>) -> Result<HistoryFile> {
+    pub(super) fn open(&self, bytes: Vec<u8>) -> Result<HistoryFile> {
         let (view, entity) = (self.view(|has| has.1), self.entity());
         HistoryFile::open(bytes.into(), Path::new(PATH), &view, &entity)
     }
@@ -169,7 +189,7 @@ impl Case {
     }
 }
 
-fn case() -> impl Strategy<Value = Case> {
+pub(super) fn case() -> impl Strategy<Value = Case> {
     let shape = (vec(select(TYPES.to_vec()), 1..6), vec(select(KeyType::ALL.to_vec()), 1..4));
     shape.prop_flat_map(|(types, key_types)| {
         let names = (0..).map(|place: usize| format!("f{place}"));

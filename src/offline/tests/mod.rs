@@ -3,6 +3,8 @@
 
 mod flights;
 mod history_document;
+mod history_merges;
+
 mod history_files;
 mod history_shapes;
 mod hostile;

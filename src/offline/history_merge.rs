@@ -1,0 +1,276 @@
+//! Merges history files of one generation of a view into one that is sorted as a whole.
+//!
+//! ```text
+//! file 1   run │ run │ run      of a checkpoint: every row group is sorted, and a run of its own
+//! file 2   run ───────────      merged before: one run
+//!           └─┴──┴──┴──> the least row first ──> one run
+//! ```
+//! Invariants
+//! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not.
+//! - Rows equal in key, stamp and order stay in the order of the files, and in theirs.
+//! - In memory are a batch, and a page of each column, of each of at most
+//!   [`MergeLimits::runs_max`] runs, and one row group on its way out. Of more runs so many are
+//!   merged at a time: then the file has some runs, each as long as those together, and says where
+//!   they begin.
+
+use super::{
+    history_file::{Batch, HistoryFile},
+    history_layout::{FileSlot, SlotColumn, free_name, runs_of, stored_type},
+    history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
+    parquet_file::damaged,
+    pushed::PushedCells,
+    scan::ColumnReader,
+};
+use crate::{
+    error::{Error, Result},
+    feature::{Entity, ValueType, View},
+};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap, HashSet, binary_heap::PeekMut},
+    io::Write,
+    ops::Range,
+    sync::Arc,
+};
+
+/// Rows decoded at a time of one run: never more, and never fewer.
+const BATCH_ROWS: Range<u64> = 64..4096;
+/// So many rows are made into columns at a time.
+const PIECE_ROWS: usize = 2048;
+/// The same by the length of their values.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// How much is in memory at a time, and how the file is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MergeLimits {
+    /// So many runs are merged at a time.
+    pub(super) runs_max: usize,
+    /// What is decoded of all of them takes so many bytes, about.
+    pub(super) batches_bytes: u64,
+    pub(super) file: Limits,
+}
+
+impl Default for MergeLimits {
+    fn default() -> Self {
+        let file = Limits { row_group_rows: 128 << 10, ..Limits::default() };
+        Self { runs_max: 128, batches_bytes: 32 << 20, file }
+    }
+}
+
+/// Writes the rows of `files`, the oldest first, to one file; what it was written to, and how many
+/// rows these are. `None` if `goes_on`, which is asked every few thousand rows, has said no.
+///
+/// All must be opened with one view and entity.
+pub fn merge_history<W: Write + Send>(
+    files: &[HistoryFile],
+    to: W,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<(W, u64)>> {
+    merge_within(files, to, &MergeLimits::default(), goes_on)
+}
+
+/// [`merge_history`] within other limits.
+pub(super) fn merge_within<W: Write + Send>(
+    files: &[HistoryFile],
+    to: W,
+    limits: &MergeLimits,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<(W, u64)>> {
+    let first = files.first().ok_or_else(|| Error::refused("there is no history to merge"))?;
+    let (view, entity) = (&first.view, &first.entity);
+    let slots = merged_slots(view, entity, files)?;
+    let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits.file)?;
+    let of_files: Vec<(&HistoryFile, Vec<&FileSlot>)> =
+        files.iter().map(|file| (file, file.columns.slots.iter().collect())).collect();
+    let mut runs = Vec::new();
+    for (file, slots) in &of_files {
+        for row_groups in runs_of(&file.file)? {
+            runs.push(Run::new(file, slots, row_groups));
+        }
+    }
+    let (mut rows, mut starts, mut start) = (0, Vec::new(), 0);
+    while !runs.is_empty() {
+        let rest = runs.split_off(limits.runs_max.max(2).min(runs.len()));
+        let Some(merged) = merge_runs(runs, &mut writer, limits, goes_on)? else {
+            return Ok(None);
+        };
+        let end = writer.end_row_group()?;
+        if end > start {
+            starts.push(start);
+        }
+        (runs, rows, start) = (rest, rows + merged, end);
+    }
+    Ok(Some((writer.finish_runs(&starts)?, rows)))
+}
+
+/// The rows of some runs, to one run; how many.
+fn merge_runs<W: Write + Send>(
+    mut runs: Vec<Run<'_>>,
+    writer: &mut HistoryFileWriter<W>,
+    limits: &MergeLimits,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<u64>> {
+    let row_bytes_sum: u64 = runs.iter().map(Run::bytes_of_a_row).sum();
+    let batch_rows = limits.batches_bytes.checked_div(row_bytes_sum).unwrap_or(u64::MAX);
+    let batch_rows = batch_rows.clamp(BATCH_ROWS.start, BATCH_ROWS.end) as usize;
+    let mut heads = BinaryHeap::with_capacity(runs.len());
+    for (place, run) in runs.iter_mut().enumerate() {
+        run.batch_rows = batch_rows;
+        heads.extend(run.next()?.map(|row| Head { row, run: place }));
+    }
+    let (mut piece, mut bytes, mut rows) = (Vec::new(), 0_usize, 0);
+    while let Some(mut least) = heads.peek_mut() {
+        let next = match runs.get_mut(least.run) {
+            Some(run) => run.next_after(&least.row)?,
+            None => None,
+        };
+        let row = match next {
+            Some(next) => std::mem::replace(&mut least.row, next),
+            None => PeekMut::pop(least).row,
+        };
+        bytes = bytes.saturating_add(row_bytes(&row));
+        rows += 1;
+        piece.push(row);
+        if piece.len() >= PIECE_ROWS || bytes >= PIECE_BYTES {
+            writer.write(&piece)?;
+            piece.clear();
+            bytes = 0;
+            if !goes_on() {
+                return Ok(None);
+            }
+        }
+    }
+    writer.write(&piece)?;
+    Ok(Some(rows))
+}
+
+/// The columns of all files: of equal slots one, by the name that the view has for it, or else that
+/// of the oldest file.
+fn merged_slots(view: &View, entity: &Entity, files: &[HistoryFile]) -> Result<Vec<SlotColumn>> {
+    let mut slots: BTreeMap<u32, SlotColumn> = BTreeMap::new();
+    for file in files {
+        for FileSlot { written, .. } in &file.columns.slots {
+            let slot = slots.entry(written.slot).or_insert_with(|| written.clone());
+            let types = (slot.value_type, written.value_type);
+            slot.value_type = both_types(types).ok_or_else(|| {
+                let why = format!("slot {} is of another type in an older file", written.slot);
+                Error::refused(format!("{}: {why}", file.file.path().display()))
+            })?;
+        }
+    }
+    let keys = entity.join_keys.iter().map(|join_key| &join_key.name);
+    let mut names: HashSet<String> = keys.cloned().collect();
+    for feature in &view.features {
+        if let Some(column) = slots.get_mut(&feature.slot) {
+            column.name.clone_from(&feature.name);
+            names.insert(feature.name.clone());
+        }
+    }
+    let is_of_view = |slot: u32| view.features.iter().any(|feature| feature.slot == slot);
+    for column in slots.values_mut().filter(|column| !is_of_view(column.slot)) {
+        column.name = free_name(&column.name, &mut names);
+    }
+    Ok(slots.into_values().collect())
+}
+
+/// The type of a column for the values of both, if there is one.
+fn both_types(types: (Option<ValueType>, Option<ValueType>)) -> Option<Option<ValueType>> {
+    match types {
+        (one, None) | (None, one) => Some(one),
+        (Some(one), Some(other)) if one == other => Some(Some(one)),
+        // Of a feature that was gone when its file was written nobody knew the length.
+        (Some(one), Some(other)) => {
+            (stored_type(one) == stored_type(other)).then(|| Some(stored_type(one)))
+        }
+    }
+}
+
+/// The next row of a run; the greatest is that which goes out first.
+struct Head {
+    row: PushedCells,
+    run: usize,
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (sort_key(&other.row), other.run).cmp(&(sort_key(&self.row), self.run))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Head {}
+
+/// A run that is being read, row by row.
+struct Run<'a> {
+    file: &'a HistoryFile,
+    slots: &'a [&'a FileSlot],
+    /// Those that are not begun.
+    row_groups: Range<usize>,
+    batch_rows: usize,
+    reader: Option<ColumnReader<'a>>,
+    batch: Option<Batch<'a>>,
+    /// The next row of the batch.
+    place: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(file: &'a HistoryFile, slots: &'a [&'a FileSlot], row_groups: Range<usize>) -> Self {
+        Self { file, slots, row_groups, batch_rows: 1, reader: None, batch: None, place: 0 }
+    }
+
+    /// About; what the footer says need not be true.
+    fn bytes_of_a_row(&self) -> u64 {
+        let metadata = self.file.file.metadata().metadata();
+        let row_group = metadata.row_groups().get(self.row_groups.start);
+        let bytes = row_group.map_or(0, |row_group| row_group.total_byte_size());
+        let rows = row_group.map_or(0, |row_group| row_group.num_rows());
+        bytes.checked_div(rows).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
+    }
+
+    /// The row behind `last`, which must not be less.
+    fn next_after(&mut self, last: &PushedCells) -> Result<Option<PushedCells>> {
+        let next = self.next()?;
+        if next.as_ref().is_some_and(|next| sort_key(next) < sort_key(last)) {
+            return Err(damaged(self.file.file.path(), "its rows are not in their order"));
+        }
+        Ok(next)
+    }
+
+    fn next(&mut self) -> Result<Option<PushedCells>> {
+        loop {
+            if let Some(batch) = self.batch.as_ref().filter(|batch| self.place < batch.len()) {
+                self.place += 1;
+                return batch.row(self.place - 1).map(Some);
+            }
+            (self.batch, self.place) = (None, 0);
+            if let Some(reader) = &mut self.reader {
+                match reader.next_batch()? {
+                    Some(arrays) => self.batch = Some(Batch::new(self.file, self.slots, arrays)?),
+                    None => self.reader = None,
+                }
+                continue;
+            }
+            let row_group = self.row_groups.next().map(|index| self.file.row_groups.get(index));
+            let Some(row_group) = row_group.flatten() else { return Ok(None) };
+            self.reader = Some(ColumnReader::open_in_batches(
+                &self.file.file,
+                row_group,
+                &self.file.columns_with(self.slots),
+                None,
+                &Arc::default(),
+                self.batch_rows,
+            )?);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Merged history files against one sorted list of what stood in them: of every type, with ties,
+//! partial rows and features that came and went between the files.
+
+use super::history_files::{Case, case};
+use crate::{
+    feature::KeyPart,
+    offline::{
+        HistoryFile, PushedCells,
+        history_layout::runs_of,
+        history_merge::{MergeLimits, merge_history, merge_within},
+        history_write::{HistoryFileWriter, Limits},
+    },
+};
+use proptest::{collection::vec, prelude::*};
+use std::collections::HashSet;
+
+/// Rows in the order that a file sorted as a whole has them.
+fn sorted(mut rows: Vec<PushedCells>) -> Vec<PushedCells> {
+    rows.sort_by_key(|row| (row.key.clone(), row.stamp, row.order));
+    rows
+}
+
+/// Everything that stands in a file, whether the view has its slot or not.
+fn all_of(case: &Case, bytes: Vec<u8>) -> Vec<PushedCells> {
+    let mut whole = case.clone();
+    whole.has.iter_mut().for_each(|has| has.1 = true);
+    whole.open(bytes).unwrap().rows(None, None).unwrap()
+}
+
+/// The rows of a case as several files, each with the features that the view had then.
+fn files_of(case: &Case, cuts: &[(prop::sample::Index, u8)]) -> Vec<HistoryFile> {
+    let mut ends: Vec<usize> = cuts.iter().map(|(at, _)| at.index(case.rows.len() + 1)).collect();
+    ends.sort_unstable();
+    ends.push(case.rows.len());
+    let lost = cuts.iter().map(|(_, lost)| *lost).chain([0]);
+    let mut start = 0;
+    let mut files = Vec::new();
+    for (end, lost) in ends.into_iter().zip(lost) {
+        let mut part = case.clone();
+        part.rows = case.rows[start..end].to_vec();
+        for (place, has) in part.has.iter_mut().enumerate() {
+            has.0 = has.0 && (lost >> (place % 8)) & 1 == 0;
+        }
+        files.push(case.open(part.written()).unwrap());
+        start = end;
+    }
+    files
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_merged_file_has_every_row_in_one_order(
+        case in case(),
+        cuts in vec(any::<(prop::sample::Index, u8)>(), 0..5),
+        runs_max in 2..8_usize,
+        batches_bytes in 1..100_000_u64,
+    ) {
+        let files = files_of(&case, &cuts);
+        let mut expected = sorted(case.rows.clone());
+        expected.retain(|row| !row.cells.is_empty());
+        let count = case.rows.len() as u64;
+        let mut goes_on = || true;
+        let cut = MergeLimits { file: case.limits, ..MergeLimits::default() };
+        let merge = merge_within(&files, Vec::new(), &cut, &mut goes_on);
+        let (merged, rows) = merge.unwrap().unwrap();
+        prop_assert_eq!(rows, count);
+        let file = case.open(merged.clone()).unwrap();
+        prop_assert_eq!(file.row_count(), count);
+        prop_assert!(runs_of(&file.file).unwrap().len() <= 1);
+        prop_assert_eq!(all_of(&case, merged), expected.clone());
+        // Still sorted as a whole without some of them.
+        let keys = case.asked_keys.clone().unwrap_or_default();
+        let left = file.write_without(&keys, Vec::new()).unwrap();
+        let kept: Vec<_> =
+            expected.iter().filter(|row| !keys.contains(&row.key)).cloned().collect();
+        prop_assert!(runs_of(&case.open(left.clone()).unwrap().file).unwrap().len() <= 1);
+        prop_assert_eq!(all_of(&case, left), kept);
+
+        // A few runs at a time: fewer each time, and none of the rows is lost on the way.
+        let limits = MergeLimits { runs_max, batches_bytes, file: case.limits };
+        let mut files = files;
+        for _ in 0..9 {
+            let merge = merge_within(&files, Vec::new(), &limits, &mut goes_on);
+            let (merged, rows) = merge.unwrap().unwrap();
+            prop_assert_eq!(rows, count);
+            prop_assert_eq!(sorted(all_of(&case, merged.clone())), expected.clone());
+            let file = case.open(merged.clone()).unwrap();
+            let runs = files.iter().map(|file| runs_of(&file.file).unwrap().len()).sum::<usize>();
+            let left = runs_of(&file.file).unwrap().len();
+            prop_assert_eq!(left, runs.div_ceil(runs_max));
+            files = vec![file];
+            if left <= 1 {
+                prop_assert_eq!(all_of(&case, merged), expected);
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_merged_or_give_an_error_that_names_the_file(
+        case in case(),
+        damage in vec(any::<(prop::sample::Index, u8)>(), 1..4),
+    ) {
+        let mut bytes = case.written();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let Ok(file) = case.open(bytes) else { return Ok(()) };
+        if let Err(error) = merge_history(&[file], Vec::new(), &mut || true) {
+            let text = error.to_string();
+            prop_assert!(text.contains("history"), "{}", text);
+        }
+    }
+}
+
+/// So many rows of so many keys, in several files whose row groups overlap.
+fn many(files: u64, rows: u64) -> (Case, Vec<HistoryFile>) {
+    let case = Case::of_many(files * rows);
+    let (view, entity) = (case.view(|_| true), case.entity());
+    let file = |rows: &[PushedCells]| {
+        let mut writer = HistoryFileWriter::new(&view, &entity, Vec::new()).unwrap();
+        rows.chunks(500).for_each(|piece| writer.add(piece.to_vec()).unwrap());
+        case.open(writer.finish().unwrap()).unwrap()
+    };
+    let files = case.rows.chunks(rows as usize).map(file).collect();
+    (case, files)
+}
+
+#[test]
+fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
+    let (case, files) = many(8, 5000);
+    let asked = |file: &HistoryFile, key: &[KeyPart]| {
+        let keys = HashSet::from([key.to_vec()]);
+        let asked = crate::offline::history_keys::AskedKeys::new(&case.entity(), &keys).unwrap();
+        (file.reach(&asked).unwrap(), file.rows(None, Some(&keys)).unwrap().len())
+    };
+    let limits = MergeLimits {
+        file: Limits { row_group_rows: 10_000, page_rows: 500, ..Limits::default() },
+        ..MergeLimits::default()
+    };
+    let (merged, _) = merge_within(&files, Vec::new(), &limits, &mut || true).unwrap().unwrap();
+    let merged = case.open(merged).unwrap();
+    assert_eq!((merged.row_groups.len(), runs_of(&merged.file).unwrap().len()), (4, 1));
+    for row in case.rows.iter().step_by(977) {
+        let apart: Vec<_> = files.iter().map(|file| asked(file, &row.key)).collect();
+        let (reach, found) = asked(&merged, &row.key);
+        assert_eq!(found, apart.iter().map(|(_, found)| found).sum::<usize>());
+        assert!(found > 10 && reach <= 1000, "{reach} rows for {found}");
+        assert!(reach < apart.iter().map(|(reach, _)| reach).sum::<usize>());
+    }
+}
+
+#[test]
+fn a_merge_ends_when_it_is_told_to() {
+    let (_, files) = many(2, 5000);
+    let mut asked = 0;
+    let merged = merge_history(&files, Vec::new(), &mut || {
+        asked += 1;
+        asked < 3
+    });
+    assert!(merged.unwrap().is_none() && asked == 3);
+}
+
+#[test]
+fn runs_that_make_no_sense_are_refused() {
+    let (case, files) = many(2, 2000);
+    let (bytes, _) = merge_history(&files[..1], Vec::new(), &mut || true).unwrap().unwrap();
+    let place = memchr::memmem::rfind(&bytes, b"nowthen.runs").unwrap();
+    let zero = place + memchr::memchr(b'0', &bytes[place..]).unwrap();
+    for wrong in [b'1', b'x', b','] {
+        let mut bytes = bytes.clone();
+        bytes[zero] = wrong;
+        let file = case.open(bytes).unwrap();
+        let error = merge_history(&[file], Vec::new(), &mut || true).map(drop).unwrap_err();
+        assert!(error.to_string().contains("its runs make no sense"), "{error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! Compaction: files of the history become fewer, and sorted as a whole.
+//!
+//! ```text
+//! directory held ─> read, merged, synced, read back ─> directory held ─> manifest
+//! which ones?       (nobody waits, nothing is held)    still so?
+//! ```
+//! It may be ended at any time, and leaves no file then.
+//!
+//! Invariants
+//! - Only files that lie before every snapshot are merged: whichever one falls back to, no merged
+//!   file reaches beyond it, and the log has what is behind.
+//! - The sources count until the merged file does, and go in the same step.
+//! - Nothing is merged while an erasure is due, and an erasure ends the one that is running: a file
+//!   that tells of who was forgotten is never begun, nor finished behind its back.
+
+use super::{
+    engine::Store,
+    generations::{meaning, whole},
+    merge_policy::{MergePolicy, next_to_merge},
+    pushed_files::PushedPart,
+};
+use crate::{
+    error::{Error, Result},
+    feature::ViewId,
+    log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
+    offline::{HistoryFile, merge_history},
+    planted::planted,
+};
+use bytes::Bytes;
+use std::{collections::HashSet, sync::Arc};
+
+/// Files that were merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// The name of the view.
+    pub view_name: String,
+    /// How many files became one.
+    pub files: usize,
+    /// The rows in it.
+    pub rows: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Merges the files of the history that `policy` wants merged next. `None` if there are none,
+    /// if somebody else is at it or erases, or if `goes_on` said no: it is asked every few thousand
+    /// rows, and may take its time, for which nobody waits but an erasure.
+    ///
+    /// One that fails leaves everything as it was; files that are damaged are not tried again.
+    pub fn compact_history(
+        &self,
+        policy: &MergePolicy,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Compacted>> {
+        let Some(mut running) = self.compactions.begin() else { return Ok(None) };
+        self.check_poison()?;
+        if self.erasure_is_due() {
+            return Ok(None);
+        }
+        let directory = self.directory.lock();
+        let sources = next_to_merge(directory.settled_history(), policy, &running.left_out);
+        let number = directory.number() + 1;
+        drop(directory);
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        self.merge(&sources, number, &mut running.left_out, goes_on)
+    }
+
+    /// Whether files of the history may be merged now: nobody is at it, or erases.
+    pub fn may_compact(&self) -> bool {
+        self.compactions.is_free() && !self.erasure_is_due()
+    }
+
+    /// Whether files of the history are being merged.
+    pub fn is_compacting(&self) -> bool {
+        self.compactions.is_running()
+    }
+
+    /// How many files the history has, and how many bytes they have together.
+    pub fn history_size(&self) -> (usize, u64) {
+        let files = self.pushed_files.load();
+        (files.parts.len(), files.parts.iter().map(|part| part.listed.file.bytes).sum())
+    }
+
+    fn merge(
+        &self,
+        sources: &[HistoryPart],
+        number: u64,
+        left_out: &mut HashSet<String>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Compacted>> {
+        let mut goes_on = || goes_on() && !self.compactions.is_stopped();
+        let ([first, ..], [.., last]) = (sources, sources) else { return Ok(None) };
+        let schema = self.schema.load_full();
+        let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
+        let mut writer = HistoryWriter::new(Arc::clone(&self.fs), &self.root, number);
+        let file = writer.begin(&PartHead {
+            view_name: &view.name,
+            view: first.view,
+            generation: first.generation,
+            first: first.first,
+            last: last.last,
+        })?;
+        let merged = self.merge_files(sources, file, &mut goes_on).inspect_err(|error| {
+            let text = error.to_string();
+            let names = sources.iter().map(|source| &source.file.name);
+            let is_at_fault = |name: &&String| text.contains(name.as_str());
+            if !matches!(error, Error::Io { .. }) {
+                left_out.extend(names.filter(is_at_fault).cloned());
+            }
+        })?;
+        let Some((file, rows)) = merged else { return Ok(None) };
+        writer.end(file, rows)?;
+        let Some(listed) = writer.ended().first().cloned() else { return Ok(None) };
+        // Whoever reads next need not wait until it is hashed.
+        let part = Arc::new(PushedPart::new(&listed, &self.root));
+        part.bytes(&*self.fs, &self.root)?;
+        let bytes = listed.file.bytes;
+        let is_done = goes_on() && self.list_merged(writer, sources, &part)?;
+        let (view_name, files) = (view.name.clone(), sources.len());
+        Ok(is_done.then_some(Compacted { view_name, files, rows, bytes }))
+    }
+
+    /// Writes the rows of `sources`, whose hashes are compared once more: nothing that rotted since
+    /// gets a new hash.
+    fn merge_files(
+        &self,
+        sources: &[HistoryPart],
+        to: PartFile,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(PartFile, u64)>> {
+        let schema = self.schema.load_full();
+        let mut files = Vec::with_capacity(sources.len());
+        let mut listed_rows = 0;
+        for source in sources {
+            let id = (ViewId(source.view), source.generation);
+            let (view, entity) = meaning(&schema.catalog, id.0, id.1)?;
+            let view = whole(&schema.catalog, view, entity);
+            let bytes = Bytes::from_owner(open_history_part(&*self.fs, &self.root, source)?);
+            let path = self.root.join(&source.file.name);
+            files.push(HistoryFile::open(bytes, &path, &view, entity)?);
+            listed_rows += source.rows;
+            if !goes_on() {
+                return Ok(None);
+            }
+        }
+        if planted("merged without a source") {
+            files.pop();
+        }
+        let merged = merge_history(&files, to, goes_on)?;
+        let is_whole = merged.as_ref().is_none_or(|(_, rows)| *rows == listed_rows);
+        if !is_whole && !planted("merged without a source") {
+            let names: Vec<&str> = sources.iter().map(|source| source.file.name.as_str()).collect();
+            let expected = format!("{listed_rows} rows in {}", names.join(", "));
+            return Err(Error::corrupt(&self.root, 0, expected));
+        }
+        Ok(merged)
+    }
+
+    /// Lets a merged file count, if all is still as it was; otherwise it goes.
+    fn list_merged(
+        &self,
+        writer: HistoryWriter,
+        sources: &[HistoryPart],
+        part: &Arc<PushedPart>,
+    ) -> Result<bool> {
+        let mut directory = self.directory.lock();
+        // A manifest whose fate is unknown may list what is to go.
+        self.check_poison()?;
+        let stands = |source| directory.settled_history().any(|listed| listed == source);
+        if !sources.iter().all(stands) || self.compactions.is_stopped() {
+            return Ok(false);
+        }
+        for merged in writer.finish()? {
+            if let Err(error) = directory.commit_merged(merged, sources) {
+                if directory.is_unknown() {
+                    self.log.poison(&error.to_string());
+                }
+                return Err(error);
+            }
+        }
+        self.pushed_files_changed(&directory, Some(part));
+        Ok(true)
+    }
+}
