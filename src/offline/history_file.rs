@@ -97,26 +97,39 @@ impl HistoryFile {
             }
             self.read(row_group, &rows, &wanted, &mut found)?;
         }
+        if wanted.len() == self.columns.slots.len() {
+            found.retain(|row| !row.cells.is_empty());
+        }
         Ok(found)
     }
 
-    /// How many rows are of `keys`.
-    pub fn count_of(&self, keys: &HashSet<Vec<KeyPart>>) -> Result<u64> {
+    /// How many rows of `keys` go.
+    pub fn count_where(
+        &self,
+        keys: &HashSet<Vec<KeyPart>>,
+        goes: impl Fn(&PushedCells) -> bool,
+    ) -> Result<u64> {
         let asked = AskedKeys::new(&self.entity, keys)?;
-        let mut count = 0_u64;
+        let (mut count, mut found) = (0_u64, Vec::new());
         for row_group in &self.row_groups {
             let rows = self.rows_of(row_group, &asked)?;
-            count = count.saturating_add(rows.iter().map(|range| range.len() as u64).sum());
+            self.read(row_group, &rows, &self.all_slots(), &mut found)?;
+            count = count.saturating_add(found.drain(..).filter(&goes).count() as u64);
         }
         Ok(count)
     }
 
-    /// Writes the same file without the rows of `keys`.
+    /// Writes the same file without the rows of `keys` that go.
     ///
     /// The cells of slots that the view has no longer are kept: they count again once a feature
     /// comes back.
-    pub fn write_without<W: Write + Send>(&self, keys: &HashSet<Vec<KeyPart>>, to: W) -> Result<W> {
-        let all: Vec<&FileSlot> = self.columns.slots.iter().collect();
+    pub fn write_without<W: Write + Send>(
+        &self,
+        keys: &HashSet<Vec<KeyPart>>,
+        goes: impl Fn(&PushedCells) -> bool,
+        to: W,
+    ) -> Result<W> {
+        let all = self.all_slots();
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
         let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
@@ -125,7 +138,7 @@ impl HistoryFile {
             for row_group in self.row_groups.get(run).unwrap_or_default() {
                 let mut kept = Vec::new();
                 self.read(row_group, &whole(row_group), &all, &mut kept)?;
-                kept.retain(|row| !keys.contains(&row.key));
+                kept.retain(|row| !(keys.contains(&row.key) && goes(row)));
                 writer.add_sorted(&kept)?;
             }
             let end = writer.end_row_group()?;
@@ -136,6 +149,11 @@ impl HistoryFile {
         }
         // Without a word on runs, each row group is one.
         if starts.len() < start { writer.finish_runs(&starts) } else { writer.finish() }
+    }
+
+    /// The slots of all columns, also those that the view has lost.
+    fn all_slots(&self) -> Vec<&FileSlot> {
+        self.columns.slots.iter().collect()
     }
 
     /// The rows of a row group whose key is asked for.
@@ -197,7 +215,8 @@ impl HistoryFile {
             let batch = Batch::new(self, wanted, arrays)?;
             for place in 0..batch.len() {
                 let row = batch.row(place)?;
-                if row.cells.is_empty() {
+                // Written by none of those that were asked for; or one that wrote nothing at all.
+                if row.cells.is_empty() && wanted.len() < self.columns.slots.len() {
                     continue;
                 }
                 let last = found.get(before..).and_then(<[_]>::last);

@@ -1,6 +1,6 @@
 //! What a stranger tried against FS.FORGET: crashes, failing disks, restores, races.
 
-use super::history_attack_fixture::*;
+use super::{Store, history_attack_fixture::*};
 use crate::{
     disk::{CallKind, Cut, FileSystem, Moment, SimulatedFs},
     feature::{Change, Forgotten},
@@ -293,4 +293,30 @@ fn a_mark_behind_the_snapshot_takes_no_pushes_with_it() {
     // What the snapshot had noted before.
     let history = store.write_pushed(&directory, last, &Forgotten::default()).unwrap();
     assert_eq!(history.parts.iter().map(|part| part.rows).sum::<u64>(), 20);
+}
+
+/// Who comes back while the erasure of what was before is on its way.
+#[test]
+fn who_comes_back_before_the_erasure_is_through_loses_nothing() {
+    let fs = SimulatedFs::new();
+    let store = open(&fs);
+    apply(&store, DEFINITIONS);
+    (1..=20).for_each(|n| push(&store, "a", n, "before"));
+    store.checkpoint().unwrap();
+    let key = b"user:a".to_vec();
+    let change = Change::Forget { key: key.clone(), at: NOW };
+    let done = store.keyspace().commit(&[&key], |_| Ok((vec![change], ()))).unwrap();
+    store.acknowledged_blocking(done.wait_for.unwrap()).unwrap();
+    store.clock().advance_to(NOW.plus_us(500));
+    for n in 1..=5 {
+        push(&store, "a", NOW.us() + n, "who came back");
+        store.checkpoint().unwrap();
+        assert_eq!(writes(&store, "a", &["spending:genre"]).unwrap().len() as i64, n);
+    }
+    let rows = |store: &Store| -> u64 {
+        store.directory.lock().history().parts.iter().map(|part| part.rows).sum()
+    };
+    assert_eq!(rows(&store), 5, "what was before is gone");
+    store.forget(&key).unwrap();
+    assert_eq!(rows(&store), 0);
 }

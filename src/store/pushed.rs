@@ -169,7 +169,7 @@ impl Store {
     }
 
     /// The parts that are listed and stay; those that tell of an entity that was forgotten up to
-    /// `lsn` are written anew without it.
+    /// `lsn` are written anew without what it was before. It may have come back since.
     fn parts_without_forgotten(
         &self,
         directory: &DataDirectory,
@@ -181,15 +181,19 @@ impl Store {
         for part in &files.parts {
             let listed = &part.listed;
             let (view, entity) = meaning(flush.catalog, ViewId(listed.view), listed.generation)?;
-            let keys = flush.forgotten.unerased(lsn.0);
-            let keys: AskedKeys = keys.filter_map(|key| entity.parts(key).ok()).collect();
+            let forgotten = flush.forgotten;
+            let keys: AskedKeys =
+                forgotten.unerased(lsn.0).filter_map(|key| entity.parts(key).ok()).collect();
             if keys.is_empty() {
                 stay.push(listed.clone());
                 continue;
             }
             let bytes = part.bytes(&*self.fs, &self.root)?;
             let file = HistoryFile::open(bytes, &part.path, view, entity)?;
-            let gone = file.count_of(&keys)?;
+            let goes = |row: &PushedCells| {
+                forgotten.hides(&entity.key(&row.key), row.order, row.stamp.event)
+            };
+            let gone = file.count_where(&keys, goes)?;
             if gone == 0 {
                 stay.push(listed.clone());
                 continue;
@@ -197,7 +201,7 @@ impl Store {
             let rows = listed.rows.saturating_sub(gone);
             if rows > 0 {
                 let anew = flush.begin(view, (listed.first, listed.last))?;
-                let anew = file.write_without(&keys, anew)?;
+                let anew = file.write_without(&keys, goes, anew)?;
                 flush.writer.end(anew, rows)?;
             }
             let mut erased = self.erased.lock();
