@@ -3,10 +3,9 @@
 use super::{app::App, session::Session};
 use crate::{
     feature::{Entity, Timestamp},
-    online::{Row, Seen, ValueRef},
+    online::{Row, Seen},
     store::{Committed, Keyspace, Locked, PlanCache, ReadPlan, Schema},
 };
-use nowthen_protocol::Reply;
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 /// What a handler may touch.
@@ -74,14 +73,6 @@ impl<'a> Context<'a> {
         names: impl Iterator<Item = &'n [u8]> + Clone,
     ) -> Arc<ReadPlan> {
         PLANS.with_borrow_mut(|plans| plans.plan(schema, entity, names))
-    }
-
-    /// Writes a value as a bulk string of its text.
-    pub(super) fn value_text(&mut self, value: ValueRef<'_>, reply: &mut Reply<'_>) {
-        let scratch = &mut self.session.scratch;
-        scratch.clear();
-        value.write_text(scratch);
-        reply.bulk(scratch);
     }
 }
 

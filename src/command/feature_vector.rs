@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Feature, Scalar, Status, Timestamp, Value, ValueType},
+    online::ValueRef,
     registry::Selected,
     store::Schema,
 };
@@ -117,12 +118,20 @@ pub(super) fn write_vector(
         if answers.is_some() {
             return Ok(());
         }
-        let mut texts = Vec::new();
+        let (mut texts, mut key) = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
             texts.clear();
             texts.extend(row.iter().copied().map(Some));
-            request.read_row(ctx.keyspace, &texts, now, seen, |feature, _, read| {
+            let keyspace = ctx.keyspace;
+            request.read_row(keyspace, &texts, (now, seen), &mut key, |feature, read| {
                 let cells = columns.cells(index, feature);
+                // One number is the usual case, and needs no loop.
+                let number = read.value.and_then(ValueRef::number);
+                if let (Some(number), Some((place, _))) = (number, cells) {
+                    let is_written = writer.set_number(place, number);
+                    debug_assert!(is_written, "the type of the matrix holds every feature's");
+                    return;
+                }
                 let numbers = read.value.into_iter().flat_map(|value| value.numbers());
                 write_cell(&mut writer, cells, read.status, numbers);
             })?;

@@ -4,6 +4,7 @@ use super::{
     arguments::{Args, wrong_arity},
     context::{Context, entity_of},
     plain::{hash_of, write_plain},
+    typed_value::write_text,
 };
 use crate::{
     error::Result,
@@ -157,7 +158,7 @@ fn read_fields(
     ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| match read.value {
         Some(value) => {
             is_there = true;
-            ctx.value_text(value, reply);
+            write_text(value, &mut ctx.session.scratch, reply);
         }
         None => reply.null(),
     });

@@ -88,7 +88,7 @@ impl<'a> EntityRow<'a> {
 
     /// The cell in `slot` of the view and generation of `layout`; `None` if it is absent.
     pub fn cell(self, layout: &Layout, slot: u32) -> Option<CellRef<'a>> {
-        self.section(layout.view, layout.generation)?.cell(layout, slot as usize)
+        self.section(layout)?.cell(layout, slot)
     }
 
     /// Whether any cell of any view holds a value: a row of tombstones and nulls does not exist
@@ -106,8 +106,8 @@ impl<'a> EntityRow<'a> {
     ///
     /// `layout` is that of the write, and `layout.accepts(write)`.
     pub fn merge(self, layout: &Layout, write: &CellsWrite) -> Merge {
-        let old = self.section(layout.view, layout.generation);
-        let mut cells: Vec<Option<Unpacked<'_>>> = (0..layout.slot_count())
+        let old = self.section(layout);
+        let mut cells: Vec<Option<Unpacked<'_>>> = (0..layout.slot_count() as u32)
             .map(|slot| old.and_then(|section| section.cell(layout, slot)).map(Unpacked::of))
             .collect();
         let (mut is_changed, mut is_late) = (false, false);
@@ -136,8 +136,13 @@ impl<'a> EntityRow<'a> {
         Merge::Changed(body)
     }
 
-    fn section(self, view: ViewId, generation: u32) -> Option<Section<'a>> {
-        self.sections().find(|section| (section.view, section.generation) == (view, generation))
+    /// What stands of the view and generation of `layout`.
+    #[inline]
+    pub fn section(self, layout: &Layout) -> Option<Section<'a>> {
+        let is_it = |section: &Section<'_>| {
+            (section.view, section.generation) == (layout.view, layout.generation)
+        };
+        self.sections().find(is_it)
     }
 
     fn sections(self) -> impl Iterator<Item = Section<'a>> {
@@ -150,67 +155,96 @@ impl<'a> EntityRow<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Section<'a> {
+/// What stands of one view, opened: what its cells have in common is found out once.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
     bytes: &'a [u8],
     view: ViewId,
     generation: u32,
     slot_count: usize,
+    has_own_stamps: bool,
+    /// Where the values of fixed width begin.
+    fixed_at: usize,
 }
 
 impl<'a> Section<'a> {
+    #[inline]
     fn first_of(bytes: &'a [u8]) -> Option<Self> {
         let section_bytes = u32_at(bytes, 0)?;
         let bytes = bytes_at(bytes, 0, section_bytes).filter(|all| all.len() >= HEADER_BYTES)?;
+        let slot_count = usize::from(u16_at(bytes, 12)?);
+        let has_own_stamps = bytes.get(14)? & FLAG_OWN_STAMPS != 0;
+        let stamps_at = HEADER_BYTES + slot_count.div_ceil(4);
+        let stamps_bytes = if has_own_stamps { slot_count * STAMP_BYTES } else { 0 };
         Some(Self {
             bytes,
             view: ViewId(u32_at(bytes, 4)? as u32),
             generation: u32_at(bytes, 8)? as u32,
-            slot_count: usize::from(u16_at(bytes, 12)?),
+            slot_count,
+            has_own_stamps,
+            fixed_at: stamps_at + stamps_bytes,
         })
     }
 
-    fn state(self, slot: usize) -> CellState {
+    /// What `slot` holds.
+    #[inline]
+    pub fn state(self, slot: u32) -> CellState {
+        let slot = slot as usize;
+        if slot >= self.slot_count {
+            return CellState::Absent;
+        }
         let byte = self.bytes.get(HEADER_BYTES + slot / 4).copied().unwrap_or(0);
         CellState::from_bits(byte >> (slot % 4 * 2))
     }
 
     fn states(self) -> impl Iterator<Item = CellState> + 'a {
-        (0..self.slot_count).map(move |slot| self.state(slot))
+        (0..self.slot_count as u32).map(move |slot| self.state(slot))
     }
 
-    fn cell(self, layout: &Layout, slot: usize) -> Option<CellRef<'a>> {
-        if slot >= self.slot_count {
-            return None;
-        }
-        let state = self.state(slot);
-        let has_own_stamps = self.bytes.get(14)? & FLAG_OWN_STAMPS != 0;
-        let stamps_at = HEADER_BYTES + self.slot_count.div_ceil(4);
-        let (stamp_at, fixed_at) = if has_own_stamps {
-            (stamps_at + slot * STAMP_BYTES, stamps_at + self.slot_count * STAMP_BYTES)
+    /// The times of all cells, unless a partial write made them differ.
+    #[inline]
+    pub fn shared_stamp(self) -> Option<Stamp> {
+        if self.has_own_stamps { None } else { self.stamp_at(15) }
+    }
+
+    /// The times of the cell in `slot`.
+    #[inline]
+    pub fn stamp(self, slot: u32) -> Option<Stamp> {
+        if self.has_own_stamps {
+            let stamps_at = HEADER_BYTES + self.slot_count.div_ceil(4);
+            self.stamp_at(stamps_at + slot as usize * STAMP_BYTES)
         } else {
-            (15, stamps_at)
-        };
-        let value = match state {
-            CellState::Absent => return None,
-            CellState::Null | CellState::Tombstone => None,
-            CellState::Value => Some(self.value(layout, slot, fixed_at)?),
-        };
-        let created = i64_at(self.bytes, stamp_at + 8)?;
-        let created = (created != i64::MIN).then_some(Timestamp(created));
-        let stamp = Stamp::new(Timestamp(i64_at(self.bytes, stamp_at)?), created);
-        Some(CellRef { state, stamp, value })
+            self.shared_stamp()
+        }
     }
 
-    fn value(self, layout: &Layout, slot: usize, fixed_at: usize) -> Option<ValueRef<'a>> {
-        let place = layout.place(slot)?;
-        let at = fixed_at + place.offset;
+    fn stamp_at(self, at: usize) -> Option<Stamp> {
+        let created = i64_at(self.bytes, at + 8)?;
+        let created = (created != i64::MIN).then_some(Timestamp(created));
+        Some(Stamp::new(Timestamp(i64_at(self.bytes, at)?), created))
+    }
+
+    /// The value in `slot`, whose state says that there is one; `layout` is that of the section.
+    #[inline]
+    pub fn value(self, layout: &Layout, slot: u32) -> Option<ValueRef<'a>> {
+        let place = layout.place(slot as usize)?;
+        let at = self.fixed_at + place.offset;
         let bytes = if place.is_inline {
             bytes_at(self.bytes, at, place.width)?
         } else {
             bytes_at(self.bytes, u32_at(self.bytes, at)?, u32_at(self.bytes, at + 4)?)?
         };
         Some(ValueRef::new(place.value_type, bytes))
+    }
+
+    fn cell(self, layout: &Layout, slot: u32) -> Option<CellRef<'a>> {
+        let state = self.state(slot);
+        let value = match state {
+            CellState::Absent => return None,
+            CellState::Null | CellState::Tombstone => None,
+            CellState::Value => Some(self.value(layout, slot)?),
+        };
+        Some(CellRef { state, stamp: self.stamp(slot)?, value })
     }
 }
 

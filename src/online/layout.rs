@@ -55,6 +55,7 @@ impl Layout {
         self.slots.len()
     }
 
+    #[inline]
     pub(super) fn place(&self, slot: usize) -> Option<Place> {
         self.slots.get(slot).copied()
     }

@@ -41,7 +41,7 @@ mod value_ref;
 mod bytes;
 
 pub use edit::Edit;
-pub use entity_row::{CellRef, CellState, EntityRow, Merge};
+pub use entity_row::{CellRef, CellState, EntityRow, Merge, Section};
 pub use field::Field;
 pub use layout::Layout;
 pub use plain_hash::{PlainHash, StoredHash};

@@ -26,6 +26,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// Its declared type.
+    #[inline]
     pub fn value_type(self) -> ValueType {
         self.value_type
     }
@@ -40,6 +41,15 @@ impl<'a> ValueRef<'a> {
         match self.value_type {
             ValueType::Scalar(scalar) => unpack_scalar(scalar, self.bytes),
             ValueType::List { element, .. } => unpack_list(element, self.bytes).map(Value::List),
+        }
+    }
+
+    /// The number it is; `None` of a list, of text and of bytes.
+    #[inline]
+    pub fn number(self) -> Option<VectorNumber> {
+        match self.value_type {
+            ValueType::Scalar(scalar) => number(scalar, self.bytes),
+            ValueType::List { .. } => None,
         }
     }
 
@@ -143,6 +153,7 @@ fn unpack_scalar(scalar: Scalar, bytes: &[u8]) -> Option<Value> {
     })
 }
 
+#[inline]
 fn number(scalar: Scalar, bytes: &[u8]) -> Option<VectorNumber> {
     let integer = |integer| Some(VectorNumber::Integer(integer));
     match scalar {
