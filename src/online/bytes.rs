@@ -30,6 +30,32 @@ pub(super) fn bytes_at(bytes: &[u8], at: usize, count: usize) -> Option<&[u8]> {
     bytes.get(at..at.checked_add(count)?)
 }
 
+/// The LEB128 number at `at`, and where it ends.
+#[inline]
+pub(super) fn varint_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let first = *bytes.get(at)?;
+    if first < 0x80 {
+        return Some((usize::from(first), at + 1));
+    }
+    let mut number = u64::from(first & 0x7f);
+    for (index, byte) in (1..10).zip(bytes.get(at + 1..)?) {
+        number |= u64::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            return Some((usize::try_from(number).ok()?, at + 1 + index));
+        }
+    }
+    None
+}
+
+/// Appends a number as LEB128.
+pub(super) fn push_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
 /// Appends a length. Every length in a row fits: a bulk string is at most 512 MiB.
 #[inline]
 pub(super) fn push_len(out: &mut Vec<u8>, len: usize) {

@@ -152,16 +152,18 @@ impl<'r, 'p> RowReader<'r, 'p> {
         Self { row, now, opened: None }
     }
 
-    /// What the row shows of this feature: see [`PlanCell::read`].
-    #[inline]
+    /// What the row shows of this feature: see [`PlanCell::read`]. Inlined: a call would cost as
+    /// much as the read.
+    #[inline(always)]
     pub fn read(&mut self, cell: &'p PlanCell) -> FeatureRead<'r> {
+        let now = self.now;
         let opened = match &self.opened {
             Some(opened) if Arc::ptr_eq(opened.layout, &cell.layout) && opened.ttl == cell.ttl => {
                 opened
             }
             _ => self.open(cell),
         };
-        let Some(section) = opened.section else { return FeatureRead::NOT_FOUND };
+        let Some(section) = &opened.section else { return FeatureRead::NOT_FOUND };
         let state = section.state(cell.slot);
         if matches!(state, CellState::Absent | CellState::Tombstone) {
             return FeatureRead::NOT_FOUND;
@@ -173,19 +175,20 @@ impl<'r, 'p> RowReader<'r, 'p> {
             };
             return FeatureRead { status, value, event: Some(event) };
         }
-        self.read_alone(section, state, cell)
+        Self::read_alone(now, section, state, cell)
     }
 
-    #[cold]
+    /// A cell that is null, or whose stamp is its own.
+    #[inline(never)]
     fn read_alone(
-        &self,
-        section: Section<'r>,
+        now: Timestamp,
+        section: &Section<'r>,
         state: CellState,
         cell: &PlanCell,
     ) -> FeatureRead<'r> {
         let Some(stamp) = section.stamp(cell.slot) else { return FeatureRead::NOT_FOUND };
         let is_null = state == CellState::Null;
-        let status = status_of(stamp.event, is_null, self.now, cell.ttl);
+        let status = status_of(stamp.event, is_null, now, cell.ttl);
         let value = match status {
             Status::Present => section.value(&cell.layout, cell.slot),
             _ => None,
@@ -193,9 +196,11 @@ impl<'r, 'p> RowReader<'r, 'p> {
         FeatureRead { status, value, event: Some(stamp.event) }
     }
 
+    #[inline(never)]
     fn open(&mut self, cell: &'p PlanCell) -> &Opened<'r, 'p> {
         let section = self.row.section(&cell.layout);
         let shared = section
+            .as_ref()
             .and_then(Section::shared_stamp)
             .map(|stamp| (stamp.event, status_of(stamp.event, false, self.now, cell.ttl)));
         let opened = Opened { layout: &cell.layout, ttl: cell.ttl, section, shared };
