@@ -188,7 +188,7 @@ impl<'a> VectorWriter<'a> {
     /// happened. `false`, and nothing is written, if there is no such place, or for a float where
     /// integers are and a double where floats of 32 bits are.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn set_number(&mut self, place: usize, number: VectorNumber) -> bool {
         use VectorNumber as N;
         let is_written = match (self.element, number) {

@@ -101,6 +101,13 @@ impl<'a> Args<'a> {
         self.all.iter().skip(self.next)
     }
 
+    /// All that are left as they were written: see [`Arguments::written_from`].
+    pub(super) fn rest_written(
+        &self,
+    ) -> (&'a [u8], impl Iterator<Item = (usize, usize)> + Clone + use<'a>) {
+        self.all.written_from(self.next)
+    }
+
     /// Nothing may be left.
     pub(super) fn end(&self) -> Result<()> {
         if self.is_empty() { Ok(()) } else { Err(syntax()) }

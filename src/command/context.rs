@@ -1,6 +1,6 @@
 //! What a handler may touch: the server, its connection, the time.
 
-use super::{app::App, session::Session};
+use super::{app::App, arguments::Args, session::Session};
 use crate::{
     feature::{Entity, Timestamp},
     online::{Row, Seen},
@@ -73,6 +73,20 @@ impl<'a> Context<'a> {
         names: impl Iterator<Item = &'n [u8]> + Clone,
     ) -> Arc<ReadPlan> {
         PLANS.with_borrow_mut(|plans| plans.plan(schema, entity, names))
+    }
+
+    /// The plan of the names that are left of the arguments, which are mostly written as before:
+    /// then they need not be looked at one by one.
+    pub(super) fn plan_of_rest(
+        &self,
+        schema: &Arc<Schema>,
+        entity: &Entity,
+        args: &Args<'_>,
+    ) -> Arc<ReadPlan> {
+        let (bytes, places) = args.rest_written();
+        PLANS.with_borrow_mut(|plans| {
+            plans.plan_as_written(schema, entity, (bytes, places), || args.rest())
+        })
     }
 }
 

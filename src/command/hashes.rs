@@ -150,7 +150,7 @@ fn read_fields(
             Ok(())
         });
     };
-    let plan = ctx.plan(schema, entity, args.rest());
+    let plan = ctx.plan_of_rest(schema, entity, args);
     ctx.app.stats.unknown_fields_total.add(plan.unknown_names as u64);
     let (seen, now) = (ctx.seen(), ctx.now);
     begin(reply);
