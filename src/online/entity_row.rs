@@ -88,6 +88,13 @@ impl<'a> EntityRow<'a> {
     /// `layout` is that of the write, and `layout.accepts(write)`.
     pub fn merge(self, layout: &Layout, write: &CellsWrite) -> Merge {
         let old = self.section(layout);
+        if is_replaced(old.as_ref(), layout, write) {
+            let mut packer = SectionPacker::new(layout);
+            for (_, cell) in &write.cells {
+                push_written(&mut packer, layout, cell, write.stamp);
+            }
+            return Merge::Changed(self.with_section(layout, packer));
+        }
         // For each slot the number of its cell in the write, plus 1.
         let mut written = vec![0_u32; layout.slot_count()];
         let (mut is_changed, mut is_late) = (false, false);
@@ -111,15 +118,21 @@ impl<'a> EntityRow<'a> {
         if !is_changed {
             return if is_late { Merge::Late } else { Merge::Unchanged };
         }
-        let mut body = Vec::with_capacity(self.bytes.len() + 32 + 16 * write.cells.len());
+        let packer = packed(old.as_ref(), layout, write, &written);
+        Merge::Changed(self.with_section(layout, packer))
+    }
+
+    /// The body with another section of the view and generation of `layout`.
+    fn with_section(self, layout: &Layout, section: SectionPacker) -> Vec<u8> {
+        let mut body = Vec::new();
         for head in self.heads().filter(|head| !is_of(head, layout)) {
             if self.is_earlier {
                 body.push(EARLIER_FORM);
             }
             body.extend_from_slice(head.bytes);
         }
-        packed(old.as_ref(), layout, write, &written).finish(layout, &mut body);
-        Merge::Changed(body)
+        section.finish(layout, &mut body);
+        body
     }
 
     fn heads(self) -> impl Iterator<Item = Head<'a>> {
@@ -137,6 +150,15 @@ impl<'a> EntityRow<'a> {
 
 fn is_of(head: &Head<'_>, layout: &Layout) -> bool {
     (head.view, head.generation) == (layout.view, layout.generation)
+}
+
+/// Whether `write` has a newer cell for every slot, in order: then what stands need not be read.
+fn is_replaced(old: Option<&Section<'_>>, layout: &Layout, write: &CellsWrite) -> bool {
+    let is_newer = |old: &Section<'_>| old.shared_stamp().is_some_and(|it| it < write.stamp);
+    !write.cells.is_empty()
+        && write.cells.len() == layout.slot_count()
+        && old.is_none_or(is_newer)
+        && (0..).zip(&write.cells).all(|(slot, (written, _))| slot == *written)
 }
 
 /// Stamp and state of the cell in `slot`; `None` if it is absent.
@@ -165,6 +187,18 @@ fn is_same(
     }
 }
 
+/// Packs a cell as it was written.
+#[inline]
+fn push_written(packer: &mut SectionPacker, layout: &Layout, cell: &CellWrite, stamp: Stamp) {
+    match cell {
+        CellWrite::Value(value) => {
+            packer.push(layout, CellState::Value, stamp, &PackedValue::of(value));
+        }
+        CellWrite::Null => packer.push(layout, CellState::Null, stamp, &[]),
+        CellWrite::Tombstone => packer.push(layout, CellState::Tombstone, stamp, &[]),
+    }
+}
+
 /// The section of `old` with those cells of `write` that `written` names.
 fn packed(
     old: Option<&Section<'_>>,
@@ -178,14 +212,7 @@ fn packed(
     for (slot, number) in (0..).zip(written) {
         let new = number.checked_sub(1).and_then(|index| write.cells.get(index as usize));
         match new {
-            Some((_, CellWrite::Value(value))) => {
-                let bytes = PackedValue::of(value);
-                packer.push(layout, CellState::Value, write.stamp, &bytes);
-            }
-            Some((_, CellWrite::Null)) => packer.push(layout, CellState::Null, write.stamp, &[]),
-            Some((_, CellWrite::Tombstone)) => {
-                packer.push(layout, CellState::Tombstone, write.stamp, &[]);
-            }
+            Some((_, cell)) => push_written(&mut packer, layout, cell, write.stamp),
             None => {
                 let state = old.map_or(CellState::Absent, |old| old.state(slot));
                 let value = old.filter(|_| state == CellState::Value);
@@ -237,7 +264,7 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Op> {
         let stamp = (0i64..4, prop::option::of(0i64..3));
-        (stamp, prop::collection::btree_map(0u32..6, (0u8..4, any::<u8>()), 1..6))
+        (stamp, prop::collection::btree_map(0u32..6, (0u8..4, any::<u8>()), 1..7))
     }
 
     proptest! {
