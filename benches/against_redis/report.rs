@@ -1,32 +1,91 @@
 //! What was measured, as a Markdown table for people and as JSON for machines.
 
-use crate::{Case, FEATURES, nowthen_bench::Measured};
-use serde_json::json;
+use crate::nowthen_bench::Measured;
+use serde_json::{Value as Json, json};
 use std::fmt::Write;
 
-/// The medians of one case on one server.
+/// How many times better than Redis a figure should be.
+#[derive(Clone, Copy)]
+pub(super) struct Goal {
+    pub(super) figure: Figure,
+    pub(super) times: f64,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Figure {
+    CpuPerRequest,
+    Throughput,
+    TimePerBatch,
+    BytesPerEntity,
+}
+
+impl Figure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CpuPerRequest => "CPU µs/request",
+            Self::Throughput => "requests/s",
+            Self::TimePerBatch => "µs/batch, p50",
+            Self::BytesPerEntity => "bytes",
+        }
+    }
+
+    fn of(self, measured: &Measured) -> f64 {
+        match self {
+            Self::CpuPerRequest => measured.server_cpu_us_per_request,
+            Self::Throughput => measured.requests_per_second,
+            Self::TimePerBatch => measured.p50_us,
+            Self::BytesPerEntity => f64::NAN,
+        }
+    }
+
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::CpuPerRequest => format!("{value:.2}"),
+            _ => format!("{value:.0}"),
+        }
+    }
+}
+
+/// One row: the medians of Redis and of nowthen.
 pub(super) struct Line {
-    server: &'static str,
-    case: Case,
-    requests_per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
-    p999_us: f64,
-    server_cpu_us_per_request: f64,
+    work: String,
+    goal: Goal,
+    figures: [f64; 2],
+    measured: Option<[Measured; 2]>,
 }
 
 impl Line {
-    pub(super) fn median(server: &'static str, case: Case, rounds: &[Measured]) -> Self {
-        let of = |figure: &dyn Fn(&Measured) -> f64| median(rounds.iter().map(figure).collect());
-        Self {
-            server,
-            case,
-            requests_per_second: of(&|round| round.requests_per_second),
-            p50_us: of(&|round| round.p50_us),
-            p99_us: of(&|round| round.p99_us),
-            p999_us: of(&|round| round.p999_us),
-            server_cpu_us_per_request: of(&|round| round.server_cpu_us_per_request),
-        }
+    pub(super) fn of_rounds(
+        work: &str,
+        goal: Goal,
+        redis: &[Measured],
+        nowthen: &[Measured],
+    ) -> Self {
+        let measured = [medians(redis), medians(nowthen)];
+        let figures = measured.map(|measured| goal.figure.of(&measured));
+        Self { work: work.to_owned(), goal, figures, measured: Some(measured) }
+    }
+
+    pub(super) fn of_figures(work: &str, goal: Goal, figures: [f64; 2]) -> Self {
+        Self { work: work.to_owned(), goal, figures, measured: None }
+    }
+
+    /// How many times better nowthen is.
+    fn times(&self) -> f64 {
+        let [redis, nowthen] = self.figures;
+        if self.goal.figure == Figure::Throughput { nowthen / redis } else { redis / nowthen }
+    }
+}
+
+fn medians(rounds: &[Measured]) -> Measured {
+    let of = |figure: &dyn Fn(&Measured) -> f64| median(rounds.iter().map(figure).collect());
+    Measured {
+        requests_per_second: of(&|round| round.requests_per_second),
+        p50_us: of(&|round| round.p50_us),
+        p99_us: of(&|round| round.p99_us),
+        p999_us: of(&|round| round.p999_us),
+        server_cpu_us_per_request: of(&|round| round.server_cpu_us_per_request),
     }
 }
 
@@ -35,62 +94,56 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Two lines per case, Redis first; the last column tells nowthen's requests per second and CPU
-/// per request as parts of Redis'.
+/// A line per row; the goal is how many times better than Redis it should be.
 pub(super) fn markdown(lines: &[Line]) -> String {
     let mut table = String::from(
-        "| HMGET | server | requests/s | p50 µs | p99 µs | p99.9 µs | CPU µs/request \
-         | ratio: requests/s, CPU |\n|---|---|--:|--:|--:|--:|--:|--:|\n",
+        "| work | figure | Redis | nowthen | times better | goal | requests/s | p99 µs \
+         | CPU µs/request |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
-    for pair in lines.chunks(2) {
-        for line in pair {
-            let ratio = match pair {
-                [redis, nowthen] if std::ptr::eq(line, nowthen) => ratio(redis, nowthen),
-                _ => String::new(),
-            };
-            let _ = writeln!(
-                table,
-                "| {} of {FEATURES}, {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {ratio} |",
-                line.case.width,
-                pipeline_text(line.case.pipeline),
-                line.server,
-                line.requests_per_second,
-                line.p50_us,
-                line.p99_us,
-                line.p999_us,
-                line.server_cpu_us_per_request,
-            );
-        }
+    for line in lines {
+        let Goal { figure, times } = line.goal;
+        let [redis, nowthen] = line.figures.map(|value| figure.text(value));
+        let of = |of: fn(&Measured) -> f64, digits: usize| {
+            let both = line.measured.as_ref().map(|both| both.each_ref().map(of));
+            both.map_or_else(String::new, |[r, n]| format!("{r:.digits$}, {n:.digits$}"))
+        };
+        let _ = writeln!(
+            table,
+            "| {} | {} | {redis} | {nowthen} | {:.2} | {times:.1}{} | {} | {} | {} |",
+            line.work,
+            figure.name(),
+            line.times(),
+            if line.times() < times { " missed" } else { "" },
+            of(|it| it.requests_per_second, 0),
+            of(|it| it.p99_us, 0),
+            of(|it| it.server_cpu_us_per_request, 2),
+        );
     }
     table
 }
 
-fn ratio(redis: &Line, nowthen: &Line) -> String {
-    let requests = nowthen.requests_per_second / redis.requests_per_second;
-    let cpu = nowthen.server_cpu_us_per_request / redis.server_cpu_us_per_request;
-    format!("{requests:.2}, {cpu:.2}")
-}
-
-fn pipeline_text(pipeline: u64) -> String {
-    if pipeline == 1 { "one at a time".into() } else { format!("{pipeline} in a pipeline") }
-}
-
-pub(super) fn json(lines: &[Line], entities: u64, connections: u64) -> String {
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|line| {
-            json!({
-                "server": line.server,
-                "features_read": line.case.width,
-                "features_stored": FEATURES,
-                "pipeline": line.case.pipeline,
-                "requests_per_second": line.requests_per_second,
-                "p50_us": line.p50_us,
-                "p99_us": line.p99_us,
-                "p999_us": line.p999_us,
-                "server_cpu_us_per_request": line.server_cpu_us_per_request,
-            })
+pub(super) fn json(lines: &[Line], entities: u64) -> String {
+    let of = |measured: &Measured| {
+        json!({
+            "requests_per_second": measured.requests_per_second,
+            "p50_us": measured.p50_us,
+            "p99_us": measured.p99_us,
+            "p999_us": measured.p999_us,
+            "server_cpu_us_per_request": measured.server_cpu_us_per_request,
         })
-        .collect();
-    json!({ "entities": entities, "connections": connections, "cases": lines }).to_string()
+    };
+    let lines = lines.iter().map(|line| {
+        json!({
+            "work": line.work,
+            "figure": line.goal.figure.name(),
+            "redis": line.figures[0],
+            "nowthen": line.figures[1],
+            "times_better": line.times(),
+            "goal": line.goal.times,
+            "measured": line.measured.as_ref().map(|[redis, nowthen]| {
+                json!({ "redis": of(redis), "nowthen": of(nowthen) })
+            }),
+        })
+    });
+    json!({ "entities": entities, "lines": lines.collect::<Vec<Json>>() }).to_string()
 }

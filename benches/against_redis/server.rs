@@ -23,8 +23,6 @@ const START_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) port: u16,
-    /// What the entities are to it.
-    pub(super) tier: &'static str,
     process: Child,
     folder: TempDir,
 }
@@ -39,13 +37,14 @@ pub(super) fn pin_this_process() -> Result<()> {
 }
 
 impl Server {
-    pub(super) fn start_redis() -> Result<Self> {
+    /// With `more` options beside those that keep it from the disk.
+    pub(super) fn start_redis(name: &'static str, more: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
         let mut command = pinned("redis-server");
         command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder.path());
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        Self::start(("Redis", "plain"), command, port, folder)
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).args(more);
+        Self::start(name, command, port, folder)
     }
 
     pub(super) fn start_nowthen() -> Result<Self> {
@@ -56,7 +55,7 @@ impl Server {
         command.arg("--port").arg(port.to_string());
         command.arg("--http-port").arg(free_port()?.to_string());
         command.args(["--durability", "never", "--threads", "1"]);
-        Self::start(("nowthen", "registered"), command, port, folder)
+        Self::start("nowthen", command, port, folder)
     }
 
     /// `taskset` becomes what it starts.
@@ -64,16 +63,28 @@ impl Server {
         self.process.id()
     }
 
-    fn start(
-        (name, tier): (&'static str, &'static str),
-        mut command: Command,
-        port: u16,
-        folder: TempDir,
-    ) -> Result<Self> {
+    /// What it took of the CPU, user and system, since it began: fields 14 and 15 of proc(5).
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process_id()))?;
+        let (_, fields) = stat.rsplit_once(") ").ok_or("/proc tells no CPU time")?;
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.collect::<std::result::Result<Vec<_>, _>>()?.iter().sum();
+        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
+    /// The bytes of memory it holds that belong to no file.
+    pub(super) fn memory_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no RssAnon")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    fn start(name: &'static str, mut command: Command, port: u16, folder: TempDir) -> Result<Self> {
         let output = File::create(folder.path().join("output"))?;
         command.stdout(output.try_clone()?).stderr(output).stdin(Stdio::null());
         let process = command.spawn().map_err(|error| format!("starting {name}: {error}"))?;
-        let mut server = Self { name, port, tier, process, folder };
+        let mut server = Self { name, port, process, folder };
         let started = Instant::now();
         while !server.answers() {
             if started.elapsed() > START_MAX || server.process.try_wait()?.is_some() {

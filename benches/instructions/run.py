@@ -21,6 +21,7 @@ REQUESTS = 4000
 PIPELINE = 16
 ENTITIES = 100
 FIELDS = 50
+WIDE = 200
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 START_SECONDS_MAX = 120
 
@@ -119,8 +120,15 @@ def measure(binary: str) -> dict[str, float]:
             for entity in range(ENTITIES):
                 server.ask([command("HSET", f"{kind}:{entity}", *pairs) for kind in ("user", "plain")])
                 server.ask([command("SET", f"s:{entity}", "x" * 20)])
+            wide_names = [f"f{i}" for i in range(WIDE)]
+            wide_pairs = [word for i, name in enumerate(wide_names) for word in (name, f"{i}.5")]
+            for entity in range(ENTITIES):
+                server.ask([command("HSET", f"wide:{entity}", *wide_pairs)])
             key = lambda kind, i: f"{kind}:{i % ENTITIES}"  # noqa: E731
-            many = range(REQUESTS)
+            many, few = range(REQUESTS), range(REQUESTS // ENTITIES)
+            features = ["FEATURES", str(FIELDS), *(f"numbers:{name}" for name in names)]
+            rows = ["FOR", "1", "user", "ROWS", str(ENTITIES), *map(str, range(ENTITIES))]
+            batch = lambda form: [command("FS.GET", *features, *rows, "AS", form) for _ in few]  # noqa: E731
             return {
                 "GET": server.instructions([command("GET", key("s", i)) for i in many]),
                 "HMGET 10 of 50, plain": server.instructions(
@@ -135,9 +143,17 @@ def measure(binary: str) -> dict[str, float]:
                 "HMGET 50 of 50, registered": server.instructions(
                     [command("HMGET", key("user", i), *names) for i in many]
                 ),
+                "HMGET 200 of 200, plain": server.instructions(
+                    [command("HMGET", key("wide", i), *wide_names) for i in many]
+                ),
+                "FS.GET 100 x 50 AS VECTOR": server.instructions(batch("VECTOR")),
+                "FS.GET 100 x 50 AS VALUES": server.instructions(batch("VALUES")),
                 "SET": server.instructions([command("SET", key("s", i), "y" * 20) for i in many]),
                 "HSET 20 of 50, registered": server.instructions(
                     [command("HSET", key("user", i), *pairs[:40]) for i in many]
+                ),
+                "HSET 50 of 50, registered": server.instructions(
+                    [command("HSET", key("user", i), *pairs) for i in many]
                 ),
                 "HSET 1 of 50, plain": server.instructions(
                     [command("HSET", key("plain", i), "f7", "8.5") for i in many]

@@ -11,7 +11,8 @@ use std::{
 
 pub(crate) const CONNECTIONS: u64 = 50;
 
-/// As fast as it can, on 50 connections.
+/// As fast as it can.
+#[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) port: u16,
     pub(crate) process_id: u32,
@@ -21,7 +22,13 @@ pub(crate) struct Load {
     pub(crate) features: u64,
     /// How many features a read asks for.
     pub(crate) fields: u64,
+    /// How many connections.
+    pub(crate) clients: u64,
     pub(crate) pipeline: u64,
+    /// How many entities a request is about.
+    pub(crate) batch: u64,
+    /// `hmget`, `fs.get-values` or `fs.get-vector`.
+    pub(crate) read: &'static str,
     /// `read=95,write=5`
     pub(crate) mix: &'static str,
     pub(crate) warm_up: Duration,
@@ -29,6 +36,7 @@ pub(crate) struct Load {
 }
 
 /// What came of it.
+#[derive(Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) requests_per_second: f64,
     pub(crate) server_cpu_us_per_request: f64,
@@ -67,12 +75,14 @@ impl Load {
         for (name, value) in [
             ("--url", format!("redis://127.0.0.1:{}", self.port)),
             ("--server-pid", self.process_id.to_string()),
-            ("--clients", CONNECTIONS.to_string()),
+            ("--clients", self.clients.to_string()),
             ("--tier", self.tier.to_owned()),
             ("--entities", self.entities.to_string()),
             ("--features", self.features.to_string()),
             ("--fields", self.fields.to_string()),
             ("--pipeline", self.pipeline.to_string()),
+            ("--batch", self.batch.to_string()),
+            ("--read", self.read.to_owned()),
             ("--mix", self.mix.to_owned()),
             ("--warmup", format!("{}us", self.warm_up.as_micros())),
             ("--duration", format!("{}us", self.timed.as_micros())),

@@ -35,6 +35,20 @@ impl<'a> Arguments<'a> {
         self.ranges.get(index).map(|range| slice_of(self.bytes, *range))
     }
 
+    /// The bytes from the argument at `index` to the end of the last, with whatever stands between
+    /// them, and where in them each argument begins and ends. Requests that are equal in both have
+    /// equal arguments there.
+    pub fn written_from(
+        &self,
+        index: usize,
+    ) -> (&'a [u8], impl Iterator<Item = (usize, usize)> + Clone + use<'a>) {
+        let ranges = self.ranges.get(index..).unwrap_or_default();
+        let start = ranges.first().map_or(0, |(start, _)| *start);
+        let end = ranges.last().map_or(start, |(_, end)| *end);
+        let places = move |(from, to): &Range| (from.wrapping_sub(start), to.wrapping_sub(start));
+        (slice_of(self.bytes, (start, end)), ranges.iter().map(places))
+    }
+
     /// All arguments in order, the command's name first.
     pub fn iter(&self) -> ArgumentsIter<'a> {
         ArgumentsIter { bytes: self.bytes, ranges: self.ranges.iter() }

@@ -176,6 +176,7 @@ impl<'a> VectorWriter<'a> {
     }
 
     /// Says why the cell at `place` (row times columns, plus column) has no number.
+    #[inline]
     pub fn set_status(&mut self, place: usize, status: VectorStatus) {
         if let Some(byte) = self.statuses.get_mut(place) {
             *byte = status.byte();
@@ -187,6 +188,7 @@ impl<'a> VectorWriter<'a> {
     /// happened. `false`, and nothing is written, if there is no such place, or for a float where
     /// integers are and a double where floats of 32 bits are.
     #[must_use]
+    #[inline(always)]
     pub fn set_number(&mut self, place: usize, number: VectorNumber) -> bool {
         use VectorNumber as N;
         let is_written = match (self.element, number) {
@@ -215,6 +217,7 @@ impl<'a> VectorWriter<'a> {
         is_written
     }
 
+    #[inline]
     fn put<const N: usize>(&mut self, place: usize, bytes: [u8; N]) -> bool {
         let cell = place.checked_mul(N).and_then(|at| self.cells.get_mut(at..)?.first_chunk_mut());
         cell.map(|cell| *cell = bytes).is_some()

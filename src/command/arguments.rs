@@ -88,9 +88,24 @@ impl<'a> Args<'a> {
         (0..count).map_while(|_| self.pop()).collect()
     }
 
+    /// Takes all of `words` if they come next.
+    pub(super) fn take_all(&mut self, words: &[Box<[u8]>]) -> bool {
+        let is_next = self.len() >= words.len()
+            && self.rest().zip(words).all(|(argument, word)| argument == &**word);
+        self.next += if is_next { words.len() } else { 0 };
+        is_next
+    }
+
     /// All that are left, without taking them.
     pub(super) fn rest(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         self.all.iter().skip(self.next)
+    }
+
+    /// All that are left as they were written: see [`Arguments::written_from`].
+    pub(super) fn rest_written(
+        &self,
+    ) -> (&'a [u8], impl Iterator<Item = (usize, usize)> + Clone + use<'a>) {
+        self.all.written_from(self.next)
     }
 
     /// Nothing may be left.

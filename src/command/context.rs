@@ -1,12 +1,11 @@
 //! What a handler may touch: the server, its connection, the time.
 
-use super::{app::App, session::Session};
+use super::{app::App, arguments::Args, session::Session};
 use crate::{
     feature::{Entity, Timestamp},
-    online::{Row, Seen, ValueRef},
+    online::{Row, Seen},
     store::{Committed, Keyspace, Locked, PlanCache, ReadPlan, Schema},
 };
-use nowthen_protocol::Reply;
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 /// What a handler may touch.
@@ -76,12 +75,18 @@ impl<'a> Context<'a> {
         PLANS.with_borrow_mut(|plans| plans.plan(schema, entity, names))
     }
 
-    /// Writes a value as a bulk string of its text.
-    pub(super) fn value_text(&mut self, value: ValueRef<'_>, reply: &mut Reply<'_>) {
-        let scratch = &mut self.session.scratch;
-        scratch.clear();
-        value.write_text(scratch);
-        reply.bulk(scratch);
+    /// The plan of the names that are left of the arguments, which are mostly written as before:
+    /// then they need not be looked at one by one.
+    pub(super) fn plan_of_rest(
+        &self,
+        schema: &Arc<Schema>,
+        entity: &Entity,
+        args: &Args<'_>,
+    ) -> Arc<ReadPlan> {
+        let (bytes, places) = args.rest_written();
+        PLANS.with_borrow_mut(|plans| {
+            plans.plan_as_written(schema, entity, (bytes, places), || args.rest())
+        })
     }
 }
 

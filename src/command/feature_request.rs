@@ -6,7 +6,7 @@ use crate::{
     feature::{Entity, JoinKey, KeyPart, Timestamp, ValueType},
     online::{Seen, ValueRef},
     registry::Selected,
-    store::{Answer, FeatureRead, Keyspace, PlanCell, ReadPlan, Schema, Store},
+    store::{Answer, FeatureRead, Keyspace, ReadPlan, RowReader, Schema, Store},
 };
 use std::sync::Arc;
 
@@ -67,26 +67,37 @@ impl FeatureRequest {
 
     /// Calls `visit` with each feature of one row, in the order of the entities: the place in the
     /// answer, and what stands there. `row` holds a text per column of the request, or null: then
-    /// the entities that the column identifies have nothing, and the others what they have.
+    /// the entities that the column identifies have nothing, and the others what they have. `key`
+    /// is room for a key.
     pub(super) fn read_row(
         &self,
         keyspace: Keyspace<'_>,
         row: &[Option<&[u8]>],
-        now: Timestamp,
-        seen: Seen,
-        mut visit: impl FnMut(usize, &PlanCell, FeatureRead<'_>),
+        (now, seen): (Timestamp, Seen),
+        key: &mut Vec<u8>,
+        mut visit: impl FnMut(usize, FeatureRead<'_>),
     ) -> Result<()> {
         for group in &self.groups {
-            let Some(key) = group.key(row)? else { continue };
-            keyspace.read_entity(&key, seen, |features| {
+            if !group.write_key(row, key)? {
+                continue;
+            }
+            keyspace.read_entity(key, seen, |features| {
+                let mut features = RowReader::new(features, now);
                 for (cell, place) in group.plan.cells.iter().zip(&group.places) {
                     if let Some(cell) = cell {
-                        visit(*place, cell, cell.read(features, now));
+                        visit(*place, features.read(cell));
                     }
                 }
             });
         }
         Ok(())
+    }
+
+    /// Whether all features are of one entity: then [`Self::read_row`] meets them in the order
+    /// asked, each of them.
+    pub(super) fn is_of_one_entity(&self) -> bool {
+        let is_whole = |group: &Group| group.plan.cells.iter().all(Option::is_some);
+        matches!(self.groups.as_slice(), [group] if is_whole(group))
     }
 }
 
@@ -145,13 +156,14 @@ impl Group {
         Ok(Self { entity: Arc::clone(entity), columns, plan, places: Vec::new() })
     }
 
-    /// `None` if one of the join keys is null.
-    fn key(&self, row: &[Option<&[u8]>]) -> Result<Option<Vec<u8>>> {
+    /// Writes the key in place of what `key` held; false if one of the join keys is null.
+    fn write_key(&self, row: &[Option<&[u8]>], key: &mut Vec<u8>) -> Result<bool> {
         let texts = self.columns.iter().map(|column| row.get(*column).copied().flatten());
-        let Some(texts) = texts.collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let join_keys = self.entity.join_keys.iter().zip(texts);
-        let parts = join_keys.map(|(join_key, text)| KeyPart::parse(text, join_key));
-        Ok(Some(self.entity.key(&parts.collect::<Result<Vec<_>>>()?)))
+        if texts.clone().any(|text| text.is_none()) {
+            return Ok(false);
+        }
+        self.entity.write_key(texts.flatten(), key)?;
+        Ok(true)
     }
 
     fn parts(&self, row: &[&[u8]]) -> Result<Vec<KeyPart>> {
@@ -208,7 +220,7 @@ impl FeatureRequest {
     ) -> Result<(Vec<Answer>, usize)> {
         let mut answers = vec![Answer::NOTHING; self.features.len()];
         let mut bytes = 0_usize;
-        self.read_row(keyspace, row, now, seen, |place, _, read| {
+        self.read_row(keyspace, row, (now, seen), &mut Vec::new(), |place, read| {
             bytes = bytes.saturating_add(read.value.map_or(0, |value| value.bytes().len()));
             let value = read.value.filter(|_| bytes <= bytes_max);
             if let Some(answer) = answers.get_mut(place) {

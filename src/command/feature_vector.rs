@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Feature, Scalar, Status, Timestamp, Value, ValueType},
+    online::ValueRef,
     registry::Selected,
     store::Schema,
 };
@@ -48,10 +49,17 @@ impl Columns {
         Ok(Self { element: element_of(&scalars), spans, count })
     }
 
-    /// The place of the first cell of a feature in a row, and how many cells it has.
-    fn cells(&self, row: usize, feature: usize) -> Option<(usize, usize)> {
+    /// The place of the first cell of a row.
+    fn first(&self, row: usize) -> usize {
+        row.saturating_mul(self.count)
+    }
+
+    /// The place of the first cell of a feature in the row that begins at `row_first`, and how
+    /// many cells it has.
+    #[inline]
+    fn cells_behind(&self, row_first: usize, feature: usize) -> Option<(usize, usize)> {
         let (first, width) = *self.spans.get(feature)?;
-        Some((row.checked_mul(self.count)?.checked_add(first)?, width))
+        Some((row_first.checked_add(first)?, width))
     }
 }
 
@@ -109,7 +117,7 @@ pub(super) fn write_vector(
         let mut writer = writer.ok_or_else(|| Error::refused("the vector is too large"))?;
         for (index, answers) in answers.iter().flatten().enumerate() {
             for (feature, answer) in answers.iter().enumerate() {
-                let cells = columns.cells(index, feature);
+                let cells = columns.cells_behind(columns.first(index), feature);
                 let numbers = answer.value.iter().flat_map(numbers);
                 write_cell(&mut writer, cells, answer.status, numbers);
             }
@@ -117,12 +125,20 @@ pub(super) fn write_vector(
         if answers.is_some() {
             return Ok(());
         }
-        let mut texts = Vec::new();
+        let (mut texts, mut key) = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
             texts.clear();
             texts.extend(row.iter().copied().map(Some));
-            request.read_row(ctx.keyspace, &texts, now, seen, |feature, _, read| {
-                let cells = columns.cells(index, feature);
+            let (keyspace, first) = (ctx.keyspace, columns.first(index));
+            request.read_row(keyspace, &texts, (now, seen), &mut key, |feature, read| {
+                let cells = columns.cells_behind(first, feature);
+                // One number is the usual case, and needs no loop.
+                let number = read.value.and_then(ValueRef::number);
+                if let (Some(number), Some((place, _))) = (number, cells) {
+                    let is_written = writer.set_number(place, number);
+                    debug_assert!(is_written, "the type of the matrix holds every feature's");
+                    return;
+                }
                 let numbers = read.value.into_iter().flat_map(|value| value.numbers());
                 write_cell(&mut writer, cells, read.status, numbers);
             })?;

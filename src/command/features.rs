@@ -4,18 +4,19 @@ use super::{
     arguments::{Args, syntax},
     context::Context,
     feature_arrow::{TableOptions, write_arrow},
-    feature_request::{FeatureRequest, online_rows},
+    feature_request::{FeatureRequest, online_rows, too_long},
     feature_vector::write_vector,
-    typed_value::write_value,
+    request_cache::{RequestCache, Resolved},
+    typed_value::{write_standing, write_value},
 };
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{CellWrite, KeyPart, Timestamp, View},
+    feature::{CellWrite, KeyPart, Status, Timestamp, View},
     registry::Selected,
     store::{Answer, FeatureRow, Schema, WriteCount},
 };
 use nowthen_protocol::Reply;
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 /// So many rows one FS.GET may ask for.
 const ROWS_MAX: usize = 100_000;
@@ -35,6 +36,26 @@ pub(super) fn selection(schema: &Schema, args: &mut Args<'_>) -> Result<Vec<Sele
     };
     let names = names.into_iter().map(text).collect::<Result<Vec<_>>>()?;
     schema.catalog.select(&names)
+}
+
+thread_local! {
+    /// A core's requests; a connection stays on its core.
+    static REQUESTS: RefCell<RequestCache> = RefCell::default();
+}
+
+/// What FS.GET asks for: everything before `ROWS`.
+fn resolve(schema: &Schema, args: &mut Args<'_>) -> Result<Resolved> {
+    let features = selection(schema, args)?;
+    if !args.take_word("FOR") {
+        return Err(Error::refused("expected FOR k join_key ... after the features"));
+    }
+    let join_keys = args.counted("join keys")?;
+    let join_keys = join_keys.into_iter().map(|name| {
+        std::str::from_utf8(name).map_err(|_| Error::refused("a join key's name is not UTF-8"))
+    });
+    let join_keys = join_keys.collect::<Result<Vec<_>>>()?;
+    let request = FeatureRequest::new(schema, features, &join_keys)?;
+    Ok(Resolved { request, join_keys: join_keys.into_iter().map(str::to_owned).collect() })
 }
 
 #[derive(Debug, Default)]
@@ -63,38 +84,34 @@ enum Form {
 /// As a vector one bulk string, the frame of `protocol/src/vector.rs`; as Arrow an IPC stream.
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let schema = ctx.keyspace.schema();
-    let features = selection(&schema, args)?;
-    if !args.take_word("FOR") {
-        return Err(Error::refused("expected FOR k join_key ... after the features"));
-    }
-    let join_keys = args.counted("join keys")?;
-    let join_keys = join_keys.into_iter().map(|name| {
-        std::str::from_utf8(name).map_err(|_| Error::refused("a join key's name is not UTF-8"))
-    });
-    let join_keys = join_keys.collect::<Result<Vec<_>>>()?;
+    let asked = REQUESTS.with_borrow_mut(|known| known.resolve(&schema, args, resolve))?;
+    let Resolved { request, join_keys } = &*asked;
     let rows = row_values(args, join_keys.len(), ROWS_MAX)?;
     let shape = shape(args)?;
-    let request = FeatureRequest::new(&schema, features, &join_keys)?;
     request.check_size(rows.len())?;
     if shape.at.is_some() || shape.form == Form::Arrow {
         request.check_columns(rows.len())?;
     }
     match shape.form {
         Form::Values => {}
-        Form::Vector => return write_vector(ctx, &schema, &request, &rows, shape.at, reply),
+        Form::Vector => return write_vector(ctx, &schema, request, &rows, shape.at, reply),
         Form::Arrow => {
             let Shape { at, with_status, with_time, .. } = shape;
             let options = TableOptions { at, with_status, with_time };
-            return write_arrow(ctx, &schema, &request, &join_keys, &rows, options, reply);
+            let join_keys: Vec<&str> = join_keys.iter().map(String::as_str).collect();
+            return write_arrow(ctx, &schema, request, &join_keys, &rows, options, reply);
         }
     }
     let answers = match shape.at {
         Some(at) => request.rows_at(&ctx.app.store, &schema, &rows, at)?,
+        None if request.is_of_one_entity() => {
+            return write_rows(ctx, request, &rows, &shape, reply);
+        }
         None => {
             let rows: Vec<Vec<_>> =
                 rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
             let bytes_max = ctx.app.settings.reply_bytes_max.bytes();
-            online_rows(ctx.keyspace, &request, &rows, ctx.now, ctx.seen(), bytes_max)?
+            online_rows(ctx.keyspace, request, &rows, ctx.now, ctx.seen(), bytes_max)?
         }
     };
     reply.array(answers.len());
@@ -154,17 +171,66 @@ fn form(args: &mut Args<'_>) -> Result<Form> {
     form.map(|(_, form)| form).ok_or_else(|| Error::refused(names))
 }
 
+/// Writes rows as of now straight into the reply, which is taken back if one of them cannot be
+/// read, or if they become longer than a reply may be.
+fn write_rows(
+    ctx: &mut Context<'_>,
+    request: &FeatureRequest,
+    rows: &[Vec<&[u8]>],
+    shape: &Shape,
+    reply: &mut Reply<'_>,
+) -> Result<()> {
+    let bytes_max = ctx.app.settings.reply_bytes_max.bytes();
+    let (seen, now) = (ctx.seen(), ctx.now);
+    let scratch = &mut ctx.session.scratch;
+    let (start, mut is_too_long) = (reply.len(), false);
+    let (mut texts, mut key) = (Vec::new(), Vec::new());
+    reply.array(rows.len());
+    for row in rows {
+        texts.clear();
+        texts.extend(row.iter().copied().map(Some));
+        reply.array(request.features.len());
+        let written = request.read_row(ctx.keyspace, &texts, (now, seen), &mut key, |_, read| {
+            is_too_long |= reply.len() > bytes_max;
+            if !is_too_long {
+                write_cell(read.status, read.event, shape, reply, |reply| match read.value {
+                    Some(value) => write_standing(value, scratch, reply),
+                    None => reply.null(),
+                });
+            }
+        });
+        if let Some(error) = written.err().or_else(|| is_too_long.then(too_long)) {
+            reply.truncate(start);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 fn write_answer(answer: &Answer, shape: &Shape, reply: &mut Reply<'_>) {
+    write_cell(answer.status, answer.event, shape, reply, |reply| {
+        write_value(answer.value.as_ref(), reply);
+    });
+}
+
+#[inline]
+fn write_cell(
+    status: Status,
+    event: Option<Timestamp>,
+    shape: &Shape,
+    reply: &mut Reply<'_>,
+    value: impl FnOnce(&mut Reply<'_>),
+) {
     let extra = usize::from(shape.with_status) + usize::from(shape.with_time);
     if extra > 0 {
         reply.array(1 + extra);
     }
-    write_value(answer.value.as_ref(), reply);
+    value(reply);
     if shape.with_status {
-        reply.bulk_text(answer.status.name());
+        reply.bulk_text(status.name());
     }
     if shape.with_time {
-        match answer.event {
+        match event {
             Some(event) => reply.integer(event.us()),
             None => reply.null(),
         }

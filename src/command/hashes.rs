@@ -4,6 +4,7 @@ use super::{
     arguments::{Args, wrong_arity},
     context::{Context, entity_of},
     plain::{hash_of, write_plain},
+    typed_value::write_text,
 };
 use crate::{
     error::Result,
@@ -149,7 +150,7 @@ fn read_fields(
             Ok(())
         });
     };
-    let plan = ctx.plan(schema, entity, args.rest());
+    let plan = ctx.plan_of_rest(schema, entity, args);
     ctx.app.stats.unknown_fields_total.add(plan.unknown_names as u64);
     let (seen, now) = (ctx.seen(), ctx.now);
     begin(reply);
@@ -157,7 +158,7 @@ fn read_fields(
     ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| match read.value {
         Some(value) => {
             is_there = true;
-            ctx.value_text(value, reply);
+            write_text(value, &mut ctx.session.scratch, reply);
         }
         None => reply.null(),
     });

@@ -115,6 +115,8 @@ mod feature_arrow;
 
 mod feature_vector;
 
+mod request_cache;
+
 mod feature_request;
 
 mod typed_value;

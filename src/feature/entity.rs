@@ -120,11 +120,27 @@ impl Entity {
         debug_assert_eq!(parts.len(), self.join_keys.len(), "one part per join key");
         let mut key = Vec::with_capacity(self.name.len() + 1 + 16 * parts.len());
         key.extend_from_slice(self.name.as_bytes());
-        for part in parts {
-            key.push(b':');
-            part.write(parts.len() > 1, &mut key);
-        }
+        parts.iter().for_each(|part| self.push_part(part, &mut key));
         key
+    }
+
+    /// The same from the text of each part, in place of what `key` held.
+    pub fn write_key<'t>(
+        &self,
+        texts: impl Iterator<Item = &'t [u8]>,
+        key: &mut Vec<u8>,
+    ) -> Result<()> {
+        key.clear();
+        key.extend_from_slice(self.name.as_bytes());
+        for (text, join_key) in texts.zip(&self.join_keys) {
+            self.push_part(&KeyPart::parse(text, join_key)?, key);
+        }
+        Ok(())
+    }
+
+    fn push_part(&self, part: &KeyPart, key: &mut Vec<u8>) {
+        key.push(b':');
+        part.write(self.join_keys.len() > 1, key);
     }
 
     /// The parts of `key`, which starts with this entity's name and `:`.

@@ -68,7 +68,7 @@ pub(super) fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
         Edit::Cells(layout, write) => {
             let body = match row.and_then(Row::body) {
                 Some(Body::Entity(body)) => body,
-                _ => EntityRow(&[]),
+                _ => EntityRow::EMPTY,
             };
             match body.merge(layout, write) {
                 Merge::Changed(body) => {

@@ -1,55 +1,14 @@
 //! The body of an entity's row: a section per view, packed by schema. No names, no pointers.
 //!
-//! ```text
-//! offset  size  field of a section
-//!      0     4  length of the section
-//!      4     4  view
-//!      8     4  generation
-//!     12     2  slot count s
-//!     14     1  flags; 1: every slot has a stamp of its own
-//!     15     8  event timestamp that the cells share
-//!     23     8  created timestamp that the cells share; i64::MIN for none
-//!     31   s/4  states, two bits a slot: 0 absent, 1 value, 2 null, 3 tombstone
-//!           16s  stamps, only with flag 1
-//!            n  values at the places of `Layout`; of text its offset in the section and its length
-//!            n  text
-//! ```
-//! All numbers are little-endian. Sections follow each other; their order means nothing.
+//! `section` has the table of its bytes. Sections follow each other; their order means nothing.
 
 use super::{
-    bytes::{bytes_at, i64_at, push_len, u16_at, u32_at},
     layout::Layout,
+    pack_section::SectionPacker,
+    section::{CellState, EARLIER_FORM, Head, Section},
     value_ref::{PackedValue, ValueRef},
 };
 use crate::feature::{CellWrite, CellsWrite, Stamp, Timestamp, ViewId};
-
-const HEADER_BYTES: usize = 4 + 4 + 4 + 2 + 1 + 8 + 8;
-const STAMP_BYTES: usize = 8 + 8;
-const FLAG_OWN_STAMPS: u8 = 1;
-
-/// What a slot holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellState {
-    /// Nothing was ever written.
-    Absent,
-    /// A value.
-    Value,
-    /// Null.
-    Null,
-    /// It was deleted.
-    Tombstone,
-}
-
-impl CellState {
-    fn from_bits(bits: u8) -> Self {
-        match bits & 3 {
-            1 => Self::Value,
-            2 => Self::Null,
-            3 => Self::Tombstone,
-            _ => Self::Absent,
-        }
-    }
-}
 
 /// One cell where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +23,10 @@ pub struct CellRef<'a> {
 
 /// The body of an entity's row, borrowed.
 #[derive(Clone, Copy, Debug)]
-pub struct EntityRow<'a>(pub(super) &'a [u8]);
+pub struct EntityRow<'a> {
+    bytes: &'a [u8],
+    is_earlier: bool,
+}
 
 /// What became of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,46 +41,76 @@ pub enum Merge {
 
 impl<'a> EntityRow<'a> {
     /// A row without any cell.
-    pub const EMPTY: Self = Self(&[]);
+    pub const EMPTY: Self = Self { bytes: &[], is_earlier: false };
 
     /// The row of this body, which [`EntityRow::merge`] made.
     pub fn new(body: &'a [u8]) -> Self {
-        Self(body)
+        Self { bytes: body, is_earlier: false }
+    }
+
+    /// The row of this body, which is made of sections of the earlier form.
+    pub(super) fn earlier(body: &'a [u8]) -> Self {
+        Self { bytes: body, is_earlier: true }
     }
 
     /// The cell in `slot` of the view and generation of `layout`; `None` if it is absent.
     pub fn cell(self, layout: &Layout, slot: u32) -> Option<CellRef<'a>> {
-        self.section(layout.view, layout.generation)?.cell(layout, slot as usize)
+        let section = self.section(layout)?;
+        let state = section.state(slot);
+        let value = match state {
+            CellState::Absent => return None,
+            CellState::Null | CellState::Tombstone => None,
+            CellState::Value => Some(section.value(layout, slot)?),
+        };
+        Some(CellRef { state, stamp: section.stamp(slot)?, value })
+    }
+
+    /// What stands of the view and generation of `layout`.
+    #[inline]
+    pub fn section(self, layout: &Layout) -> Option<Section<'a>> {
+        let head = self.heads().find(|head| is_of(head, layout))?;
+        Section::open(head, layout)
     }
 
     /// Whether any cell of any view holds a value: a row of tombstones and nulls does not exist
     /// for a client.
     pub fn has_value(self) -> bool {
-        self.sections().any(|section| section.states().any(|state| state == CellState::Value))
+        self.heads().any(Head::has_value)
     }
 
     /// The view and generation of each section.
     pub fn views(self) -> impl Iterator<Item = (ViewId, u32)> + 'a {
-        self.sections().map(|section| (section.view, section.generation))
+        self.heads().map(|head| (head.view, head.generation))
     }
 
     /// The body with `write` merged in, cell by cell, the newest winning.
     ///
     /// `layout` is that of the write, and `layout.accepts(write)`.
     pub fn merge(self, layout: &Layout, write: &CellsWrite) -> Merge {
-        let old = self.section(layout.view, layout.generation);
-        let mut cells: Vec<Option<Unpacked<'_>>> = (0..layout.slot_count())
-            .map(|slot| old.and_then(|section| section.cell(layout, slot)).map(Unpacked::of))
-            .collect();
+        let old = self.section(layout);
+        if is_replaced(old.as_ref(), layout, write) {
+            let mut packer = SectionPacker::new(layout);
+            for (_, cell) in &write.cells {
+                push_written(&mut packer, layout, cell, write.stamp);
+            }
+            return Merge::Changed(self.with_section(layout, packer));
+        }
+        // For each slot the number of its cell in the write, plus 1.
+        let mut written = vec![0_u32; layout.slot_count()];
         let (mut is_changed, mut is_late) = (false, false);
-        for (slot, written) in &write.cells {
-            let Some(cell) = cells.get_mut(*slot as usize) else { continue };
-            let new = Unpacked::written(written, write.stamp);
-            match cell {
-                Some(standing) if standing.stamp > new.stamp => is_late = true,
-                Some(standing) if *standing == new => {}
+        for (number, (slot, cell)) in (1..).zip(&write.cells) {
+            let Some(place) = written.get_mut(*slot as usize) else { continue };
+            let standing = old.as_ref().and_then(|old| Some((old, standing_in(old, *slot)?)));
+            match standing {
+                Some((_, (stamp, _))) if stamp > write.stamp => is_late = true,
+                Some((old, (stamp, state)))
+                    if stamp == write.stamp && is_same(old, layout, *slot, state, cell) =>
+                {
+                    // An earlier cell of this write may be for the slot, too.
+                    *place = 0;
+                }
                 _ => {
-                    *cell = Some(new);
+                    *place = number;
                     is_changed = true;
                 }
             }
@@ -126,171 +118,112 @@ impl<'a> EntityRow<'a> {
         if !is_changed {
             return if is_late { Merge::Late } else { Merge::Unchanged };
         }
-        let mut body = Vec::with_capacity(self.0.len() + HEADER_BYTES + 16 * write.cells.len());
-        for section in self.sections() {
-            if (section.view, section.generation) != (layout.view, layout.generation) {
-                body.extend_from_slice(section.bytes);
+        let packer = packed(old.as_ref(), layout, write, &written);
+        Merge::Changed(self.with_section(layout, packer))
+    }
+
+    /// The body with another section of the view and generation of `layout`.
+    fn with_section(self, layout: &Layout, section: SectionPacker) -> Vec<u8> {
+        let mut body = Vec::new();
+        for head in self.heads().filter(|head| !is_of(head, layout)) {
+            if self.is_earlier {
+                body.push(EARLIER_FORM);
+            }
+            body.extend_from_slice(head.bytes);
+        }
+        section.finish(layout, &mut body);
+        body
+    }
+
+    fn heads(self) -> impl Iterator<Item = Head<'a>> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let head = match self.is_earlier {
+                true => Head::earlier(rest, 0)?,
+                false => Head::first_of(rest)?,
+            };
+            rest = rest.get(head.bytes.len()..)?;
+            Some(head)
+        })
+    }
+}
+
+fn is_of(head: &Head<'_>, layout: &Layout) -> bool {
+    (head.view, head.generation) == (layout.view, layout.generation)
+}
+
+/// Whether `write` has a newer cell for every slot, in order: then what stands need not be read.
+fn is_replaced(old: Option<&Section<'_>>, layout: &Layout, write: &CellsWrite) -> bool {
+    let is_newer = |old: &Section<'_>| old.shared_stamp().is_some_and(|it| it < write.stamp);
+    !write.cells.is_empty()
+        && write.cells.len() == layout.slot_count()
+        && old.is_none_or(is_newer)
+        && (0..).zip(&write.cells).all(|(slot, (written, _))| slot == *written)
+}
+
+/// Stamp and state of the cell in `slot`; `None` if it is absent.
+#[inline]
+fn standing_in(section: &Section<'_>, slot: u32) -> Option<(Stamp, CellState)> {
+    let state = section.state(slot);
+    if state == CellState::Absent { None } else { Some((section.stamp(slot)?, state)) }
+}
+
+/// Whether the cell in `slot`, which has this state, says what `cell` says.
+fn is_same(
+    section: &Section<'_>,
+    layout: &Layout,
+    slot: u32,
+    state: CellState,
+    cell: &CellWrite,
+) -> bool {
+    match cell {
+        CellWrite::Value(value) if state == CellState::Value => {
+            let standing = section.value(layout, slot).map(ValueRef::packed);
+            standing.is_some_and(|standing| standing == PackedValue::of(value))
+        }
+        CellWrite::Value(_) => false,
+        CellWrite::Null => state == CellState::Null,
+        CellWrite::Tombstone => state == CellState::Tombstone,
+    }
+}
+
+/// Packs a cell as it was written.
+#[inline]
+fn push_written(packer: &mut SectionPacker, layout: &Layout, cell: &CellWrite, stamp: Stamp) {
+    match cell {
+        CellWrite::Value(value) => {
+            packer.push(layout, CellState::Value, stamp, &PackedValue::of(value));
+        }
+        CellWrite::Null => packer.push(layout, CellState::Null, stamp, &[]),
+        CellWrite::Tombstone => packer.push(layout, CellState::Tombstone, stamp, &[]),
+    }
+}
+
+/// The section of `old` with those cells of `write` that `written` names.
+fn packed(
+    old: Option<&Section<'_>>,
+    layout: &Layout,
+    write: &CellsWrite,
+    written: &[u32],
+) -> SectionPacker {
+    let mut packer = SectionPacker::new(layout);
+    let none = Stamp::new(Timestamp::MIN, None);
+    let shared = old.and_then(Section::shared_stamp);
+    for (slot, number) in (0..).zip(written) {
+        let new = number.checked_sub(1).and_then(|index| write.cells.get(index as usize));
+        match new {
+            Some((_, cell)) => push_written(&mut packer, layout, cell, write.stamp),
+            None => {
+                let state = old.map_or(CellState::Absent, |old| old.state(slot));
+                let value = old.filter(|_| state == CellState::Value);
+                let bytes = value.and_then(|old| old.value(layout, slot)).map(ValueRef::packed);
+                let stamp = shared.or_else(|| old.and_then(|old| old.stamp(slot)));
+                let bytes = bytes.as_deref().unwrap_or_default();
+                packer.push(layout, state, stamp.unwrap_or(none), bytes);
             }
         }
-        pack_section(layout, &cells, &mut body);
-        Merge::Changed(body)
     }
-
-    fn section(self, view: ViewId, generation: u32) -> Option<Section<'a>> {
-        self.sections().find(|section| (section.view, section.generation) == (view, generation))
-    }
-
-    fn sections(self) -> impl Iterator<Item = Section<'a>> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let section = Section::first_of(rest)?;
-            rest = rest.get(section.bytes.len()..)?;
-            Some(section)
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Section<'a> {
-    bytes: &'a [u8],
-    view: ViewId,
-    generation: u32,
-    slot_count: usize,
-}
-
-impl<'a> Section<'a> {
-    fn first_of(bytes: &'a [u8]) -> Option<Self> {
-        let section_bytes = u32_at(bytes, 0)?;
-        let bytes = bytes_at(bytes, 0, section_bytes).filter(|all| all.len() >= HEADER_BYTES)?;
-        Some(Self {
-            bytes,
-            view: ViewId(u32_at(bytes, 4)? as u32),
-            generation: u32_at(bytes, 8)? as u32,
-            slot_count: usize::from(u16_at(bytes, 12)?),
-        })
-    }
-
-    fn state(self, slot: usize) -> CellState {
-        let byte = self.bytes.get(HEADER_BYTES + slot / 4).copied().unwrap_or(0);
-        CellState::from_bits(byte >> (slot % 4 * 2))
-    }
-
-    fn states(self) -> impl Iterator<Item = CellState> + 'a {
-        (0..self.slot_count).map(move |slot| self.state(slot))
-    }
-
-    fn cell(self, layout: &Layout, slot: usize) -> Option<CellRef<'a>> {
-        if slot >= self.slot_count {
-            return None;
-        }
-        let state = self.state(slot);
-        let has_own_stamps = self.bytes.get(14)? & FLAG_OWN_STAMPS != 0;
-        let stamps_at = HEADER_BYTES + self.slot_count.div_ceil(4);
-        let (stamp_at, fixed_at) = if has_own_stamps {
-            (stamps_at + slot * STAMP_BYTES, stamps_at + self.slot_count * STAMP_BYTES)
-        } else {
-            (15, stamps_at)
-        };
-        let value = match state {
-            CellState::Absent => return None,
-            CellState::Null | CellState::Tombstone => None,
-            CellState::Value => Some(self.value(layout, slot, fixed_at)?),
-        };
-        let created = i64_at(self.bytes, stamp_at + 8)?;
-        let created = (created != i64::MIN).then_some(Timestamp(created));
-        let stamp = Stamp::new(Timestamp(i64_at(self.bytes, stamp_at)?), created);
-        Some(CellRef { state, stamp, value })
-    }
-
-    fn value(self, layout: &Layout, slot: usize, fixed_at: usize) -> Option<ValueRef<'a>> {
-        let place = layout.place(slot)?;
-        let at = fixed_at + place.offset;
-        let bytes = if place.is_inline {
-            bytes_at(self.bytes, at, place.width)?
-        } else {
-            bytes_at(self.bytes, u32_at(self.bytes, at)?, u32_at(self.bytes, at + 4)?)?
-        };
-        Some(ValueRef::new(place.value_type, bytes))
-    }
-}
-
-/// A cell on its way from one packed section to the next.
-#[derive(PartialEq)]
-struct Unpacked<'a> {
-    state: CellState,
-    stamp: Stamp,
-    bytes: PackedValue<'a>,
-}
-
-impl<'a> Unpacked<'a> {
-    fn of(cell: CellRef<'a>) -> Self {
-        let bytes = cell.value.map_or(&[][..], ValueRef::bytes);
-        Self { state: cell.state, stamp: cell.stamp, bytes: PackedValue::Borrowed(bytes) }
-    }
-
-    fn written(cell: &'a CellWrite, stamp: Stamp) -> Self {
-        let none = PackedValue::Borrowed(&[]);
-        let (state, bytes) = match cell {
-            CellWrite::Value(value) => (CellState::Value, PackedValue::of(value)),
-            CellWrite::Null => (CellState::Null, none),
-            CellWrite::Tombstone => (CellState::Tombstone, none),
-        };
-        Self { state, stamp, bytes }
-    }
-}
-
-fn pack_section(layout: &Layout, cells: &[Option<Unpacked<'_>>], out: &mut Vec<u8>) {
-    let start = out.len();
-    let mut stamps = cells.iter().flatten().map(|cell| cell.stamp);
-    let shared = stamps.next().unwrap_or(Stamp::new(Timestamp::MIN, None));
-    let has_own_stamps = stamps.any(|stamp| stamp != shared);
-
-    push_len(out, 0);
-    push_len(out, layout.view.0 as usize);
-    push_len(out, layout.generation as usize);
-    debug_assert!(u16::try_from(cells.len()).is_ok(), "the registry bounds the slots of a view");
-    out.extend_from_slice(&(cells.len() as u16).to_le_bytes());
-    out.push(if has_own_stamps { FLAG_OWN_STAMPS } else { 0 });
-    push_stamp(out, shared);
-    for four in cells.chunks(4) {
-        let states = four.iter().map(|cell| cell.as_ref().map_or(CellState::Absent, |c| c.state));
-        out.push(states.rev().fold(0, |byte, state| byte << 2 | state as u8));
-    }
-    if has_own_stamps {
-        for cell in cells {
-            push_stamp(out, cell.as_ref().map_or(shared, |cell| cell.stamp));
-        }
-    }
-    let mut text_at = out.len() - start + layout.fixed_bytes(cells.len());
-    for (slot, cell) in cells.iter().enumerate() {
-        let Some(place) = layout.place(slot) else { continue };
-        let bytes = cell.as_ref().map_or(&[][..], |cell| &cell.bytes);
-        if place.is_inline && bytes.len() == place.width {
-            out.extend_from_slice(bytes);
-        } else if place.is_inline {
-            out.resize(out.len() + place.width, 0);
-        } else {
-            push_len(out, text_at);
-            push_len(out, bytes.len());
-            text_at += bytes.len();
-        }
-    }
-    for (slot, cell) in cells.iter().enumerate() {
-        if let (Some(cell), Some(false)) = (cell, layout.place(slot).map(|place| place.is_inline)) {
-            out.extend_from_slice(&cell.bytes);
-        }
-    }
-    let section_bytes = (out.len() - start) as u32;
-    if let Some(length) = out.get_mut(start..start + 4) {
-        length.copy_from_slice(&section_bytes.to_le_bytes());
-    }
-}
-
-fn push_stamp(out: &mut Vec<u8>, stamp: Stamp) {
-    out.extend_from_slice(&stamp.event.us().to_le_bytes());
-    // The earliest instant of all stands for "none"; a created timestamp there moves up by 1 µs.
-    let created = stamp.created.map_or(i64::MIN, |created| created.us().max(i64::MIN + 1));
-    out.extend_from_slice(&created.to_le_bytes());
+    packer
 }
 
 #[cfg(test)]
@@ -331,7 +264,7 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Op> {
         let stamp = (0i64..4, prop::option::of(0i64..3));
-        (stamp, prop::collection::btree_map(0u32..6, (0u8..4, any::<u8>()), 1..6))
+        (stamp, prop::collection::btree_map(0u32..6, (0u8..4, any::<u8>()), 1..7))
     }
 
     proptest! {
@@ -360,12 +293,12 @@ mod tests {
                         model.insert(*slot, (write.stamp, cell.clone()));
                     }
                 }
-                match EntityRow(&body).merge(&layout, &write) {
+                match EntityRow::new(&body).merge(&layout, &write) {
                     Merge::Changed(changed) => { prop_assert_ne!(&before, &model); body = changed; }
                     Merge::Late | Merge::Unchanged => prop_assert_eq!(&before, &model),
                 }
                 for slot in 0..6 {
-                    let cell = EntityRow(&body).cell(&layout, slot).map(|cell| {
+                    let cell = EntityRow::new(&body).cell(&layout, slot).map(|cell| {
                         let value = cell.value.and_then(ValueRef::to_value);
                         let written = match cell.state {
                             CellState::Value => CellWrite::Value(value.unwrap()),
@@ -382,18 +315,64 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(body: Vec<u8>, slot in 0u32..9) {
             let layout = layout(6);
-            let _ = EntityRow(&body).cell(&layout, slot).and_then(|c| c.value?.to_value());
-            let _ = EntityRow(&body).has_value();
+            for row in [EntityRow::new(&body), EntityRow::earlier(&body)] {
+                let _ = row.cell(&layout, slot).and_then(|c| c.value?.to_value());
+                let _ = (row.has_value(), row.views().count());
+            }
+        }
+
+        /// Bytes that begin as a section of the view do.
+        #[test]
+        fn any_section_is_read_and_written_over_without_panic(
+            flags: u8,
+            slots in 0u8..9,
+            rest: Vec<u8>,
+            slot in 0u32..5,
+        ) {
+            let head = [flags & 0x7f, (3 + rest.len()).min(0x7f) as u8, 7, 1, slots];
+            let body = [&head[..], &rest].concat();
+            let layout = layout(6);
+            let row = EntityRow::new(&body);
+            let _ = row.cell(&layout, slot).and_then(|c| c.value?.to_value());
+            let write = write((1, None), vec![(slot, CellWrite::Value(value(slot, 2)))]);
+            let _ = row.merge(&layout, &write);
         }
     }
 
     #[test]
-    fn cells_written_together_share_one_stamp_of_sixteen_bytes() {
+    fn cells_written_together_share_one_stamp_and_need_no_states() {
         let cells = (0..5).map(|slot| (slot, CellWrite::Value(value(slot, 2)))).collect();
-        let Merge::Changed(body) = EntityRow(&[]).merge(&layout(5), &write((1, None), cells))
+        let Merge::Changed(body) = EntityRow::EMPTY.merge(&layout(5), &write((1, Some(1)), cells))
         else {
             panic!("an empty row takes every cell")
         };
-        assert_eq!(body.len(), HEADER_BYTES + 2 + (8 + 8 + 1 + 8 + 8) + "xx".len());
+        // Flags, length, view, generation, slots; the stamp; a double, a bool, two floats; ends.
+        assert_eq!(body.len(), 5 + 8 + (8 + 1 + 8) + 2 + "xx".len() + 1);
+    }
+
+    #[test]
+    fn many_stamps_stand_once_each_and_are_found() {
+        let types = std::iter::repeat_n(ValueType::parse("int64").unwrap(), 600);
+        let layout = Layout::new(ViewId(7), 1, types);
+        let mut body = Vec::new();
+        for round in [300, 600] {
+            for slot in 0..round {
+                let cell = CellWrite::Value(Value::Int64(i64::from(slot) - 300));
+                let write = write((i64::from(slot) + i64::from(round), None), vec![(slot, cell)]);
+                let Merge::Changed(changed) = EntityRow::new(&body).merge(&layout, &write) else {
+                    panic!("slot {slot}")
+                };
+                body = changed;
+            }
+            for slot in 0..round {
+                let cell = EntityRow::new(&body).cell(&layout, slot).unwrap();
+                assert_eq!(cell.stamp.event.us(), i64::from(slot) + i64::from(round));
+                let value = cell.value.and_then(ValueRef::to_value);
+                assert_eq!(value, Some(Value::Int64(i64::from(slot) - 300)));
+            }
+            // States, and of each slot a place and an end; of each cell a stamp and its bytes.
+            let most = 50 + 600 / 4 + 600 * (2 + 2) + round as usize * (16 + 2);
+            assert!(body.len() < most, "{}", body.len());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! docs/formats/rows.md shows what is written: each example is what a row packs to, and reads back.
 
-use super::{EntityRow, Layout, Merge, Row, field::Field};
+use super::{Body, EntityRow, Layout, Merge, Row, field::Field};
 use crate::{
     disk::frame::{bytes_of_dump, dump_in, hex_dump},
     feature::{CellWrite, CellsWrite, Origin, Stamp, Timestamp, Value, ValueType, ViewId},
@@ -35,4 +35,15 @@ fn the_examples_of_the_document_are_read_and_written_again_as_they_stand() {
     };
     let Merge::Changed(body) = EntityRow::EMPTY.merge(&layout, &write) else { panic!() };
     check("entity", &Row::entity(b"e:1", 9, &body));
+
+    let earlier = bytes_of_dump(&dump_in(DOCUMENT, "earlier entity"));
+    let row = Row::from_bytes(&earlier).unwrap();
+    assert_eq!(*row.to_bytes(), earlier);
+    let Some(Body::Entity(entity)) = row.body() else { panic!() };
+    let value = |slot| entity.cell(&layout, slot)?.value?.to_value();
+    assert_eq!((row.key(), row.lsn()), (&b"e:1"[..], 9));
+    assert_eq!(
+        [value(0), value(1)],
+        [Some(Value::Float64(12.5)), Some(Value::String("hi".into()))]
+    );
 }

@@ -3,10 +3,11 @@
 //! Slots are only ever added behind the last, so the place of a slot never changes, and a section
 //! that was packed with fewer slots is read with the same layout.
 
+use super::value_ref::SHORTENED;
 use crate::feature::{CellWrite, CellsWrite, ValueType, ViewId};
 
-/// The bytes a value of no fixed size takes among the fixed ones: where its text begins, and how
-/// long it is.
+/// The bytes a value of no fixed size takes among the fixed ones of the earlier form: where its
+/// text begins, and how long it is.
 pub(super) const TEXT_PLACE_BYTES: usize = 4 + 4;
 
 /// The places of all slots of one generation of a view.
@@ -17,19 +18,26 @@ pub struct Layout {
     /// The generation.
     pub generation: u32,
     slots: Vec<Place>,
-    /// The bytes of the fixed area with all slots.
-    fixed_bytes: usize,
+    /// The bytes of all values of fixed width.
+    packed_bytes: usize,
+    /// How many values have no fixed width.
+    others: usize,
 }
 
 /// Where one slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) value_type: ValueType,
-    /// From the start of the fixed area.
+    /// In the earlier form, from the start of the fixed area.
     pub(super) offset: usize,
     pub(super) width: usize,
-    /// The value itself stands there, not the place of its text.
+    /// In the earlier form the value itself stands there, not the place of its text.
     pub(super) is_inline: bool,
+    /// It is one of the values of fixed width, the first of which stands at 0.
+    pub(super) is_fixed: bool,
+    pub(super) packed_offset: usize,
+    /// How many slots before it are not: its place among those.
+    pub(super) rank: usize,
 }
 
 impl Layout {
@@ -39,13 +47,21 @@ impl Layout {
         generation: u32,
         value_types: impl IntoIterator<Item = ValueType>,
     ) -> Self {
-        let mut layout = Self { view, generation, slots: Vec::new(), fixed_bytes: 0 };
+        let slots = Vec::new();
+        let mut layout = Self { view, generation, slots, packed_bytes: 0, others: 0 };
+        let mut offset = 0;
         for value_type in value_types {
             let inline_bytes = value_type.fixed_bytes();
             let width = inline_bytes.unwrap_or(TEXT_PLACE_BYTES);
             let is_inline = inline_bytes.is_some();
-            layout.slots.push(Place { value_type, offset: layout.fixed_bytes, width, is_inline });
-            layout.fixed_bytes += width;
+            let is_fixed = is_inline && !SHORTENED.contains(&value_type);
+            let (packed_offset, rank) = (layout.packed_bytes, layout.others);
+            let place =
+                Place { value_type, offset, width, is_inline, is_fixed, packed_offset, rank };
+            layout.slots.push(place);
+            offset += width;
+            layout.packed_bytes += if is_fixed { width } else { 0 };
+            layout.others += usize::from(!is_fixed);
         }
         layout
     }
@@ -55,13 +71,17 @@ impl Layout {
         self.slots.len()
     }
 
-    pub(super) fn place(&self, slot: usize) -> Option<Place> {
-        self.slots.get(slot).copied()
+    #[inline]
+    pub(super) fn place(&self, slot: usize) -> Option<&Place> {
+        self.slots.get(slot)
     }
 
-    /// The bytes of the fixed area of a section with `slot_count` slots.
-    pub(super) fn fixed_bytes(&self, slot_count: usize) -> usize {
-        self.slots.get(slot_count).map_or(self.fixed_bytes, |place| place.offset)
+    /// Of a section with `slot_count` slots the bytes of the values of fixed width, and how many
+    /// others there are.
+    #[inline]
+    pub(super) fn packed_extent(&self, slot_count: usize) -> (usize, usize) {
+        let all = (self.packed_bytes, self.others);
+        self.slots.get(slot_count).map_or(all, |place| (place.packed_offset, place.rank))
     }
 
     /// Whether every cell of `write` has a slot here and a value of that slot's type.

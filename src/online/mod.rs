@@ -14,6 +14,8 @@
 //! Not here: which names stand for which slots (`registry/`), what survives a crash (`log/`).
 
 #[cfg(test)]
+mod earlier_form_tests;
+#[cfg(test)]
 mod ending_tests;
 #[cfg(test)]
 mod format_document_tests;
@@ -26,7 +28,13 @@ mod edit;
 
 mod row;
 
+mod pack_row;
+
 mod entity_row;
+
+mod pack_section;
+
+mod section;
 
 mod plain_hash;
 
@@ -41,11 +49,12 @@ mod value_ref;
 mod bytes;
 
 pub use edit::Edit;
-pub use entity_row::{CellRef, CellState, EntityRow, Merge};
+pub use entity_row::{CellRef, EntityRow, Merge};
 pub use field::Field;
 pub use layout::Layout;
 pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
+pub use section::{CellState, Section};
 pub use shard::{Seen, Shard};
 pub use table::{ScanStep, Swept, Table};
 pub use value_ref::ValueRef;

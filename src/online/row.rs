@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! offset  size  field
-//!      0     1  kind: 1 string, 2 hash, 3 entity, 4 hash of which fields have ends of life;
+//!      0     1  kind: 1 string, 2 hash, 4 hash of which fields have ends of life;
 //!               flags: 0x80 has an end of life, 0x40 a value
 //!      1     8  LSN of the record that wrote it last
 //!      9     4  length of the key
 //!     13     n  key
 //!            8  end of life, µs since 1970; only with 0x80
 //!            n  body
+//!
+//! An entity, kind 5: 1 kind and flag 0x40, varint length of the key, key, varint LSN, sections.
+//! Kind 3 is an entity as it was written earlier; it stays as it is until it is written.
 //! ```
 //! Kind 4 always has 0x80. What stands there is when nothing is left: the end of the key or of the
 //! last field, whichever is first; `i64::MAX` for never. So a row is judged alike whatever it is.
@@ -17,26 +20,18 @@
 //! Snapshots hold these bytes as they are; a large hash is written in the packed form.
 
 use super::{
-    bytes::{bytes_at, i64_at, push_len, u32_at, u64_at},
+    bytes::{bytes_at, i64_at, u64_at, varint_at},
     entity_row::EntityRow,
-    field::{Field, NEVER_US, end_of, end_us},
+    field::{Field, end_of, end_us},
     large_fields::LargeFields,
-    plain_hash::{
-        PACKED_BYTES_MAX, PACKED_FIELDS_MAX, PackedFields, PlainHash, StoredHash, pack_fields,
+    pack_row::{
+        ENDING_HEAD_BYTES, Extent, FLAG_EXPIRES, FLAG_HAS_VALUE, KEY_AT, KIND_BITS,
+        KIND_EARLIER_ENTITY, KIND_ENDING_HASH, KIND_ENTITY, KIND_HASH, KIND_STRING, key_place,
+        pack, pack_entity, packed_hash, packed_hash_of,
     },
+    plain_hash::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX, PackedFields, PlainHash, StoredHash},
 };
 use crate::feature::Timestamp;
-
-const KEY_AT: usize = 1 + 8 + 4;
-const KIND_STRING: u8 = 1;
-const KIND_HASH: u8 = 2;
-const KIND_ENTITY: u8 = 3;
-const KIND_ENDING_HASH: u8 = 4;
-const KIND_BITS: u8 = 0x0f;
-const FLAG_EXPIRES: u8 = 0x80;
-const FLAG_HAS_VALUE: u8 = 0x40;
-/// The bytes in front of the fields of a hash of which fields have ends.
-const ENDING_HEAD_BYTES: usize = 8 + 8;
 
 /// A key and what stands under it.
 #[derive(Clone, Debug)]
@@ -53,7 +48,7 @@ const _: () = assert!(size_of::<Row>() == 16, "a table holds two words a row");
 pub struct LargeHash {
     key: Box<[u8]>,
     lsn: u64,
-    /// [`NEVER_US`] without an end of life.
+    /// `NEVER_US` without an end of life.
     expires_at_us: i64,
     fields: LargeFields,
 }
@@ -79,10 +74,7 @@ impl Row {
 
     /// An entity with this body.
     pub fn entity(key: &[u8], lsn: u64, body: &[u8]) -> Self {
-        let has_value = if EntityRow(body).has_value() { FLAG_HAS_VALUE } else { 0 };
-        let kind = KIND_ENTITY | has_value;
-        let pack_body = |out: &mut Vec<u8>| out.extend_from_slice(body);
-        Self::Packed(pack(kind, key, lsn, None, body.len(), pack_body))
+        Self::Packed(pack_entity(key, lsn, body))
     }
 
     /// A hash of these fields, packed if it is small enough.
@@ -104,7 +96,8 @@ impl Row {
     pub fn key(&self) -> &[u8] {
         match self {
             Self::Packed(bytes) => {
-                u32_at(bytes, 9).and_then(|count| bytes_at(bytes, KEY_AT, count)).unwrap_or(&[])
+                let place = key_place(bytes);
+                place.and_then(|(at, count)| bytes_at(bytes, at, count)).unwrap_or(&[])
             }
             Self::Large(large) => &large.key,
         }
@@ -113,6 +106,10 @@ impl Row {
     /// The record that wrote it last.
     pub fn lsn(&self) -> u64 {
         match self {
+            Self::Packed(bytes) if self.kind() & KIND_BITS == KIND_ENTITY => {
+                let lsn = key_place(bytes).and_then(|(at, count)| varint_at(bytes, at + count));
+                lsn.map_or(0, |(lsn, _)| lsn as u64)
+            }
             Self::Packed(bytes) => u64_at(bytes, 1).unwrap_or(0),
             Self::Large(large) => large.lsn,
         }
@@ -122,7 +119,7 @@ impl Row {
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Packed(bytes) if self.is_packed_ending() => {
-                i64_at(bytes, self.body_at()).and_then(end_of)
+                i64_at(bytes, self.body_at()?).and_then(end_of)
             }
             Self::Packed(_) => self.gone_at(),
             Self::Large(large) => end_of(large.expires_at_us),
@@ -158,7 +155,7 @@ impl Row {
     pub fn first_field_end(&self) -> Option<Timestamp> {
         match self {
             Self::Packed(bytes) if self.is_packed_ending() => {
-                i64_at(bytes, self.body_at() + 8).and_then(end_of)
+                i64_at(bytes, self.body_at()? + 8).and_then(end_of)
             }
             Self::Packed(_) => None,
             Self::Large(large) => large.fields.first_end(),
@@ -180,11 +177,12 @@ impl Row {
             Self::Packed(bytes) => bytes,
             Self::Large(large) => return Some(Body::Hash(StoredHash::of_large(&large.fields))),
         };
-        let body = bytes.get(self.body_at()..)?;
+        let body = bytes.get(self.body_at()?..)?;
         match self.kind() & KIND_BITS {
             KIND_STRING => Some(Body::String(body)),
             KIND_HASH => Some(Body::Hash(StoredHash(PlainHash::Packed(PackedFields(body))))),
-            KIND_ENTITY => Some(Body::Entity(EntityRow(body))),
+            KIND_ENTITY => Some(Body::Entity(EntityRow::new(body))),
+            KIND_EARLIER_ENTITY => Some(Body::Entity(EntityRow::earlier(body))),
             KIND_ENDING_HASH => {
                 let fields = PackedFields(body.get(ENDING_HEAD_BYTES..)?);
                 Some(Body::Hash(StoredHash(PlainHash::PackedEnding(fields, Timestamp::MIN))))
@@ -259,7 +257,12 @@ impl Row {
     /// The row that a snapshot's bytes hold; `None` if they hold none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let row = Self::Packed(bytes.into());
-        bytes_at(bytes, KEY_AT, u32_at(bytes, 9)?)?;
+        let (key_at, key_bytes) = key_place(bytes)?;
+        bytes_at(bytes, key_at, key_bytes)?;
+        // What is written says so of itself; an entity has no end.
+        if row.kind() & (KIND_BITS | FLAG_EXPIRES) == KIND_ENTITY | FLAG_EXPIRES {
+            return None;
+        }
         let hash = match row.body()? {
             Body::Hash(hash) => hash,
             Body::String(_) | Body::Entity(_) => return Some(row),
@@ -290,9 +293,16 @@ impl Row {
     }
 
     /// Where the body of a packed row begins.
-    fn body_at(&self) -> usize {
-        let expiry_bytes = if self.kind() & FLAG_EXPIRES == 0 { 0 } else { 8 };
-        KEY_AT + self.key().len() + expiry_bytes
+    #[inline]
+    fn body_at(&self) -> Option<usize> {
+        let Self::Packed(bytes) = self else { return None };
+        let (key_at, key_bytes) = key_place(bytes)?;
+        let key_end = key_at + key_bytes;
+        match self.kind() & (KIND_BITS | FLAG_EXPIRES) {
+            KIND_ENTITY => varint_at(bytes, key_end).map(|(_, at)| at),
+            kind if kind & FLAG_EXPIRES == 0 => Some(key_end),
+            _ => Some(key_end + 8),
+        }
     }
 
     fn is_packed_ending(&self) -> bool {
@@ -305,87 +315,6 @@ impl Row {
             Self::Large(_) => KIND_HASH,
         }
     }
-}
-
-/// What a pass over the fields of a hash tells.
-struct Extent {
-    count: usize,
-    /// Of names and values.
-    bytes: usize,
-    first_end_us: i64,
-    last_end_us: i64,
-}
-
-impl Extent {
-    fn of<'a>(fields: impl Iterator<Item = Field<'a>>) -> Self {
-        let none = Self { count: 0, bytes: 0, first_end_us: NEVER_US, last_end_us: i64::MIN };
-        fields.fold(none, |extent, field| {
-            let end_us = end_us(field.end);
-            Self {
-                count: extent.count + 1,
-                bytes: extent.bytes + field.name.len() + field.value.len(),
-                first_end_us: extent.first_end_us.min(end_us),
-                last_end_us: extent.last_end_us.max(end_us),
-            }
-        })
-    }
-}
-
-/// A hash of these fields in one piece.
-fn packed_hash<'a>(
-    key: &[u8],
-    lsn: u64,
-    expires_at: Option<Timestamp>,
-    fields: impl Iterator<Item = Field<'a>> + Clone,
-) -> Box<[u8]> {
-    packed_hash_of(&Extent::of(fields.clone()), key, lsn, expires_at, fields)
-}
-
-fn packed_hash_of<'a>(
-    extent: &Extent,
-    key: &[u8],
-    lsn: u64,
-    expires_at: Option<Timestamp>,
-    fields: impl Iterator<Item = Field<'a>>,
-) -> Box<[u8]> {
-    let first_us = extent.first_end_us;
-    if first_us == NEVER_US {
-        let kind = KIND_HASH | FLAG_HAS_VALUE;
-        let bytes = PackedFields::<false>::bytes(extent.count, extent.bytes);
-        return pack(kind, key, lsn, expires_at, bytes, |out| {
-            pack_fields::<false>(fields, out);
-        });
-    }
-    let kind = KIND_ENDING_HASH | FLAG_HAS_VALUE;
-    let gone_at = Timestamp(extent.last_end_us.min(end_us(expires_at)));
-    let bytes = ENDING_HEAD_BYTES + PackedFields::<true>::bytes(extent.count, extent.bytes);
-    pack(kind, key, lsn, Some(gone_at), bytes, |out| {
-        out.extend_from_slice(&end_us(expires_at).to_le_bytes());
-        out.extend_from_slice(&first_us.to_le_bytes());
-        pack_fields::<true>(fields, out);
-    })
-}
-
-fn pack(
-    kind: u8,
-    key: &[u8],
-    lsn: u64,
-    expires_at: Option<Timestamp>,
-    body_bytes: usize,
-    body: impl FnOnce(&mut Vec<u8>),
-) -> Box<[u8]> {
-    let expiry_bytes = if expires_at.is_some() { 8 } else { 0 };
-    // Exactly: a row that is as long as its space is not moved once more.
-    let mut out = Vec::with_capacity(KEY_AT + key.len() + expiry_bytes + body_bytes);
-    out.push(kind | if expires_at.is_some() { FLAG_EXPIRES } else { 0 });
-    out.extend_from_slice(&lsn.to_le_bytes());
-    push_len(&mut out, key.len());
-    out.extend_from_slice(key);
-    if let Some(at) = expires_at {
-        out.extend_from_slice(&at.us().to_le_bytes());
-    }
-    body(&mut out);
-    out.into_boxed_slice()
 }
 
 /// The earlier of two ends of life.
@@ -502,6 +431,8 @@ mod tests {
             if kind & 1 == 0 {
                 let head = [&[(kind / 2) | 0xc0][..], &[0; 12]].concat();
                 bytes.splice(0..0, head);
+            } else if kind & 2 == 0 {
+                bytes.splice(0..0, [KIND_ENTITY | FLAG_HAS_VALUE, kind / 4]);
             }
             if let Some(row) = Row::from_bytes(&bytes) {
                 let _ = (row.key(), row.lsn(), row.expires_at(), row.has_value());

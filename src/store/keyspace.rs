@@ -3,7 +3,7 @@
 use super::{
     engine::Store,
     locked::{Held, Locked, Reach},
-    read_features::{FeatureRead, ReadPlan, entity_row},
+    read_features::{FeatureRead, ReadPlan, RowReader, entity_row},
     schema::Schema,
     transaction::Transaction,
 };
@@ -75,9 +75,10 @@ impl<'a> Keyspace<'a> {
         mut visit: impl FnMut(FeatureRead<'_>),
     ) {
         self.read_entity(key, seen, |row| {
+            let mut row = RowReader::new(row, now);
             for cell in &plan.cells {
                 visit(match cell {
-                    Some(cell) => cell.read(row, now),
+                    Some(cell) => row.read(cell),
                     None => FeatureRead::NOT_FOUND,
                 });
             }

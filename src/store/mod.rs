@@ -132,7 +132,7 @@ pub use locked::Locked;
 pub use merge_policy::MergePolicy;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
-pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan};
+pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan, RowReader};
 pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;

@@ -3,7 +3,7 @@
 use super::schema::Schema;
 use crate::{
     feature::{Entity, Status, Timestamp, Ttl, Value, View, ViewId, status_at},
-    online::{Body, CellState, EntityRow, Layout, Row, ValueRef},
+    online::{Body, CellState, EntityRow, Layout, Row, Section, ValueRef},
 };
 use std::sync::Arc;
 
@@ -121,21 +121,97 @@ impl PlanCell {
         (self.view.id, self.view.generation, self.slot)
     }
 
-    /// What `row` shows of this feature at `now`.
-    ///
-    /// A cell in the online table has reached its time; a reader that looked at the clock a moment
-    /// before a writer did must not miss it, so "now" is never before the event.
+    /// What `row` shows of this feature at `now`. A cell in the online table has reached its time.
     pub fn read<'a>(&self, row: EntityRow<'a>, now: Timestamp) -> FeatureRead<'a> {
-        let Some(cell) = row.cell(&self.layout, self.slot) else { return FeatureRead::NOT_FOUND };
-        if cell.state == CellState::Tombstone {
+        RowReader::new(row, now).read(self)
+    }
+}
+
+/// Reads features of one row. What the features of a view have in common is found out once, not
+/// once for each, as long as they are asked for one after the other.
+#[derive(Debug)]
+pub struct RowReader<'r, 'p> {
+    row: EntityRow<'r>,
+    now: Timestamp,
+    opened: Option<Opened<'r, 'p>>,
+}
+
+/// What stands of a view, and what that means at the time of the read.
+#[derive(Debug)]
+struct Opened<'r, 'p> {
+    layout: &'p Arc<Layout>,
+    ttl: Option<Ttl>,
+    section: Option<Section<'r>>,
+    /// The event timestamp of all cells and the status of one with a value, unless cells differ.
+    shared: Option<(Timestamp, Status)>,
+}
+
+impl<'r, 'p> RowReader<'r, 'p> {
+    /// A reader of `row` at `now`.
+    pub fn new(row: EntityRow<'r>, now: Timestamp) -> Self {
+        Self { row, now, opened: None }
+    }
+
+    /// What the row shows of this feature: see [`PlanCell::read`]. Inlined: a call would cost as
+    /// much as the read.
+    #[inline(always)]
+    pub fn read(&mut self, cell: &'p PlanCell) -> FeatureRead<'r> {
+        let now = self.now;
+        let opened = match &self.opened {
+            Some(opened) if Arc::ptr_eq(opened.layout, &cell.layout) && opened.ttl == cell.ttl => {
+                opened
+            }
+            _ => self.open(cell),
+        };
+        let Some(section) = &opened.section else { return FeatureRead::NOT_FOUND };
+        let state = section.state(cell.slot);
+        if matches!(state, CellState::Absent | CellState::Tombstone) {
             return FeatureRead::NOT_FOUND;
         }
-        let event = cell.stamp.event;
-        let is_null = cell.state == CellState::Null;
-        let status = status_at(Some(event), is_null, now.max(event), self.ttl);
-        let value = cell.value.filter(|_| status == Status::Present);
-        FeatureRead { status, value, event: Some(event) }
+        if let (Some((event, status)), CellState::Value) = (opened.shared, state) {
+            let value = match status {
+                Status::Present => section.value(&cell.layout, cell.slot),
+                _ => None,
+            };
+            return FeatureRead { status, value, event: Some(event) };
+        }
+        Self::read_alone(now, section, state, cell)
     }
+
+    /// A cell that is null, or whose stamp is its own.
+    #[inline(never)]
+    fn read_alone(
+        now: Timestamp,
+        section: &Section<'r>,
+        state: CellState,
+        cell: &PlanCell,
+    ) -> FeatureRead<'r> {
+        let Some(stamp) = section.stamp(cell.slot) else { return FeatureRead::NOT_FOUND };
+        let is_null = state == CellState::Null;
+        let status = status_of(stamp.event, is_null, now, cell.ttl);
+        let value = match status {
+            Status::Present => section.value(&cell.layout, cell.slot),
+            _ => None,
+        };
+        FeatureRead { status, value, event: Some(stamp.event) }
+    }
+
+    #[inline(never)]
+    fn open(&mut self, cell: &'p PlanCell) -> &Opened<'r, 'p> {
+        let section = self.row.section(&cell.layout);
+        let shared = section
+            .as_ref()
+            .and_then(Section::shared_stamp)
+            .map(|stamp| (stamp.event, status_of(stamp.event, false, self.now, cell.ttl)));
+        let opened = Opened { layout: &cell.layout, ttl: cell.ttl, section, shared };
+        self.opened.insert(opened)
+    }
+}
+
+/// A reader that looked at the clock a moment before a writer did must not miss a cell that is in
+/// the online table, so "now" is never before the event.
+fn status_of(event: Timestamp, is_null: bool, now: Timestamp, ttl: Option<Ttl>) -> Status {
+    status_at(Some(event), is_null, now.max(event), ttl)
 }
 
 /// The features of a row; none of a row that is not there.

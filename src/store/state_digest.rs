@@ -113,7 +113,10 @@ fn push_cells(out: &mut Vec<u8>, entity: EntityRow<'_>, schema: &Schema) {
             }
             out.extend_from_slice(&cell.stamp.event.us().to_le_bytes());
             push_end(out, cell.stamp.created);
-            push(out, cell.value.map_or(&[][..], |value| value.bytes()));
+            match cell.value {
+                Some(value) => value.with_wide_bytes(|bytes| push(out, bytes)),
+                None => push(out, &[]),
+            }
         }
     }
 }

@@ -197,7 +197,7 @@ impl ViewStatistics {
                 Status::NotFound => {}
             }
             if let Some(value) = read.value {
-                feature.distinct.add(hash(value.bytes()));
+                feature.distinct.add(value.with_wide_bytes(&hash));
                 if NUMBERS.contains(&value.value_type()) {
                     feature.add_number(value.to_value().as_ref());
                 }

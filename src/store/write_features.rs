@@ -5,7 +5,7 @@ use super::{
     engine::Store,
     keyspace::Keyspace,
     locked::Locked,
-    read_features::{PlanCell, ReadPlan, entity_row},
+    read_features::{PlanCell, ReadPlan, RowReader, entity_row},
     schema::Schema,
 };
 use crate::{
@@ -63,7 +63,8 @@ impl Keyspace<'_> {
         order_by_place(&mut cells);
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
-            let is_new = |cell: &PlanCell| cell.read(row, locked.now).status != Status::Present;
+            let mut row = RowReader::new(row, locked.now);
+            let mut is_new = |cell| row.read(cell).status != Status::Present;
             let new_count = cells.iter().filter(|(cell, _)| is_new(cell)).count();
             let stamp = Stamp::new(locked.now, Some(locked.now));
             Ok((changes_by_view(&key, stamp, cells), new_count))
