@@ -54,9 +54,12 @@ impl Store {
             };
             let read = self.pushed_to_files(&files, opened, keys, &mut take);
             let read = read.and_then(|()| self.pushed_since(&files, opened, keys, &mut take));
-            // What a checkpoint moved, or a compaction merged, goes before it is told where to.
-            drop(read.is_err().then(|| self.directory.lock()));
-            let is_current = Arc::ptr_eq(&files, &self.pushed_files.load());
+            let is_current = || Arc::ptr_eq(&files, &self.pushed_files.load());
+            if read.is_err() && is_current() {
+                // What a checkpoint moved, or a compaction merged, goes before it is told where to.
+                drop(self.directory.lock());
+            }
+            let is_current = is_current();
             match read {
                 // Two of them may have given up what stood between those files and the log.
                 Ok(()) if is_current || self.log.status().first <= files.reaches.next() => {

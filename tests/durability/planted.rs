@@ -88,6 +88,7 @@ fn is_caught(bug: &str, campaign: &str, started: Instant) -> bool {
         .args(["--exact", &format!("{campaign}::{campaign}")])
         .env("NOWTHEN_PLANTED_BUG", bug)
         .env("CAMPAIGN_COUNT", u64::MAX.to_string())
+        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
         .env_remove("CAMPAIGN_SEED")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
