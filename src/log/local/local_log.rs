@@ -110,7 +110,10 @@ impl LocalLog {
 
     fn end(&self, ending: Ending) {
         self.shared.queue.end(ending);
-        if let Some(thread) = self.writer.lock().take() {
+        // Of a store that could not be opened it may be the last that tells of what is durable,
+        // and comes here itself: then it ends when it is back.
+        let is_another = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        if let Some(thread) = self.writer.lock().take().filter(is_another) {
             // If it panicked, it has poisoned the queue.
             let _ = thread.join();
         }
