@@ -2,8 +2,9 @@
 //! number. Of its memory what belongs to no file: the kernel takes back the pages of files.
 //!
 //! Of 20 features 8 are float64, 6 int64, 4 text of few values, 2 timestamps; of 100 five times as
-//! many; their names have 18 bytes, as names of features do. Half of the doubles have four decimals, half all digits; the integers are below 10 to the
-//! power of 1 to 6; the timestamps lie in one year.
+//! many. Their names have 18 bytes, as names of features do. Half of the doubles have four
+//! decimals, half all digits; the integers are below 10 to the power of 1 to 6; the timestamps lie
+//! in one year.
 
 use crate::{
     Result,

@@ -39,7 +39,7 @@ impl Options {
                     options.memory_entities = 5_000;
                     options.rounds = 1;
                     options.warm_up = Duration::from_millis(20);
-                    options.timed = Duration::from_millis(100);
+                    options.timed = Duration::from_millis(300);
                     options.is_quick = true;
                 }
                 "--seconds" => options.timed = Duration::try_from_secs_f64(value()?.parse()?)?,

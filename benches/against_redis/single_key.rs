@@ -37,7 +37,8 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
     let goal = Goal { figure: Figure::Throughput, times: 1.0 };
     let mut lines = Vec::new();
     for (work, words, pipeline, per_second) in rows {
-        let requests = (per_second * options.timed.as_secs_f64()) as u64;
+        let part = if options.is_quick { 0.2 } else { 1.0 };
+        let requests = (per_second * options.timed.as_secs_f64() * part) as u64;
         let mut of_redis = |_| run(options, &redis, words, pipeline, requests);
         let mut of_nowthen = |_| run(options, &nowthen, words, pipeline, requests);
         let measure: [(&Server, &mut dyn FnMut(u64) -> Result<_>); 2] =

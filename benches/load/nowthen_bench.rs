@@ -55,9 +55,13 @@ impl Load {
     /// Measures on what is there.
     pub(crate) fn measure(&self, seed: u64) -> Result<Measured, Box<dyn Error>> {
         let told = self.run(&["--no-load", "--seed", &seed.to_string()])?;
-        let figure = |path: &str| {
-            let figure = told.pointer(path).and_then(Json::as_f64);
-            figure.ok_or_else(|| format!("nowthen bench did not tell {path}: {told}"))
+        // Null is what nothing came of in so short a time.
+        let figure = |path: &str| match told.pointer(path) {
+            Some(Json::Null) => Ok(f64::NAN),
+            figure => {
+                let figure = figure.and_then(Json::as_f64);
+                figure.ok_or_else(|| format!("nowthen bench did not tell {path}: {told}"))
+            }
         };
         let kind = if self.mix.starts_with("read=0,") { "writes" } else { "reads" };
         Ok(Measured {
