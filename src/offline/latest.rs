@@ -13,9 +13,9 @@ use super::{
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     parallel::{for_each, thread_count},
     prune::Bounds,
+    rank::{Rank, Winner},
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::ViewSource,
-    winners::Winner,
 };
 use crate::{
     error::{Error, Result},
@@ -115,7 +115,7 @@ pub fn latest<'a>(
     };
     let scans = for_each(thread_count(threads), row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
-        scan_row_group(&source, row_group, &bytes_read, |batch| {
+        scan_row_group(&source, row_group, true, &bytes_read, |batch| {
             scan.add(batch, window).map_err(|why| match source.file(row_group) {
                 Ok((file, _)) => in_column(file, "join key", &why),
                 Err(error) => error,
