@@ -183,7 +183,9 @@ mod tests {
         #[test]
         fn what_was_packed_comes_back_in_pieces_of_any_size(
             width in 1_u8..=32,
-            runs in prop::collection::vec((any::<bool>(), prop::array::uniform8(any::<u32>())), 1..9),
+            runs in prop::collection::vec(
+                (any::<bool>(), prop::array::uniform8(any::<u32>())), 1..9,
+            ),
             piece in 1_usize..20,
         ) {
             let mask = u32::MAX >> (32 - u32::from(width));

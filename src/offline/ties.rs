@@ -43,6 +43,13 @@ impl Ties {
         self.list.append(&mut others.list);
     }
 
+    /// Gives slot `i` the number `numbers[i]`.
+    pub(super) fn renumber(&mut self, numbers: &[u32]) {
+        for tie in &mut self.list {
+            tie.slot = numbers.get(tie.slot as usize).copied().unwrap_or(u32::MAX);
+        }
+    }
+
     /// Whether there are so many, after so many rows, that to note them saves nothing.
     pub(super) fn are_too_many(&self, rows: u64) -> bool {
         self.list.len() as u64 > rows / ROWS_PER_TIE + TIES_MIN
