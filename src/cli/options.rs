@@ -213,6 +213,9 @@ pub struct AsofOptions {
     /// Name columns `view__feature`.
     #[arg(long)]
     pub full_names: bool,
+    /// Tell what was read and skipped, and how long each phase took.
+    #[arg(long)]
+    pub explain: bool,
     /// How many threads; 0 for one per core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,

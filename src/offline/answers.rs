@@ -5,8 +5,13 @@
 //! - A tombstone that wins counts as no cell, and a null that wins stays null.
 
 use super::{
-    cells::column_of, convert::arrow_type, keys::UNKNOWN, pushed::PushedWinners, slots::Slots,
-    winners::Winner,
+    cells::column_of,
+    convert::arrow_type,
+    keys::UNKNOWN,
+    order_set::OrderSet,
+    pushed::PushedWinners,
+    rank::{Rank, Winner},
+    slots::Slots,
 };
 use crate::{
     error::{Error, Result},
@@ -14,6 +19,9 @@ use crate::{
 };
 use arrow_array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow_select::{concat::concat, take::take};
+
+/// Up to one slot for so many rows of the source, the rows that are seen are sorted.
+const ROWS_PER_SORTED: u64 = 512;
 
 /// How many cells of a column met what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +41,7 @@ pub struct FeatureCounts {
 /// The cell that answers at each slot.
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
-    /// When it was true; `None` if there is no cell.
+    /// When it was true, `None` if there is no cell; empty if nobody asks.
     events: Vec<Option<Timestamp>>,
     /// What a read meets, if the cell is not null.
     statuses: Vec<Status>,
@@ -63,35 +71,56 @@ pub(super) struct Column {
 
 impl Answers {
     /// The answers that Parquet alone gives, and the orders of the rows they stand in, ascending:
-    /// the place of a cell is that of its row in this list.
-    pub(super) fn of_parquet(
-        winners: &[Winner],
+    /// the place of a cell is that of its row in this list. The source has `rows` rows. Events
+    /// are kept if `with_events` says so.
+    pub(super) fn of_parquet<R: Rank>(
+        winners: &[R],
         slots: &Slots,
         ttl: Option<Ttl>,
+        rows: u64,
+        with_events: bool,
     ) -> (Self, Vec<u64>) {
         let mut answers = Self {
-            events: vec![None; slots.len()],
+            events: vec![None; if with_events { slots.len() } else { 0 }],
             statuses: vec![Status::NotFound; slots.len()],
             places: vec![UNKNOWN; slots.len()],
         };
-        let mut visible: Vec<(u64, u32)> = Vec::new();
         for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
-            let Some(winner) = winner.found() else { continue };
-            if answers.set(slot, Some(winner.stamp.event), at, ttl) == Status::Present {
-                visible.push((winner.order, slot as u32));
+            if let Some(winner) = winner.found() {
+                answers.set(slot, Some(winner.event()), at, ttl);
             }
         }
-        visible.sort_unstable();
+        let wanted = answers.number_rows(winners, rows);
+        (answers, wanted)
+    }
+
+    /// Gives each row that is seen its place.
+    fn number_rows<R: Rank>(&mut self, winners: &[R], rows: u64) -> Vec<u64> {
+        let seen = winners.iter().zip(&self.statuses).zip(&mut self.places);
+        let seen = seen.filter(|((_, status), _)| **status == Status::Present);
+        // A few rows of a large source are sorted sooner than its bits are looked through.
+        let are_many = winners.len() as u64 > rows / ROWS_PER_SORTED;
+        if let Some(mut set) = OrderSet::new(rows).filter(|_| are_many) {
+            let present = winners.iter().zip(&self.statuses);
+            let present = present.filter(|(_, status)| **status == Status::Present);
+            present.for_each(|(winner, _)| set.insert(winner.order()));
+            let wanted = set.seal();
+            for ((winner, _), place) in seen {
+                *place = set.place(winner.order()).unwrap_or(UNKNOWN);
+            }
+            return wanted;
+        }
+        let mut seen: Vec<(u64, &mut u32)> =
+            seen.map(|((winner, _), place)| (winner.order(), place)).collect();
+        seen.sort_unstable_by_key(|(order, _)| *order);
         let mut wanted: Vec<u64> = Vec::new();
-        for (order, slot) in visible {
+        for (order, place) in seen {
             if wanted.last() != Some(&order) {
                 wanted.push(order);
             }
-            if let Some(place) = answers.places.get_mut(slot as usize) {
-                *place = (wanted.len() - 1) as u32;
-            }
+            *place = (wanted.len() - 1) as u32;
         }
-        (answers, wanted)
+        wanted
     }
 
     /// The answers for a feature that has pushed cells, whose values stand after `gathered`
@@ -130,10 +159,8 @@ impl Answers {
         ttl: Option<Ttl>,
     ) -> Status {
         let status = status_at(event, false, at, ttl);
-        if let Some((own, own_status)) = self.events.get_mut(slot).zip(self.statuses.get_mut(slot))
-        {
-            (*own, *own_status) = (event, status);
-        }
+        self.events.get_mut(slot).into_iter().for_each(|own| *own = event);
+        self.statuses.get_mut(slot).into_iter().for_each(|own| *own = status);
         status
     }
 

@@ -11,17 +11,19 @@
 //! - [`status_at`] decides what is seen, for every slot, at the very time of its spine rows.
 
 use super::{
-    answers::{Answers, Column, FeatureCounts, RowAnswers, fill_column},
+    answers::{Answers, Column, RowAnswers, fill_column},
     dataset::Dataset,
-    gather::gather,
+    gather::gather_pieces,
     keys::KeyTable,
     names::refuse_clashes,
     parallel::{for_each, thread_count},
     pushed::{PushedCells, PushedWinners, entities_of},
+    rank::{Rank, Winner},
+    report::{JoinReport, Phase},
     slots::Slots,
     source::ViewSource,
     spine::Spine,
-    winners::{Group, KnownBy, Scanned, Winner, find_winners},
+    winners::{Group, KnownBy, Scanned, find_newest, find_winners},
 };
 use crate::{
     error::{Error, Result},
@@ -82,25 +84,6 @@ pub struct Joined {
     pub report: JoinReport,
 }
 
-/// What a join read and found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JoinReport {
-    /// Rows of the spine, and of the result.
-    pub rows: u64,
-    /// Files of all sources.
-    pub files: u64,
-    /// Row groups whose keys and times were read.
-    pub row_groups: u64,
-    /// Rows in them.
-    pub rows_scanned: u64,
-    /// Rows among them that can never be seen: without event timestamp, or a part of the key.
-    pub rows_skipped: u64,
-    /// Bytes read from files.
-    pub bytes: u64,
-    /// One per feature, in the order of the columns.
-    pub features: Vec<FeatureCounts>,
-}
-
 impl Joined {
     /// The same with the features in another order: the first one to the place that `places` names
     /// first, and so on.
@@ -128,23 +111,29 @@ fn picked<T: Clone>(all: &[T], from: &[usize]) -> Vec<T> {
     from.iter().filter_map(|index| all.get(*index).cloned()).collect()
 }
 
-/// Joins the features of several views to the rows of a spine.
+/// Joins the features of several views to the rows of a spine. `watch` is told whenever a phase
+/// begins.
 pub fn as_of_join(
     spine: &Spine,
     requests: &[ViewRequest<'_>],
     options: &JoinOptions,
+    watch: &dyn Fn(Phase),
 ) -> Result<Joined> {
     let names = requests.iter().flat_map(|request| &request.output_names);
     refuse_clashes(spine.batch().schema_ref(), names.map(String::as_str))?;
     let mut groups = Groups { spine, groups: Vec::new() };
-    let join = Join { options, threads: thread_count(options.threads), bytes_read: Arc::default() };
+    let threads = thread_count(options.threads);
+    let join = Join { options, threads, bytes_read: Arc::default() };
     let mut report = JoinReport { rows: spine.rows() as u64, ..JoinReport::default() };
     let mut columns = Vec::new();
     for request in requests {
+        watch(Phase::Group);
         let group = groups.of(request)?;
-        let (joined, scanned) = join.view(request, group)?;
+        let (joined, winners, scanned) = join.view(request, group, watch)?;
         report.files += request.dataset.map_or(0, |dataset| dataset.files().len()) as u64;
         report.row_groups += scanned.row_groups;
+        report.row_groups_skipped += scanned.row_groups_skipped;
+        report.winners += winners;
         report.rows_scanned += scanned.rows;
         report.rows_skipped += scanned.rows_skipped;
         columns.extend(joined);
@@ -232,38 +221,37 @@ struct Join<'a> {
 
 impl Join<'_> {
     /// The columns of one view.
-    fn view(&self, request: &ViewRequest<'_>, group: &Group) -> Result<(Vec<Column>, Scanned)> {
+    fn view(
+        &self,
+        request: &ViewRequest<'_>,
+        group: &Group,
+        watch: &dyn Fn(Phase),
+    ) -> Result<(Vec<Column>, u64, Scanned)> {
         let view = request.view;
         let features: Option<Vec<&Feature>> =
             request.features.iter().map(|index| view.features.get(*index)).collect();
         let features = features
             .filter(|features| features.len() == request.output_names.len())
             .ok_or_else(|| Error::refused(format!("view {} has no such features", view.name)))?;
-        let (mut winners, mut scanned) = (Vec::new(), Scanned::default());
         let source = request
             .dataset
             .map(|dataset| ViewSource::open(view, request.entity, dataset, &request.features));
         let source = source.transpose()?;
-        if let Some(source) = &source {
-            let known_by = self.options.known_by;
-            (winners, scanned) =
-                find_winners(source, group, known_by, self.threads, &self.bytes_read)?;
-            if let Some(forgotten) = request.forgotten.filter(|forgotten| !forgotten.is_empty()) {
-                hide_forgotten(&mut winners, group, request.entity, forgotten);
-            }
-        }
-        let (answers, wanted) = Answers::of_parquet(&winners, &group.slots, view.ttl);
-        let gathered = match &source {
-            Some(source) => gather(source, &wanted, self.threads, &self.bytes_read)?,
-            None => Vec::new(),
-        };
-        let rows = answers.of_rows(&group.slots);
-        let gathered_rows = wanted.len();
-        let parquet = ParquetSide { winners, answers, rows, gathered_rows, columns: gathered };
+        watch(Phase::Scan);
+        let (parquet, wanted, scanned) = self.settle(request, group, source.as_ref())?;
+        watch(Phase::Gather);
+        let gathered = source.as_ref();
+        let gathered = gathered
+            .map(|source| gather_pieces(source, &wanted, self.threads, &self.bytes_read))
+            .transpose()?;
+        watch(Phase::Fill);
         let entities = entities_of(request.pushed, group);
         let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
             let Some(feature) = features.get(index) else { return Ok(()) };
-            filled.push((index, self.fill(request, group, feature, index, &parquet, &entities)?));
+            let gathered = gathered.as_ref().map(|gathered| gathered.take(index)).transpose()?;
+            let gathered = gathered.as_ref();
+            filled
+                .push((index, self.fill(request, group, feature, gathered, &parquet, &entities)?));
             Ok(())
         })?;
         let mut filled: Vec<(usize, Column)> = filled.into_iter().flatten().collect();
@@ -273,7 +261,54 @@ impl Join<'_> {
                 column.counts.name.clone_from(name);
                 column
             });
-        Ok((columns.collect(), scanned))
+        Ok((columns.collect(), wanted.len() as u64, scanned))
+    }
+
+    /// What the source answers, and the rows that its answers stand in.
+    fn settle(
+        &self,
+        request: &ViewRequest<'_>,
+        group: &Group,
+        source: Option<&ViewSource<'_>>,
+    ) -> Result<(ParquetSide, Vec<u64>, Scanned)> {
+        let (threads, bytes_read) = (self.threads, &self.bytes_read);
+        let known_by = self.options.known_by;
+        let rows = source.map_or(0, |source| source.dataset.rows());
+        let (winners, answers, scanned) = match source {
+            // Only a pushed cell is ever compared with a winner by its created timestamp.
+            Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
+                let (winners, scanned) = find_newest(source, group, threads, bytes_read)?;
+                (Vec::new(), self.answers(request, group, winners, rows).1, scanned)
+            }
+            Some(source) => {
+                let found = find_winners(source, group, known_by, threads, bytes_read)?;
+                let (winners, answers) = self.answers(request, group, found.0, rows);
+                (winners, answers, found.1)
+            }
+            None => {
+                let (winners, answers) = self.answers(request, group, Vec::new(), rows);
+                (winners, answers, Scanned::default())
+            }
+        };
+        let (answers, wanted) = answers;
+        let rows = answers.of_rows(&group.slots);
+        let side = ParquetSide { winners, answers, rows, gathered_rows: wanted.len() };
+        Ok((side, wanted, scanned))
+    }
+
+    fn answers<R: Rank>(
+        &self,
+        request: &ViewRequest<'_>,
+        group: &Group,
+        mut winners: Vec<R>,
+        rows: u64,
+    ) -> (Vec<R>, (Answers, Vec<u64>)) {
+        if let Some(forgotten) = request.forgotten.filter(|forgotten| !forgotten.is_empty()) {
+            hide_forgotten(&mut winners, group, request.entity, forgotten);
+        }
+        let (slots, ttl) = (&group.slots, request.view.ttl);
+        let answers = Answers::of_parquet(&winners, slots, ttl, rows, self.options.with_status);
+        (winners, answers)
     }
 
     /// The column of one feature.
@@ -282,7 +317,7 @@ impl Join<'_> {
         request: &ViewRequest<'_>,
         group: &Group,
         feature: &Feature,
-        index: usize,
+        gathered: Option<&ArrayRef>,
         parquet: &ParquetSide,
         entities: &[Option<u32>],
     ) -> Result<Column> {
@@ -290,7 +325,6 @@ impl Join<'_> {
         let known_by = self.options.known_by;
         let pushed =
             PushedWinners::find(view, feature.slot, request.pushed, entities, group, known_by)?;
-        let gathered = parquet.columns.get(index);
         let (slots, ttl) = (&group.slots, view.ttl);
         let own = pushed.as_ref().map(|pushed| {
             let ParquetSide { winners, answers, gathered_rows, .. } = parquet;
@@ -308,16 +342,20 @@ impl Join<'_> {
     }
 }
 
-/// What the files of one view answer.
 /// Takes back what a source tells of entities from before they were forgotten.
-fn hide_forgotten(winners: &mut [Winner], group: &Group, entity: &Entity, forgotten: &Forgotten) {
+fn hide_forgotten<R: Rank>(
+    winners: &mut [R],
+    group: &Group,
+    entity: &Entity,
+    forgotten: &Forgotten,
+) {
     for (number, slots) in (0..).zip(group.slots.ranges()) {
         let key = group.table.key(number).map(|parts| entity.key(&parts));
         let Some(mark) = key.and_then(|key| forgotten.mark(&key)) else { continue };
         // Of the cells that may be seen the latest wins: if that is hidden, so are all others.
         for winner in winners.get_mut(slots).into_iter().flatten() {
-            if winner.stamp.event < mark.at {
-                *winner = Winner::NONE;
+            if winner.event() < mark.at {
+                *winner = R::NONE;
             }
         }
     }
@@ -325,10 +363,9 @@ fn hide_forgotten(winners: &mut [Winner], group: &Group, entity: &Entity, forgot
 
 /// What the source of a view answers.
 struct ParquetSide {
+    /// One per slot, where cells were pushed.
     winners: Vec<Winner>,
     answers: Answers,
     rows: RowAnswers,
     gathered_rows: usize,
-    /// One per feature.
-    columns: Vec<ArrayRef>,
 }

@@ -8,15 +8,20 @@
 //! Where most of a row group would be decoded anyway, it is decoded from end to end.
 
 use super::{
-    convert::{arrow_type, convert},
+    convert::{Rounding, arrow_type, convert, times_us},
     parallel::for_each,
     scan::{ColumnReader, in_column},
-    source::{RowGroup, ViewSource},
+    source::{Column, RowGroup, ViewSource},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    feature::Timestamp,
+};
 use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow_select::{concat::concat, take::take};
+use parking_lot::Mutex;
 use std::{
+    mem,
     ops::Range,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -31,6 +36,21 @@ struct Task<'a> {
     features: Range<usize>,
 }
 
+/// The features of wanted rows, each in pieces until it is asked for: then there is one column of
+/// them at a time beside the pieces.
+pub(super) struct Gathered<'a> {
+    source: &'a ViewSource<'a>,
+    pieces: Vec<Mutex<Vec<ArrayRef>>>,
+}
+
+impl Gathered<'_> {
+    /// One feature, of its declared type. It is there once.
+    pub(super) fn take(&self, feature: usize) -> Result<ArrayRef> {
+        let pieces = self.pieces.get(feature).map(|pieces| mem::take(&mut *pieces.lock()));
+        join_pieces(self.source, feature, &pieces.unwrap_or_default())
+    }
+}
+
 /// One column per feature of `source`, of its declared type: the rows with the orders `wanted`,
 /// which ascend and do not repeat.
 pub(super) fn gather(
@@ -39,6 +59,17 @@ pub(super) fn gather(
     threads: usize,
     bytes_read: &Arc<AtomicU64>,
 ) -> Result<Vec<ArrayRef>> {
+    let gathered = gather_pieces(source, wanted, threads, bytes_read)?;
+    (0..source.types.len()).map(|feature| gathered.take(feature)).collect()
+}
+
+/// The same, not joined yet.
+pub(super) fn gather_pieces<'a>(
+    source: &'a ViewSource<'_>,
+    wanted: &[u64],
+    threads: usize,
+    bytes_read: &Arc<AtomicU64>,
+) -> Result<Gathered<'a>> {
     let features = source.types.len();
     let groups = wanted_by_row_group(source, wanted);
     // With few row groups the features of one are shared out among the threads.
@@ -66,14 +97,7 @@ pub(super) fn gather(
             column.extend(pieces);
         }
     }
-    let joined = for_each(threads, features, Vec::new, |joined, feature| {
-        let pieces = columns.get(feature).map(Vec::as_slice).unwrap_or_default();
-        joined.push((feature, join_pieces(source, feature, pieces)?));
-        Ok(())
-    })?;
-    let mut joined: Vec<(usize, ArrayRef)> = joined.into_iter().flatten().collect();
-    joined.sort_unstable_by_key(|(feature, _)| *feature);
-    Ok(joined.into_iter().map(|(_, column)| column).collect())
+    Ok(Gathered { source, pieces: columns.into_iter().map(Mutex::new).collect() })
 }
 
 /// The pieces of one feature as one column.
@@ -128,15 +152,70 @@ pub(super) fn gather_rows(
     bytes_read: &Arc<AtomicU64>,
 ) -> Result<Vec<Vec<ArrayRef>>> {
     let (file, columns) = source.file(row_group)?;
+    let columns: Vec<_> = columns.features.get(features.clone()).into_iter().flatten().collect();
+    let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
+    let place = (source, row_group, wanted);
+    read_rows(place, &columns, bytes_read, |batch| {
+        for ((feature, column), pieces) in features.clone().zip(batch).zip(&mut pieces) {
+            let Some(value_type) = source.types.get(feature) else { continue };
+            let converted = convert(column, *value_type);
+            let name = || file.metadata().schema().fields();
+            pieces.push(converted.map_err(|why| {
+                let root = columns.get(feature - features.start).map(|column| column.root);
+                let field = root.and_then(|root| name().get(root));
+                in_column(file, field.map_or("", |field| field.name()), &why)
+            })?);
+        }
+        Ok(())
+    })?;
+    Ok(pieces)
+}
+
+/// The created timestamps of the rows with the orders `wanted`, which ascend and do not repeat.
+pub(super) fn gather_created(
+    source: &ViewSource<'_>,
+    wanted: &[u64],
+    threads: usize,
+    bytes_read: &Arc<AtomicU64>,
+) -> Result<Vec<Option<Timestamp>>> {
+    let groups = wanted_by_row_group(source, wanted);
+    let done = for_each(threads, groups.len(), Vec::new, |done, index| {
+        let Some((row_group, wanted)) = groups.get(index) else { return Ok(()) };
+        let (file, columns) = source.file(row_group)?;
+        let columns: Vec<&Column> = columns.created.iter().collect();
+        let mut all = Vec::with_capacity(wanted.len());
+        read_rows((source, row_group, wanted), &columns, bytes_read, |batch| {
+            for column in batch {
+                let name = source.view.created_timestamp.as_deref().unwrap_or_default();
+                let times = times_us(column, Rounding::Up);
+                let times = times.map_err(|why| in_column(file, name, &why))?;
+                all.extend(times.iter().map(|time| time.map(Timestamp)));
+            }
+            Ok(())
+        })?;
+        done.push((index, all));
+        Ok(())
+    })?;
+    let mut done: Vec<(usize, Vec<Option<Timestamp>>)> = done.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(index, _)| *index);
+    Ok(done.into_iter().flat_map(|(_, all)| all).collect())
+}
+
+/// Decodes some columns of the wanted rows of one row group, as they are in the file.
+fn read_rows(
+    (source, row_group, wanted): (&ViewSource<'_>, &RowGroup, &[u64]),
+    columns: &[&Column],
+    bytes_read: &Arc<AtomicU64>,
+    mut each: impl FnMut(&[ArrayRef]) -> Result<()>,
+) -> Result<()> {
+    let (file, _) = source.file(row_group)?;
     let rows: Vec<usize> = wanted
         .iter()
         .map(|order| usize::try_from(order - row_group.first_order).unwrap_or(usize::MAX))
         .collect();
     let ranges = stretches(&rows, usize::try_from(row_group.rows).unwrap_or(usize::MAX));
     let places = places_in(&rows, ranges.as_deref());
-    let columns: Vec<_> = columns.features.get(features.clone()).into_iter().flatten().collect();
-    let mut reader = ColumnReader::open(file, row_group, &columns, ranges.as_deref(), bytes_read)?;
-    let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
+    let mut reader = ColumnReader::open(file, row_group, columns, ranges.as_deref(), bytes_read)?;
     let mut first = 0_usize;
     let mut rest = places.as_slice();
     while let Some(batch) = reader.next_batch()? {
@@ -150,24 +229,15 @@ pub(super) fn gather_rows(
         if own.is_empty() {
             continue;
         }
-        for ((feature, column), pieces) in features.clone().zip(&batch).zip(&mut pieces) {
-            let column = if own.len() == rows {
-                Arc::clone(column)
-            } else {
-                take(column, &indices, None)
-                    .map_err(|error| too_large(source, &error.to_string()))?
-            };
-            let Some(value_type) = source.types.get(feature) else { continue };
-            let converted = convert(&column, *value_type);
-            let name = || file.metadata().schema().fields();
-            pieces.push(converted.map_err(|why| {
-                let root = columns.get(feature - features.start).map(|column| column.root);
-                let field = root.and_then(|root| name().get(root));
-                in_column(file, field.map_or("", |field| field.name()), &why)
-            })?);
+        if own.len() == rows {
+            each(&batch)?;
+            continue;
         }
+        let taken = batch.iter().map(|column| take(column, &indices, None));
+        let taken: Result<Vec<ArrayRef>, _> = taken.collect();
+        each(&taken.map_err(|error| too_large(source, &error.to_string()))?)?;
     }
-    Ok(pieces)
+    Ok(())
 }
 
 /// The stretches of rows to decode; `None` for all of them.

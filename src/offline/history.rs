@@ -11,10 +11,10 @@ use super::{
     latest::Window,
     parallel::{for_each, thread_count},
     prune::Bounds,
+    rank::Winner,
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::ViewSource,
     spine::key_column,
-    winners::Winner,
 };
 use crate::{
     error::{Error, Result},
@@ -55,7 +55,7 @@ pub fn history(
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
-        scan_row_group(&source, row_group, &bytes_read, |batch| {
+        scan_row_group(&source, row_group, true, &bytes_read, |batch| {
             scan.add(&table, batch, window).map_err(|why| match source.file(row_group) {
                 Ok((file, _)) => in_column(file, "join key", &why),
                 Err(error) => error,

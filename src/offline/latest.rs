@@ -9,13 +9,14 @@
 use super::{
     cells::value_at,
     dataset::Dataset,
-    gather::{gather_rows, join_pieces, wanted_by_row_group},
+    gather::{gather_created, gather_rows, join_pieces, wanted_by_row_group},
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     parallel::{for_each, thread_count},
     prune::Bounds,
+    rank::{Newest, Rank, Winner},
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::ViewSource,
-    winners::Winner,
+    ties::{Ties, settle},
 };
 use crate::{
     error::{Error, Result},
@@ -27,7 +28,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -47,12 +48,14 @@ pub struct LatestRow {
 pub struct Latest<'a> {
     source: ViewSource<'a>,
     table: KeyTable,
-    /// The order, the entity and the stamp of each winner; ascending.
-    winners: Vec<(u64, u32, Stamp)>,
+    /// The order, the entity and the event of each winner; ascending.
+    winners: Vec<(u64, u32, Timestamp)>,
     /// How many of them were handed out.
     taken: usize,
     /// The columns of some winners.
     decoded: Vec<ArrayRef>,
+    /// When these became known; empty if no column tells.
+    decoded_created: Vec<Option<Timestamp>>,
     /// Which winners.
     decoded_rows: Range<usize>,
     rows_read: u64,
@@ -95,90 +98,159 @@ pub fn latest<'a>(
 ) -> Result<Latest<'a>> {
     let features: Vec<usize> = (0..view.features.len()).collect();
     let source = ViewSource::open(view, entity, dataset, &features)?;
-    let from = window.from.unwrap_or(Timestamp::MIN);
-    let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
-    let row_groups: Vec<_> =
-        source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
-    // What is not even read lies ahead, if nothing but the end of the window can keep it out.
-    let all: u64 = source.row_groups.iter().map(|row_group| row_group.rows).sum();
-    let reached: u64 = row_groups.iter().map(|row_group| row_group.rows).sum();
-    let rows_ahead = if window.from.is_none() { all - reached } else { 0 };
     let bytes_read: Arc<AtomicU64> = Arc::default();
-    let rows_read = AtomicU64::new(0);
-    let state = || Scan {
-        table: KeyTable::new(entity),
-        winners: Vec::new(),
-        entities: Vec::new(),
-        caches: Vec::new(),
-        rows_skipped: 0,
-        rows_ahead: 0,
-    };
-    let scans = for_each(thread_count(threads), row_groups.len(), state, |scan, item| {
-        let Some(row_group) = row_groups.get(item) else { return Ok(()) };
-        scan_row_group(&source, row_group, &bytes_read, |batch| {
-            scan.add(batch, window).map_err(|why| match source.file(row_group) {
-                Ok((file, _)) => in_column(file, "join key", &why),
-                Err(error) => error,
-            })
-        })?;
-        let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
-        progress(rows, bytes_read.load(Ordering::Relaxed));
-        Ok(())
-    })?;
-    let rows_skipped = scans.iter().map(|scan| scan.rows_skipped).sum();
-    let rows_ahead = rows_ahead + scans.iter().map(|scan| scan.rows_ahead).sum::<u64>();
-    let (table, winners) = merge(scans, entity);
+    let threads = thread_count(threads);
+    let search =
+        Search { source: &source, entity, window, threads, bytes_read: &bytes_read, progress };
+    let (table, newest, counts) = search.newest()?;
+    let found = (0_u32..).zip(newest).filter_map(|(entity, winner)| {
+        winner.found().map(|winner| (winner.order(), entity, winner.event()))
+    });
+    let mut winners: Vec<_> = found.collect();
+    winners.sort_unstable();
     Ok(Latest {
         source,
         table,
         winners,
         taken: 0,
         decoded: Vec::new(),
+        decoded_created: Vec::new(),
         decoded_rows: 0..0,
-        rows_read: rows_read.into_inner(),
-        rows_skipped,
-        rows_ahead,
+        rows_read: counts.rows_read,
+        rows_skipped: counts.rows_skipped,
+        rows_ahead: counts.rows_ahead,
         bytes_read,
     })
 }
 
-fn merge(scans: Vec<Scan>, entity: &Entity) -> (KeyTable, Vec<(u64, u32, Stamp)>) {
-    let mut scans = scans.into_iter();
-    let (mut table, mut best) = match scans.next() {
-        Some(scan) => (scan.table, scan.winners),
-        None => (KeyTable::new(entity), Vec::new()),
-    };
-    for scan in scans {
-        let numbers = table.absorb(&scan.table);
-        best.resize(table.len(), Winner::NONE);
-        for (winner, number) in scan.winners.into_iter().zip(numbers) {
-            if let Some(best) = best.get_mut(number as usize) {
-                *best = winner.max(*best);
-            }
-        }
-    }
-    let found = (0_u32..).zip(best).filter_map(|(entity, winner)| {
-        winner.found().map(|winner| (winner.order, entity, winner.stamp))
-    });
-    let mut winners: Vec<_> = found.collect();
-    winners.sort_unstable();
-    (table, winners)
+/// One pass over keys and times.
+struct Search<'a, 'b> {
+    source: &'a ViewSource<'b>,
+    entity: &'a Entity,
+    window: Window,
+    threads: usize,
+    bytes_read: &'a Arc<AtomicU64>,
+    progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
-/// What one thread has found so far.
-struct Scan {
-    table: KeyTable,
-    winners: Vec<Winner>,
-    entities: Vec<u32>,
-    caches: Vec<DictionaryCache>,
+#[derive(Default)]
+struct Counts {
+    rows_read: u64,
     rows_skipped: u64,
     rows_ahead: u64,
 }
 
-impl Scan {
+impl Search<'_, '_> {
+    /// The newest row of each entity. Created timestamps are read for those rows only that have
+    /// the entity and the event of another one, unless there are many of them.
+    fn newest(&self) -> Result<(KeyTable, Vec<Newest>, Counts)> {
+        let (table, mut newest, ties, counts) = self.run::<Newest>(false)?;
+        let Some(ties) = ties else {
+            let (table, all, _, counts) = self.run::<Winner>(true)?;
+            let newest = |winner: Winner| Newest::new(winner.event(), None, winner.order());
+            return Ok((table, all.into_iter().map(newest).collect(), counts));
+        };
+        if self.source.view.created_timestamp.is_some() {
+            settle(self.source, &mut newest, ties, self.threads, self.bytes_read)?;
+        }
+        Ok((table, newest, counts))
+    }
+
+    fn run<R: Rank>(&self, with_created: bool) -> Result<(KeyTable, Vec<R>, Option<Ties>, Counts)> {
+        let Self { source, window, bytes_read, .. } = *self;
+        let from = window.from.unwrap_or(Timestamp::MIN);
+        let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
+        let row_groups: Vec<_> =
+            source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
+        let rows_read = AtomicU64::new(0);
+        let is_too_many = AtomicBool::new(false);
+        let state = || Scan::<R>::new(self.entity, source.view.created_timestamp.is_some());
+        let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
+            let Some(row_group) = row_groups.get(item) else { return Ok(()) };
+            if is_too_many.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            scan_row_group(source, row_group, with_created, bytes_read, |batch| {
+                scan.add(batch, window).map_err(|why| match source.file(row_group) {
+                    Ok((file, _)) => in_column(file, "join key", &why),
+                    Err(error) => error,
+                })
+            })?;
+            is_too_many.fetch_or(scan.ties.are_too_many(scan.rows), Ordering::Relaxed);
+            let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
+            (self.progress)(rows, bytes_read.load(Ordering::Relaxed));
+            Ok(())
+        })?;
+        // What is not even read lies ahead, if nothing but the end of the window can keep it out.
+        let all: u64 = source.row_groups.iter().map(|row_group| row_group.rows).sum();
+        let reached: u64 = row_groups.iter().map(|row_group| row_group.rows).sum();
+        let rows_ahead = if window.from.is_none() { all - reached } else { 0 };
+        let counts = Counts {
+            rows_read: rows_read.into_inner(),
+            rows_skipped: scans.iter().map(|scan| scan.rows_skipped).sum(),
+            rows_ahead: rows_ahead + scans.iter().map(|scan| scan.rows_ahead).sum::<u64>(),
+        };
+        let (table, winners, ties) = merge(scans, self.entity);
+        Ok((table, winners, (!is_too_many.into_inner()).then_some(ties), counts))
+    }
+}
+
+fn merge<R: Rank>(scans: Vec<Scan<R>>, entity: &Entity) -> (KeyTable, Vec<R>, Ties) {
+    let mut scans = scans.into_iter();
+    let (mut table, mut best, mut ties) = match scans.next() {
+        Some(scan) => (scan.table, scan.winners, scan.ties),
+        None => (KeyTable::new(entity), Vec::new(), Ties::default()),
+    };
+    for mut scan in scans {
+        let numbers = table.absorb(&scan.table);
+        best.resize(table.len(), R::NONE);
+        scan.ties.renumber(&numbers);
+        ties.append(scan.ties);
+        for (winner, number) in scan.winners.into_iter().zip(numbers) {
+            if let Some(best) = best.get_mut(number as usize) {
+                if winner.is_tied(best) {
+                    ties.add(number, &winner.min(*best));
+                }
+                *best = winner.max(*best);
+            }
+        }
+    }
+    (table, best, ties)
+}
+
+/// What one thread has found so far.
+struct Scan<R> {
+    table: KeyTable,
+    winners: Vec<R>,
+    entities: Vec<u32>,
+    caches: Vec<DictionaryCache>,
+    /// Whether there is something that settles ties.
+    has_created: bool,
+    ties: Ties,
+    rows: u64,
+    rows_skipped: u64,
+    rows_ahead: u64,
+}
+
+impl<R: Rank> Scan<R> {
+    fn new(entity: &Entity, has_created: bool) -> Self {
+        Self {
+            table: KeyTable::new(entity),
+            winners: Vec::new(),
+            entities: Vec::new(),
+            caches: Vec::new(),
+            has_created,
+            ties: Ties::default(),
+            rows: 0,
+            rows_skipped: 0,
+            rows_ahead: 0,
+        }
+    }
+
     fn add(&mut self, batch: &KeysAndTimes, window: Window) -> Result<(), String> {
         self.table.intern(&batch.keys, &mut self.caches, &mut self.entities)?;
-        self.winners.resize(self.table.len(), Winner::NONE);
+        self.winners.resize(self.table.len(), R::NONE);
+        self.rows += batch.events.len() as u64;
         let usable = batch.usable();
         self.rows_skipped += usable.as_ref().map_or(0, |usable| usable.null_count() as u64);
         let events = batch.events.values();
@@ -193,9 +265,11 @@ impl Scan {
             }
             let created = batch.created.as_ref().filter(|created| created.is_valid(row));
             let created = created.map(|created| Timestamp(created.value(row)));
-            let stamp = Stamp::new(event, created);
-            let candidate = Winner { stamp, order: batch.first_order + row as u64 };
+            let candidate = R::new(event, created, batch.first_order + row as u64);
             if let Some(winner) = self.winners.get_mut(*entity as usize) {
+                if self.has_created && candidate.is_tied(winner) {
+                    self.ties.add(*entity, &candidate.min(*winner));
+                }
                 *winner = candidate.max(*winner);
             }
         }
@@ -246,8 +320,9 @@ impl Latest<'_> {
     }
 
     fn row(&self, index: usize) -> Option<LatestRow> {
-        let (_, entity, stamp) = *self.winners.get(index)?;
+        let (_, entity, event) = *self.winners.get(index)?;
         let row = index.checked_sub(self.decoded_rows.start)?;
+        let stamp = Stamp::new(event, self.decoded_created.get(row).copied().flatten());
         let full = self.decoded.iter().all(|column| row < column.len());
         let cells = self.decoded.iter().map(|column| value_at(column, row)).collect();
         Some(LatestRow { key: self.table.key(entity)?, stamp, cells }).filter(|_| full)
@@ -267,6 +342,9 @@ impl Latest<'_> {
         let decoded: Result<Vec<ArrayRef>> =
             columns.map(|(feature, pieces)| join_pieces(&self.source, feature, pieces)).collect();
         let rows = self.taken..self.taken + wanted.len();
+        if self.source.view.created_timestamp.is_some() {
+            self.decoded_created = gather_created(&self.source, wanted, 1, &self.bytes_read)?;
+        }
         self.decoded = decoded?;
         self.decoded_rows = rows;
         Ok(())

@@ -29,11 +29,17 @@ mod load;
 mod as_of_join;
 mod latest;
 mod names;
+mod report;
 
 mod answers;
-mod gather;
+mod order_set;
 mod pushed;
 mod winners;
+
+mod ties;
+
+mod gather;
+mod rank;
 
 mod prune;
 mod scan;
@@ -43,6 +49,7 @@ mod spine;
 mod keys;
 
 mod key_part;
+mod pages;
 
 mod source;
 
@@ -50,6 +57,7 @@ mod dataset;
 mod ipc_stream;
 mod page_index;
 mod parquet_file;
+mod runs;
 
 mod cells;
 mod convert;
@@ -57,7 +65,7 @@ mod lists;
 mod parallel;
 
 pub use answers::FeatureCounts;
-pub use as_of_join::{JoinOptions, JoinReport, Joined, ViewRequest, as_of_join};
+pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};
 pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
@@ -71,6 +79,7 @@ pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
 pub use output::{to_ipc_stream, write_batch};
 pub use pushed::PushedCells;
+pub use report::{JoinReport, Phase};
 pub use source::check_source;
 pub use spine::Spine;
 pub use winners::KnownBy;

@@ -8,6 +8,7 @@
 use super::{
     convert::{Rounding, times_us},
     dataset::DataFile,
+    pages::ChunkReader,
     parquet_file::{ParquetFile, damaged, guarded},
     source::{Column, FileColumns, RowGroup, ViewSource},
 };
@@ -33,7 +34,7 @@ use std::{
 };
 
 /// Rows decoded at a time: what a column of them takes stays in the cache of a core.
-const BATCH_ROWS: usize = 16 * 1024;
+const BATCH_ROWS: usize = 32 * 1024;
 
 /// Decodes some columns of a row group.
 pub(super) struct ColumnReader<'a> {
@@ -192,18 +193,19 @@ impl KeysAndTimes {
     }
 }
 
-/// Decodes keys and times of one row group.
+/// Decodes keys and times of one row group; created timestamps if `with_created` says so.
 pub(super) fn scan_row_group(
     source: &ViewSource<'_>,
     row_group: &RowGroup,
+    with_created: bool,
     bytes_read: &Arc<AtomicU64>,
     mut each: impl FnMut(&KeysAndTimes) -> Result<()>,
 ) -> Result<()> {
     let (file, columns): (&DataFile, &FileColumns) = source.file(row_group)?;
     let mut wanted: Vec<&Column> = columns.keys.iter().collect();
     wanted.push(&columns.event);
-    wanted.extend(&columns.created);
-    let mut reader = ColumnReader::open(file, row_group, &wanted, None, bytes_read)?;
+    wanted.extend(columns.created.as_ref().filter(|_| with_created));
+    let mut reader = KeyReader::open(file, row_group, &wanted, columns.keys.len(), bytes_read)?;
     let mut first_order = row_group.first_order;
     while let Some(mut arrays) = reader.next_batch()? {
         let times = arrays.split_off(columns.keys.len().min(arrays.len()));
@@ -222,6 +224,47 @@ pub(super) fn scan_row_group(
         first_order += batch.events.len() as u64;
     }
     Ok(())
+}
+
+/// Reads keys and times: page by page where all of them are of a form that this is possible for.
+enum KeyReader<'a> {
+    Pages { chunks: Vec<ChunkReader<'a>>, keys: usize },
+    Columns(ColumnReader<'a>),
+}
+
+impl<'a> KeyReader<'a> {
+    /// The first `keys` of the columns are join keys.
+    fn open(
+        file: &'a DataFile,
+        row_group: &RowGroup,
+        columns: &[&Column],
+        keys: usize,
+        bytes_read: &Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let chunk = |column: &&Column| ChunkReader::open(file, row_group, column, bytes_read);
+        let chunks: Option<Vec<_>> = columns.iter().map(chunk).collect::<Result<_>>()?;
+        Ok(match chunks {
+            Some(chunks) => Self::Pages { chunks, keys },
+            None => Self::Columns(ColumnReader::open(file, row_group, columns, None, bytes_read)?),
+        })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Vec<ArrayRef>>> {
+        let (chunks, keys) = match self {
+            Self::Columns(reader) => return reader.next_batch(),
+            Self::Pages { chunks, keys } => (chunks, *keys),
+        };
+        let mut rows = BATCH_ROWS;
+        for chunk in chunks.iter_mut() {
+            rows = rows.min(chunk.rows_in_page()?);
+        }
+        if rows == 0 {
+            // Each has as many rows as the row group, so all are at their ends.
+            return Ok(None);
+        }
+        let chunks = chunks.iter_mut().enumerate();
+        chunks.map(|(place, chunk)| chunk.read(rows, place < keys)).collect::<Result<_>>().map(Some)
+    }
 }
 
 /// The error for a value that does not convert.

@@ -16,10 +16,11 @@ use crate::{
     feature::{Entity, KeyPart, KeyType, Scalar, Timestamp, ValueType},
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampMicrosecondArray, new_empty_array,
 };
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use arrow_select::concat::concat_batches;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_select::concat::concat;
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
     errors::{ParquetError, Result as ParquetResult},
@@ -57,7 +58,7 @@ impl Spine {
         if rows as u64 != file.rows() {
             return Err(damaged(path, "some of its rows are missing"));
         }
-        let mut spine = Self::from_batches(&schema, &batches, event_timestamp)?;
+        let mut spine = Self::from_batches(&schema, batches, event_timestamp)?;
         spine.path = Some(path.to_owned());
         Ok(spine)
     }
@@ -65,7 +66,7 @@ impl Spine {
     /// Reads an Arrow IPC stream.
     pub fn from_ipc_stream(bytes: &[u8], event_timestamp: Option<&str>) -> Result<Self> {
         let (schema, batches) = read_ipc_stream(bytes, STREAM)?;
-        Self::from_batches(&schema, &batches, event_timestamp)
+        Self::from_batches(&schema, batches, event_timestamp)
     }
 
     /// A handful of entities at one instant, in columns named as the join keys and
@@ -93,15 +94,15 @@ impl Spine {
 
     fn from_batches(
         schema: &SchemaRef,
-        batches: &[RecordBatch],
+        batches: Vec<RecordBatch>,
         event_timestamp: Option<&str>,
     ) -> Result<Self> {
-        let batch = match batches {
-            [only] => only.clone(),
-            _ => concat_batches(schema, batches)
-                .map_err(|error| Error::refused(format!("{STREAM} does not fit: {error}")))?,
+        let batch = match batches.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => joined(schema, batches),
         };
-        Self::from_batch(batch, event_timestamp)
+        let refuse = |error| Error::refused(format!("{STREAM} does not fit: {error}"));
+        Self::from_batch(batch.map_err(refuse)?, event_timestamp)
     }
 
     /// The table as it is, with the named column as times, or its one timestamp column.
@@ -174,6 +175,26 @@ impl Spine {
         };
         entity.join_keys.iter().map(find).collect()
     }
+}
+
+/// The batches as one; never more than one column of it is in memory twice.
+fn joined(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<RecordBatch, ArrowError> {
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); schema.fields().len()];
+    for batch in batches {
+        let (_, arrays, _) = batch.into_parts();
+        columns.iter_mut().zip(arrays).for_each(|(column, array)| column.push(array));
+    }
+    let whole = schema.fields().iter().zip(columns).map(|(field, pieces)| {
+        let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+        if pieces.is_empty() {
+            return Ok(new_empty_array(field.data_type()));
+        }
+        concat(&pieces)
+    });
+    let whole = whole.collect::<Result<Vec<ArrayRef>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), whole, &options)
 }
 
 /// Besides what a source may have, a spine may spell integers as text.

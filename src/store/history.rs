@@ -9,8 +9,8 @@ use crate::{
     feature::{Entity, Forgotten, KeyPart, Status, Timestamp, View, ViewId},
     log::Lsn,
     offline::{
-        Dataset, JoinOptions, Joined, KnownBy, PushedCells, Spine, ViewRequest, as_of_join, cell,
-        output_names, write_batch,
+        Dataset, JoinOptions, Joined, KnownBy, Phase, PushedCells, Spine, ViewRequest, as_of_join,
+        cell, output_names, write_batch,
     },
     registry::{Catalog, Selected},
 };
@@ -94,7 +94,14 @@ impl Store {
         let opened = open_views(&schema.catalog, &request.features)?;
         let pushed = self.pushed_cells(&opened, None)?;
         let forgotten = self.forgotten.load();
-        join(&opened, (&pushed, Some(&forgotten)), request, &names_of(request), spine, false)
+        join(
+            &opened,
+            (&pushed, Some(&forgotten)),
+            request,
+            &names_of(request),
+            spine,
+            (false, &|_| ()),
+        )
     }
 
     /// What each feature was at `at` for some entities of one kind, given by their join keys.
@@ -113,7 +120,8 @@ impl Store {
         let opened = open_views(&schema.catalog, features)?;
         let pushed = self.pushed_cells(&opened, Some(&keys.iter().cloned().collect()))?;
         let forgotten = self.forgotten.load();
-        let joined = join(&opened, (&pushed, Some(&forgotten)), &request, &names, &spine, true)?;
+        let joined =
+            join(&opened, (&pushed, Some(&forgotten)), &request, &names, &spine, (true, &|_| ()))?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
         Ok((0..keys.len()).map(answer_row).collect())
@@ -178,7 +186,7 @@ fn join(
     request: &TrainingRequest,
     names: &[String],
     spine: &Spine,
-    with_status: bool,
+    (with_status, watch): (bool, &dyn Fn(Phase)),
 ) -> Result<Joined> {
     let mut requests = Vec::with_capacity(opened.len());
     for view in opened {
@@ -195,7 +203,7 @@ fn join(
         });
     }
     let options = JoinOptions { known_by: request.known_by, with_status, threads: request.threads };
-    let joined = as_of_join(spine, &requests, &options)?;
+    let joined = as_of_join(spine, &requests, &options, watch)?;
     let places = opened.iter().flat_map(|view| view.features.iter().map(|(_, place)| *place));
     joined.in_order(&places.collect::<Vec<_>>())
 }
@@ -214,9 +222,15 @@ pub fn column_names(features: &[Selected], full_names: bool) -> Vec<String> {
 }
 
 /// A training set from the files of `catalog` alone: nothing that was pushed to a server.
-pub fn join_files(catalog: &Catalog, request: &TrainingRequest, spine: &Spine) -> Result<Joined> {
+/// `watch` is told whenever a phase begins.
+pub fn join_files(
+    catalog: &Catalog,
+    request: &TrainingRequest,
+    spine: &Spine,
+    watch: &dyn Fn(Phase),
+) -> Result<Joined> {
     let opened = open_views(catalog, &request.features)?;
-    join(&opened, (&HashMap::new(), None), request, &names_of(request), spine, false)
+    join(&opened, (&HashMap::new(), None), request, &names_of(request), spine, (false, watch))
 }
 
 fn names_of(request: &TrainingRequest) -> Vec<String> {

@@ -160,6 +160,23 @@ def test_a_service_gives_its_features_in_its_order(tmp_path):
     assert len(table) - table["plane_facts__seats"].null_count == EXPECTED["seats"][0]
 
 
+def test_explain_tells_what_was_read_and_how_long_each_phase_took(tmp_path):
+    options = ["--features", ",".join(FEATURES), "--out", tmp_path / "o.arrow"]
+    done = asof(*options, "--json", "--explain")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert list(report["phases"]) == ["spine", "open", "group", "scan", "gather", "fill", "write"]
+    assert sum(report["phases"].values()) <= report["seconds"]
+    files = [FLIGHTS / "data" / f"{name}.parquet" for name in ("weather", "landings", "planes")]
+    row_groups = sum(pq.read_metadata(file).num_row_groups for file in files)
+    assert report["row_groups"] + report["row_groups_skipped"] == row_groups
+    assert 0 < report["winners"] <= report["rows_scanned"]
+    done = asof(*options, "--explain")
+    assert f"{report['winners']} rows decoded for their features" in done.stdout
+    assert "  gather " in done.stdout
+    assert "row groups" not in asof(*options).stdout
+
+
 def test_csv_and_arrow_hold_what_parquet_holds(tmp_path):
     small = tmp_path / "small.parquet"
     pq.write_table(pq.read_table(SPINE).slice(100_000, 500), small)

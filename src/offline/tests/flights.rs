@@ -56,7 +56,7 @@ fn join_all(threads: usize) -> Joined {
         request(&history, &tailnum, Some(&files[1]), &[], ""),
         request(&planes, &tailnum, Some(&files[2]), &[], ""),
     ];
-    as_of_join(&spine(), &requests, &options(threads)).unwrap()
+    as_of_join(&spine(), &requests, &options(threads), &|_| ()).unwrap()
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn the_weather_of_the_destination_is_joined_by_a_renamed_key() {
     let by_origin = request(&weather, &airport, Some(&file), &[], "");
     let by_dest =
         ViewRequest { map: &map, ..request(&weather, &airport, Some(&file), &[], "dest_") };
-    let joined = as_of_join(&spine(), &[by_origin, by_dest], &options(2)).unwrap();
+    let joined = as_of_join(&spine(), &[by_origin, by_dest], &options(2), &|_| ()).unwrap();
     check(&joined.batch, "temp", 335_983, 19_146_747.26);
     // Only one flight of 2013 went from one airport with weather to another.
     assert_eq!(count_and_sum(&joined.batch, "dest_temp").0, 1);
@@ -97,7 +97,7 @@ fn a_question_about_one_airport_at_one_time_reads_one_row() {
     let keys = ["JFK", "ZZZ"].map(|key| vec![KeyPart::Bytes(key.into())]);
     let spine = Spine::from_rows(&airport, &keys, at).unwrap();
     let requests = [request(&weather, &airport, Some(&file), &[], "")];
-    let joined = as_of_join(&spine, &requests, &options(2)).unwrap();
+    let joined = as_of_join(&spine, &requests, &options(2), &|_| ()).unwrap();
     let temp = |row| cell(&joined.batch, 2, row);
     assert!(matches!(temp(0), Some(Value::Float64(_))));
     assert_eq!(temp(1), None);

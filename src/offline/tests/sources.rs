@@ -60,7 +60,7 @@ fn join_with(
     write_file(&path, &[batch(columns)]);
     let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
-    as_of_join(&spine, &[request(view, entity, Some(&dataset), &[], "")], &options)
+    as_of_join(&spine, &[request(view, entity, Some(&dataset), &[], "")], &options, &|_| ())
 }
 
 fn numbers(joined: &Joined) -> Vec<Option<i64>> {
@@ -134,7 +134,7 @@ fn the_year_9999_of_an_old_writer_stays_in_the_future() {
         ("9999-12-31", Some(2)),
     ] {
         let spine = Spine::from_rows(&user, &keys, Timestamp::parse(at).unwrap()).unwrap();
-        let joined = as_of_join(&spine, &requests, &options(1)).unwrap();
+        let joined = as_of_join(&spine, &requests, &options(1), &|_| ()).unwrap();
         assert_eq!(numbers(&joined), [expected], "{at}");
     }
 }
@@ -302,7 +302,7 @@ fn few_winners_in_a_large_row_group_are_read_by_their_pages_alone() {
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
     let (view, user) = (number(), user());
     let requests = [request(&view, &user, Some(&dataset), &[], "")];
-    let joined = as_of_join(&spine, &requests, &options(2)).unwrap();
+    let joined = as_of_join(&spine, &requests, &options(2), &|_| ()).unwrap();
     let value = |row: i64| Some(row.wrapping_mul(0x1E37_79B9_7F4A_7C15));
     assert_eq!(numbers(&joined), [value(49_003), value(199_999), value(1_000), value(100_003)]);
     // Keys and times are read whole, of the numbers a few pages of 8 KB.
