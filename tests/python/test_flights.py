@@ -165,7 +165,8 @@ def test_explain_tells_what_was_read_and_how_long_each_phase_took(tmp_path):
     done = asof(*options, "--json", "--explain")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert list(report["phases"]) == ["spine", "open", "group", "scan", "gather", "fill", "write"]
+    phases = {"spine", "open", "group", "scan", "gather", "fill", "write"}
+    assert set(report["phases"]) == phases
     assert sum(report["phases"].values()) <= report["seconds"]
     files = [FLIGHTS / "data" / f"{name}.parquet" for name in ("weather", "landings", "planes")]
     row_groups = sum(pq.read_metadata(file).num_row_groups for file in files)
