@@ -34,6 +34,8 @@ use server::Server;
 use std::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// Measures one round, given its number.
+type Measure<'a> = &'a mut dyn FnMut(u64) -> Result<Measured>;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -57,7 +59,7 @@ fn in_turns(
     options: &Options,
     goal: Goal,
     work: &str,
-    mut measure: [(&Server, &mut dyn FnMut(u64) -> Result<Measured>); 2],
+    mut measure: [(&Server, Measure<'_>); 2],
 ) -> Result<Line> {
     let mut rounds: [Vec<Measured>; 2] = Default::default();
     for round in 0..options.rounds {

@@ -17,12 +17,15 @@ pub(super) struct Resolved {
     pub(super) join_keys: Vec<String>,
 }
 
+/// The words of a request, as they came.
+type Words = Box<[Box<[u8]>]>;
+
 /// Requests by the words they were resolved from. Each thread has its own.
 #[derive(Debug, Default)]
 pub(super) struct RequestCache {
     /// Whose requests they are. Held, so that no other schema can have its address.
     schema: Option<Arc<Schema>>,
-    known: Vec<(Box<[Box<[u8]>]>, Arc<Resolved>)>,
+    known: Vec<(Words, Arc<Resolved>)>,
 }
 
 impl RequestCache {

@@ -63,7 +63,7 @@ fn earlier_section(view: u32, slots: u32, cells: &Cells) -> Vec<u8> {
         let before = fixed.len();
         match cells.get(&slot) {
             Some((_, CellWrite::Value(Value::Float64(number)))) => {
-                fixed.extend(number.to_le_bytes())
+                fixed.extend(number.to_le_bytes());
             }
             Some((_, CellWrite::Value(Value::Int64(number)))) => fixed.extend(number.to_le_bytes()),
             Some((_, CellWrite::Value(Value::Int32(number)))) => fixed.extend(number.to_le_bytes()),
