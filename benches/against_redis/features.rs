@@ -155,7 +155,8 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
             if filled.insert((server.port, tier, case.stored)) {
                 eprintln!("{} features, {tier}, into {}", case.stored, server.name);
                 let load = case.load(options, server, tier);
-                Load { read: "hmget", batch: 1, mix: READS, ..load }.fill()?;
+                Load { read: "hmget", clients: 1, pipeline: 1, batch: 1, mix: READS, ..load }
+                    .fill()?;
             }
         }
         let [on_redis, on_nowthen] = sides.map(|(server, tier)| case.load(options, server, tier));
