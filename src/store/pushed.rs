@@ -127,7 +127,8 @@ impl Store {
     }
 
     /// Writes what was pushed in the records that no file holds yet, up to `lsn`, to files that a
-    /// manifest is to list; what it must say of the history. The records must be durable.
+    /// manifest is to list, none of which reaches across the LSN of a snapshot; what it must say of
+    /// the history. The records must be durable.
     /// Of those that were forgotten only the ones in `forgotten` are left out: the records that say
     /// so must be durable, too.
     pub(super) fn write_pushed(
@@ -148,11 +149,19 @@ impl Store {
             range: (first, lsn),
             parts: BTreeMap::new(),
         };
+        // While the history was damaged, snapshots went on without it.
+        let snapshots = directory.generations().iter().rev().map(|generation| generation.lsn);
+        let mut borders = snapshots.filter(|border| (first..lsn).contains(border)).peekable();
+        flush.range.1 = borders.peek().copied().unwrap_or(lsn);
         let mut record_bytes = 0;
         for record in self.log.read(first)? {
             let (at, bytes) = record?;
             if at > lsn {
                 break;
+            }
+            while let Some(border) = borders.next_if(|border| at > *border) {
+                flush.end()?;
+                flush.range = (border.next(), borders.peek().copied().unwrap_or(lsn));
             }
             let record = decode_record(&bytes).map_err(|why| self.undecodable(at, &why))?;
             flush.add(at, record.changes)?;

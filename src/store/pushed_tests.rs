@@ -5,7 +5,7 @@ use crate::{
     disk::{FileSystem, SimulatedFs},
     error::{Error, Result},
     feature::{CellWrite, KeyPart, Timestamp, Value},
-    log::Durability,
+    log::{Durability, HistoryPart, Lsn},
     registry::{DefinitionFile, parse_repository},
 };
 use std::{path::Path, sync::Arc};
@@ -86,4 +86,38 @@ fn what_was_pushed_outlives_the_log_that_brought_it() {
     let error = at(&store, 400).unwrap_err();
     assert!(matches!(&error, Error::Corrupt { path: named, .. } if *named == path), "{error}");
     assert!(error.to_string().contains("pushed"), "{error}");
+}
+
+#[test]
+fn no_file_reaches_across_a_snapshot_that_was_written_while_the_history_was_damaged() {
+    use super::history_attack_fixture::{DEFINITIONS, SECRET, apply, open, push, writes};
+
+    let fs = SimulatedFs::new();
+    let store = open(&fs);
+    apply(&store, DEFINITIONS);
+    push(&store, SECRET, 1, "forgotten");
+    push(&store, "other", 1, "moved");
+    store.checkpoint().unwrap();
+    let name = store.directory.lock().history().parts[0].file.name.clone();
+    let flip = || fs.damage(&Path::new("/data").join(&name), |bytes| bytes[100] ^= 1).unwrap();
+    flip();
+    // What is forgotten cannot be taken from a damaged file, which stays as it is therefore.
+    store.forget(format!("user:{SECRET}").as_bytes()).unwrap_err();
+    push(&store, "other", 2, "before the snapshot");
+    store.checkpoint().unwrap();
+    push(&store, "other", 3, "behind it");
+    flip();
+    store.checkpoint().unwrap();
+
+    let directory = store.directory.lock();
+    let snapshots: Vec<Lsn> = directory.generations().iter().map(|one| one.lsn).collect();
+    let parts = &directory.history().parts;
+    let reaches_across = |part: &&HistoryPart| {
+        snapshots.iter().any(|snapshot| (part.first..part.last).contains(snapshot))
+    };
+    assert_eq!(parts.iter().find(reaches_across), None, "of {snapshots:?}");
+    assert_eq!((snapshots.len(), parts.len()), (2, 3));
+    drop(directory);
+    assert_eq!(writes(&store, "other", &["spending:spend"]).unwrap().len(), 3);
+    assert_eq!(writes(&store, SECRET, &["spending:spend"]).unwrap().len(), 0);
 }
