@@ -143,9 +143,10 @@ impl Subject {
             }
             Step::CheckpointBeside => {
                 let beside = self.finish_checkpoint();
-                let store = Arc::clone(&self.store);
-                self.checkpoint = Some(std::thread::spawn(move || store.checkpoint()));
-                Ok(beside)
+                // The turn is taken here: the thread may begin behind a step that wants it, too.
+                let begun = self.store.begin_checkpoint();
+                let writing = begun.map(|begun| std::thread::spawn(move || begun.write()));
+                Ok(beside.or(writing.map(|writing| self.checkpoint = Some(writing)).err()))
             }
             Step::Compact => {
                 let beside = self.finish_checkpoint();
