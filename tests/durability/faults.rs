@@ -241,7 +241,11 @@ fn check_goes_on(subject: &mut Subject, figures: &mut Figures) -> Result<(), Fai
     let is_poisoned = subject.store.log_status().poisoned.is_some();
     match refused {
         Some(error) if is_poisoned && error.code() == "IOERR" && (is_untaken || !was_poisoned) => {
-            figures.add("afterwards: refused with IOERR", 1);
+            let told = match is_untaken {
+                true => "afterwards: refused with IOERR",
+                false => "afterwards: taken, outcome unknown",
+            };
+            figures.add(told, 1);
             Ok(())
         }
         None if !is_poisoned => {
