@@ -7,7 +7,7 @@
 use super::{app::App, settings::Shutdown};
 use crate::{
     error::{Error, Result},
-    store::MergePolicy,
+    store::{Compacted, MergePolicy},
 };
 use std::{
     sync::Arc,
@@ -39,8 +39,8 @@ fn compact(app: &App) {
         match compacted {
             Ok(Some(done)) => {
                 app.stats.compactions_total.increment();
-                let (view, files, rows) = (done.view_name, done.files, done.rows);
-                tracing::info!(view, files, rows, bytes = done.bytes, ms, "history was compacted");
+                let Compacted { view_name: view, files, buckets, rows, bytes } = done;
+                tracing::info!(view, files, buckets, rows, bytes, ms, "history was compacted");
             }
             Ok(None) => return,
             Err(error) => {

@@ -191,7 +191,7 @@ fn write_rows(
         texts.extend(row.iter().copied().map(Some));
         reply.array(request.features.len());
         let written = request.read_row(ctx.keyspace, &texts, (now, seen), &mut key, |_, read| {
-            is_too_long |= reply.len() > bytes_max;
+            is_too_long |= reply.len() - start > bytes_max;
             if !is_too_long {
                 write_cell(read.status, read.event, shape, reply, |reply| match read.value {
                     Some(value) => write_standing(value, scratch, reply),

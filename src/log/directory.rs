@@ -155,19 +155,19 @@ impl DataDirectory {
         self.manifest.history.parts.iter().filter(move |part| part.last <= settled)
     }
 
-    /// Lets a merged part of the history count in place of its sources, which go. Refused unless
-    /// all of these still count, and may be merged.
-    pub fn commit_merged(&mut self, merged: HistoryPart, sources: &[HistoryPart]) -> Result<()> {
-        if !sources.iter().all(|source| self.settled_history().any(|part| part == source)) {
+    /// Lets parts of the history count in place of those that were merged into them, which go.
+    /// Refused unless all of these still count, and may be merged.
+    pub fn commit_merged(&mut self, to: Vec<HistoryPart>, from: &[HistoryPart]) -> Result<()> {
+        if !from.iter().all(|source| self.settled_history().any(|part| part == source)) {
             return Err(Error::refused("a part of the history that does not count any more"));
         }
         if planted("merged parts removed too early") {
-            let paths = sources.iter().map(|source| self.root.join(&source.file.name));
+            let paths = from.iter().map(|source| self.root.join(&source.file.name));
             paths.for_each(|path| drop(self.fs.remove(&path)));
         }
         let mut history = self.manifest.history.clone();
-        history.parts.retain(|part| !sources.contains(part));
-        history.parts.push(merged);
+        history.parts.retain(|part| !from.contains(part));
+        history.parts.extend(to);
         self.replace(self.manifest.generations.clone(), history)
     }
 

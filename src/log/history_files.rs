@@ -1,7 +1,7 @@
 //! The files of the history: written aside, read back, named, and only then listed.
 //!
 //! ```text
-//! history/<view>-<id>.<generation>-<first LSN>-<last LSN>-<manifest>.parquet
+//! history/<view>-<id>.<generation>-<first LSN>-<last LSN>[-<bucket>of<count>]-<manifest>.parquet
 //! ```
 //! What stands in them is opaque here (`offline/history_file.rs`). A name is never given twice:
 //! it ends with the number of the manifest that lists the file first.
@@ -42,6 +42,8 @@ pub struct PartHead<'a> {
     pub first: Lsn,
     /// The last LSN of that range.
     pub last: Lsn,
+    /// Which share of the entities, of how many; what it means is known to who writes the file.
+    pub bucket: (u32, u32),
 }
 
 /// Files for the next manifest.
@@ -71,10 +73,14 @@ impl HistoryWriter {
 
     /// Begins a file.
     pub fn begin(&mut self, head: &PartHead<'_>) -> Result<PartFile> {
-        let PartHead { view_name, view, generation, first, last } = *head;
+        let PartHead { view_name, view, generation, first, last, bucket } = *head;
+        let of = match bucket {
+            (_, 1) => String::new(),
+            (bucket, count) => format!("-{bucket}of{count}"),
+        };
         let number = self.number;
-        let name =
-            format!("{HISTORY}/{view_name}-{view}.{generation}-{first}-{last}-{number}.parquet");
+        let range = format!("{first}-{last}{of}");
+        let name = format!("{HISTORY}/{view_name}-{view}.{generation}-{range}-{number}.parquet");
         let unfinished = self.root.join(format!("{name}.tmp"));
         if self.fs.metadata(&self.root.join(&name)).is_ok() {
             return Err(Error::refused(format!("there is a file {name} already")));

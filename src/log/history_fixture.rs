@@ -17,7 +17,14 @@ pub(super) fn history_to(fs: &SimulatedFs, directory: &DataDirectory, lsn: Lsn) 
     let shared: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let number = directory.number() + 1;
     let mut writer = HistoryWriter::new(shared, directory.root(), number);
-    let head = PartHead { view_name: "spending", view: 1, generation: 1, first, last: lsn };
+    let head = PartHead {
+        view_name: "spending",
+        view: 1,
+        generation: 1,
+        first,
+        last: lsn,
+        bucket: (0, 1),
+    };
     let mut part = writer.begin(&head)?;
     part.write_all(format!("{first}-{lsn} ").repeat(200).as_bytes())
         .map_err(Error::io("writing", directory.root()))?;

@@ -13,13 +13,14 @@
 //! Not here: columns and their names (`history_layout.rs`), writing (`history_write.rs`).
 
 use super::{
+    bucket::Bucket,
     cells::value_at,
     convert::convert,
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
-        ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, check_file_metadata,
-        runs_of, stored_type,
+        ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_of_file,
+        check_file_metadata, runs_of, stored_type,
     },
     history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
@@ -49,6 +50,7 @@ pub struct HistoryFile {
     pub(super) entity: Entity,
     pub(super) columns: HistoryColumns,
     pub(super) row_groups: Vec<RowGroup>,
+    bucket: Bucket,
 }
 
 impl HistoryFile {
@@ -57,12 +59,19 @@ impl HistoryFile {
     pub fn open(bytes: Bytes, path: &Path, view: &View, entity: &Entity) -> Result<Self> {
         let file = DataFile::in_memory(path, bytes)?;
         check_file_metadata(&file, view)?;
+        let bucket = bucket_of_file(&file)?;
         let columns = HistoryColumns::find(&file, view, entity)?;
         let rows = file.row_group_rows().iter().enumerate();
         let row_group =
             |(index, rows): (usize, &u64)| RowGroup { file: 0, index, rows: *rows, first_order: 0 };
         let row_groups = rows.map(row_group).collect();
-        Ok(Self { file, view: view.clone(), entity: entity.clone(), columns, row_groups })
+        let (view, entity) = (view.clone(), entity.clone());
+        Ok(Self { file, view, entity, columns, row_groups, bucket })
+    }
+
+    /// Which entities it holds.
+    pub fn bucket(&self) -> Bucket {
+        self.bucket
     }
 
     /// How many rows the file has.
@@ -84,7 +93,9 @@ impl HistoryFile {
         let wanted: Vec<&FileSlot> = of_view.filter(is_wanted).collect();
         let asked = keys.map(|keys| AskedKeys::new(&self.entity, keys)).transpose()?;
         let mut found = Vec::new();
-        if wanted.is_empty() || keys.is_some_and(HashSet::is_empty) {
+        let is_elsewhere =
+            |keys: &HashSet<_>| !keys.iter().any(|key: &Vec<_>| self.bucket.holds(key));
+        if wanted.is_empty() || keys.is_some_and(is_elsewhere) {
             return Ok(found);
         }
         for row_group in &self.row_groups {
@@ -133,6 +144,7 @@ impl HistoryFile {
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
         let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
+        writer.limit_to(self.bucket);
         let (mut starts, mut start) = (Vec::new(), 0);
         for run in runs_of(&self.file)? {
             for row_group in self.row_groups.get(run).unwrap_or_default() {
@@ -222,6 +234,9 @@ impl HistoryFile {
                 let last = found.get(before..).and_then(<[_]>::last);
                 if last.is_some_and(|last| sort_key(last) > sort_key(&row)) {
                     return Err(damaged(self.file.path(), "its rows are not in their order"));
+                }
+                if !self.bucket.holds(&row.key) {
+                    return Err(damaged(self.file.path(), "a row is of another bucket"));
                 }
                 found.push(row);
             }

@@ -12,6 +12,7 @@
 //! - Lists are stored as of no fixed length: a null one takes no room.
 
 use super::{
+    bucket::Bucket,
     convert::arrow_type,
     dataset::DataFile,
     parquet_file::damaged,
@@ -38,6 +39,7 @@ const VIEW_ID_KEY: &str = "nowthen.view_id";
 const GENERATION_KEY: &str = "nowthen.generation";
 const ENTITY_KEY: &str = "nowthen.entity";
 const RUNS_KEY: &str = "nowthen.runs";
+const BUCKET_KEY: &str = "nowthen.bucket";
 
 const ROLE_KEY: &str = "nowthen.role";
 const SLOT_KEY: &str = "nowthen.slot";
@@ -169,6 +171,17 @@ pub(super) fn file_metadata(view: &View, entity: &Entity) -> Vec<KeyValue> {
 pub(super) fn runs_metadata(starts: &[usize]) -> KeyValue {
     let starts: Vec<String> = starts.iter().map(usize::to_string).collect();
     KeyValue::new(RUNS_KEY.to_owned(), starts.join(","))
+}
+
+/// What a file says that holds some of the entities.
+pub(super) fn bucket_metadata(bucket: Bucket) -> KeyValue {
+    KeyValue::new(BUCKET_KEY.to_owned(), format!("{}/{}", bucket.number, bucket.count))
+}
+
+/// Which entities a file holds: one that says nothing of it may hold all.
+pub(super) fn bucket_of_file(file: &DataFile) -> Result<Bucket> {
+    let bucket = entry(file, BUCKET_KEY).map_or(Some(Bucket::WHOLE), Bucket::parse);
+    bucket.ok_or_else(|| damaged(file.path(), "its bucket makes no sense"))
 }
 
 /// The row groups of each run of a file: its rows are sorted from the first to the last. A file

@@ -1,19 +1,21 @@
-//! Merges history files of one generation of a view into one that is sorted as a whole.
+//! Merges history files of one generation of a view into one that is sorted as a whole, or into
+//! one for each bucket of entities.
 //!
 //! ```text
 //! file 1   run │ run │ run      of a checkpoint: every row group is sorted, and a run of its own
 //! file 2   run ───────────      merged before: one run
-//!           └─┴──┴──┴──> the least row first ──> one run
+//!           └─┴──┴──┴──> the least row first ──> by the hash of its entity ──> one run each
 //! ```
 //! Invariants
 //! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not.
 //! - Rows equal in key, stamp and order stay in the order of the files, and in theirs.
 //! - In memory are a batch, and a page of each column, of each of at most
-//!   [`MergeLimits::runs_max`] runs, and one row group on its way out. Of more runs so many are
+//!   [`MergeLimits::runs_max`] runs, and the row groups on their way out. Of more runs so many are
 //!   merged at a time: then the file has some runs, each as long as those together, and says where
 //!   they begin.
 
 use super::{
+    bucket::{Bucket, bucket_of},
     history_file::{Batch, HistoryFile},
     history_layout::{FileSlot, SlotColumn, free_name, runs_of, stored_type},
     history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
@@ -24,6 +26,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Entity, ValueType, View},
+    planted::planted,
 };
 use std::{
     cmp::Ordering,
@@ -37,8 +40,10 @@ use std::{
 const BATCH_ROWS: Range<u64> = 64..4096;
 /// So many rows are made into columns at a time.
 const PIECE_ROWS: usize = 2048;
-/// The same by the length of their values.
+/// The same by the length of their values, in all files that are written.
 const PIECE_BYTES: usize = 4 << 20;
+/// A row group that is shorter costs more than it spares.
+const ROW_GROUP_ROWS_LEAST: usize = 8 << 10;
 
 /// How much is in memory at a time, and how the file is cut.
 #[derive(Clone, Copy, Debug)]
@@ -57,29 +62,27 @@ impl Default for MergeLimits {
     }
 }
 
-/// Writes the rows of `files`, the oldest first, to one file; what it was written to, and how many
-/// rows these are. `None` if `goes_on`, which is asked every few thousand rows, has said no.
+/// Writes the rows of `files`, the oldest first, each to the one of `to` whose bucket, of as many
+/// as these are, its entity is in; what they were written to, and how many rows. `None` if
+/// `goes_on`, which is asked every few thousand rows, has said no.
 ///
 /// All must be opened with one view and entity.
 pub fn merge_history<W: Write + Send>(
     files: &[HistoryFile],
-    to: W,
+    to: Vec<W>,
     goes_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<(W, u64)>> {
+) -> Result<Option<Vec<(W, u64)>>> {
     merge_within(files, to, &MergeLimits::default(), goes_on)
 }
 
 /// [`merge_history`] within other limits.
 pub(super) fn merge_within<W: Write + Send>(
     files: &[HistoryFile],
-    to: W,
+    to: Vec<W>,
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<(W, u64)>> {
-    let first = files.first().ok_or_else(|| Error::refused("there is no history to merge"))?;
-    let (view, entity) = (&first.view, &first.entity);
-    let slots = merged_slots(view, entity, files)?;
-    let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits.file)?;
+) -> Result<Option<Vec<(W, u64)>>> {
+    let mut outputs = outputs(files, to, limits)?;
     let of_files: Vec<(&HistoryFile, Vec<&FileSlot>)> =
         files.iter().map(|file| (file, file.columns.slots.iter().collect())).collect();
     let mut runs = Vec::new();
@@ -88,28 +91,46 @@ pub(super) fn merge_within<W: Write + Send>(
             runs.push(Run::new(file, slots, row_groups));
         }
     }
-    let (mut rows, mut starts, mut start) = (0, Vec::new(), 0);
     while !runs.is_empty() {
         let rest = runs.split_off(limits.runs_max.max(2).min(runs.len()));
-        let Some(merged) = merge_runs(runs, &mut writer, limits, goes_on)? else {
+        if !merge_runs(runs, &mut outputs, limits, goes_on)? {
             return Ok(None);
-        };
-        let end = writer.end_row_group()?;
-        if end > start {
-            starts.push(start);
         }
-        (runs, rows, start) = (rest, rows + merged, end);
+        outputs.iter_mut().try_for_each(Output::end_run)?;
+        runs = rest;
     }
-    Ok(Some((writer.finish_runs(&starts)?, rows)))
+    outputs.into_iter().map(Output::finish).collect::<Result<_>>().map(Some)
 }
 
-/// The rows of some runs, to one run; how many.
+/// One file for each bucket. The more there are, the shorter are their row groups: so much as one
+/// of a file that is not split is in memory in all.
+fn outputs<W: Write + Send>(
+    files: &[HistoryFile],
+    to: Vec<W>,
+    limits: &MergeLimits,
+) -> Result<Vec<Output<W>>> {
+    let first = files.first().ok_or_else(|| Error::refused("there is no history to merge"))?;
+    let (view, entity) = (&first.view, &first.entity);
+    let slots = merged_slots(view, entity, files)?;
+    let count = to.len().max(1);
+    let least_rows = ROW_GROUP_ROWS_LEAST.min(limits.file.row_group_rows);
+    let row_group_rows = (limits.file.row_group_rows / count).max(least_rows);
+    let file = Limits { row_group_rows, ..limits.file };
+    let output = |(bucket, to): (Bucket, W)| {
+        let mut writer = HistoryFileWriter::with_slots(view, entity, slots.clone(), to, file)?;
+        writer.limit_to(bucket);
+        Ok(Output::new(writer, PIECE_BYTES / count))
+    };
+    Bucket::all(count as u32).zip(to).map(output).collect()
+}
+
+/// The rows of some runs, to one run of each output. Whether it went on to the end.
 fn merge_runs<W: Write + Send>(
     mut runs: Vec<Run<'_>>,
-    writer: &mut HistoryFileWriter<W>,
+    outputs: &mut [Output<W>],
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<u64>> {
+) -> Result<bool> {
     let row_bytes_sum: u64 = runs.iter().map(Run::bytes_of_a_row).sum();
     let batch_rows = limits.batches_bytes.checked_div(row_bytes_sum).unwrap_or(u64::MAX);
     let batch_rows = batch_rows.clamp(BATCH_ROWS.start, BATCH_ROWS.end) as usize;
@@ -118,7 +139,7 @@ fn merge_runs<W: Write + Send>(
         run.batch_rows = batch_rows;
         heads.extend(run.next()?.map(|row| Head { row, run: place }));
     }
-    let (mut piece, mut bytes, mut rows) = (Vec::new(), 0_usize, 0);
+    let count = outputs.len() as u32;
     while let Some(mut least) = heads.peek_mut() {
         let next = match runs.get_mut(least.run) {
             Some(run) => run.next_after(&least.row)?,
@@ -128,20 +149,67 @@ fn merge_runs<W: Write + Send>(
             Some(next) => std::mem::replace(&mut least.row, next),
             None => PeekMut::pop(least).row,
         };
-        bytes = bytes.saturating_add(row_bytes(&row));
-        rows += 1;
-        piece.push(row);
-        if piece.len() >= PIECE_ROWS || bytes >= PIECE_BYTES {
-            writer.write(&piece)?;
-            piece.clear();
-            bytes = 0;
-            if !goes_on() {
-                return Ok(None);
-            }
+        let bucket = if count == 1 { 0 } else { bucket_of(&row.key, count) };
+        let bucket = bucket ^ u32::from(planted("row in another bucket") && count > 1);
+        let Some(output) = outputs.get_mut(bucket as usize) else { continue };
+        if output.add(row)? && !goes_on() {
+            return Ok(false);
         }
     }
-    writer.write(&piece)?;
-    Ok(Some(rows))
+    Ok(true)
+}
+
+/// A file that is being written.
+struct Output<W: Write + Send> {
+    writer: HistoryFileWriter<W>,
+    /// What is not written yet, and how long its values are.
+    piece: Vec<PushedCells>,
+    bytes: usize,
+    bytes_max: usize,
+    rows: u64,
+    /// The row groups that its runs begin with, and the one that comes next.
+    starts: Vec<usize>,
+    next: usize,
+}
+
+impl<W: Write + Send> Output<W> {
+    fn new(writer: HistoryFileWriter<W>, bytes_max: usize) -> Self {
+        Self { writer, piece: Vec::new(), bytes: 0, bytes_max, rows: 0, starts: vec![], next: 0 }
+    }
+
+    /// Adds a row that is no less than the last; whether it was time to write some.
+    fn add(&mut self, row: PushedCells) -> Result<bool> {
+        self.bytes = self.bytes.saturating_add(row_bytes(&row));
+        self.piece.push(row);
+        let is_due = self.piece.len() >= PIECE_ROWS || self.bytes >= self.bytes_max;
+        if is_due {
+            self.write_piece()?;
+        }
+        Ok(is_due)
+    }
+
+    fn write_piece(&mut self) -> Result<()> {
+        self.rows += self.piece.len() as u64;
+        self.writer.write(&self.piece)?;
+        self.piece.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// What comes then is another run.
+    fn end_run(&mut self) -> Result<()> {
+        self.write_piece()?;
+        let end = self.writer.end_row_group()?;
+        if end > self.next {
+            self.starts.push(self.next);
+        }
+        self.next = end;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(W, u64)> {
+        Ok((self.writer.finish_runs(&self.starts)?, self.rows))
+    }
 }
 
 /// The columns of all files: of equal slots one, by the name that the view has for it, or else that

@@ -7,10 +7,11 @@
 //! - The same rows give the same bytes.
 
 use super::{
+    bucket::Bucket,
     cells::column_of,
     history_layout::{
-        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, file_metadata, runs_metadata, schema,
-        slot_columns, stored_type,
+        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata, runs_metadata,
+        schema, slot_columns, stored_type,
     },
     parquet_file::caught,
     pushed::PushedCells,
@@ -102,6 +103,13 @@ impl<W: Write + Send> HistoryFileWriter<W> {
             .map_err(|error| unwritten(&view.name, &error))?;
         let (view_name, entity) = (view.name.clone(), entity.clone());
         Ok(Self { view_name, entity, slots, schema, limits, writer })
+    }
+
+    /// Says that the file holds no entities but those of `bucket`.
+    pub(super) fn limit_to(&mut self, bucket: Bucket) {
+        if bucket != Bucket::WHOLE {
+            self.writer.append_key_value_metadata(bucket_metadata(bucket));
+        }
     }
 
     /// Writes a piece: rows in any order, which are sorted row groups of their own then.

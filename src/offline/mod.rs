@@ -48,6 +48,7 @@ mod spine;
 
 mod keys;
 
+mod bucket;
 mod key_part;
 mod pages;
 
@@ -66,6 +67,7 @@ mod parallel;
 
 pub use answers::FeatureCounts;
 pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};
+pub use bucket::Bucket;
 pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};

@@ -149,7 +149,7 @@ impl Store {
             }
             return Err(error);
         }
-        self.pushed_files_changed(directory, None);
+        self.pushed_files_changed(directory, &[]);
         let is_early = planted("log trimmed too early");
         if let [newer, older, ..] = directory.generations() {
             let snapshot = if is_early { newer } else { older }.lsn;

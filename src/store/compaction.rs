@@ -1,4 +1,5 @@
-//! Compaction: files of the history become fewer, and sorted as a whole.
+//! Compaction: files of the history become fewer, sorted as a whole, and split by the hash of the
+//! entity where they are long.
 //!
 //! ```text
 //! directory held ─> read, merged, synced, read back ─> directory held ─> manifest
@@ -23,7 +24,7 @@ use crate::{
     error::{Error, Result},
     feature::ViewId,
     log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
-    offline::{HistoryFile, merge_history},
+    offline::{Bucket, HistoryFile, merge_history},
     planted::planted,
 };
 use bytes::Bytes;
@@ -34,11 +35,13 @@ use std::{collections::HashSet, sync::Arc};
 pub struct Compacted {
     /// The name of the view.
     pub view_name: String,
-    /// How many files became one.
+    /// How many files were merged.
     pub files: usize,
-    /// The rows in it.
+    /// How many there are in their place: one for each bucket of entities.
+    pub buckets: usize,
+    /// The rows in them.
     pub rows: u64,
-    /// Its length.
+    /// How long they are.
     pub bytes: u64,
 }
 
@@ -65,7 +68,8 @@ impl Store {
         if sources.is_empty() {
             return Ok(None);
         }
-        self.merge(&sources, number, &mut running.left_out, goes_on)
+        let buckets = policy.bucket_count(&sources);
+        self.merge(&sources, buckets, number, &mut running.left_out, goes_on)
     }
 
     /// Whether files of the history may be merged now: nobody is at it, or erases.
@@ -87,6 +91,7 @@ impl Store {
     fn merge(
         &self,
         sources: &[HistoryPart],
+        buckets: u32,
         number: u64,
         left_out: &mut HashSet<String>,
         goes_on: &mut dyn FnMut() -> bool,
@@ -96,14 +101,18 @@ impl Store {
         let schema = self.schema.load_full();
         let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
         let mut writer = HistoryWriter::new(Arc::clone(&self.fs), &self.root, number);
-        let file = writer.begin(&PartHead {
-            view_name: &view.name,
-            view: first.view,
-            generation: first.generation,
-            first: first.first,
-            last: last.last,
-        })?;
-        let merged = self.merge_files(sources, file, &mut goes_on).inspect_err(|error| {
+        let begin = |bucket: Bucket| {
+            writer.begin(&PartHead {
+                view_name: &view.name,
+                view: first.view,
+                generation: first.generation,
+                first: first.first,
+                last: last.last,
+                bucket: (bucket.number, bucket.count),
+            })
+        };
+        let to = Bucket::all(buckets).map(begin).collect::<Result<_>>()?;
+        let merged = self.merge_files(sources, to, &mut goes_on).inspect_err(|error| {
             let text = error.to_string();
             let names = sources.iter().map(|source| &source.file.name);
             let is_at_fault = |name: &&String| text.contains(name.as_str());
@@ -111,16 +120,21 @@ impl Store {
                 left_out.extend(names.filter(is_at_fault).cloned());
             }
         })?;
-        let Some((file, rows)) = merged else { return Ok(None) };
-        writer.end(file, rows)?;
-        let Some(listed) = writer.ended().first().cloned() else { return Ok(None) };
-        // Whoever reads next need not wait until it is hashed.
-        let part = Arc::new(PushedPart::new(&listed, &self.root));
-        part.bytes(&*self.fs, &self.root)?;
-        let bytes = listed.file.bytes;
-        let is_done = goes_on() && self.list_merged(writer, sources, &part)?;
-        let (view_name, files) = (view.name.clone(), sources.len());
-        Ok(is_done.then_some(Compacted { view_name, files, rows, bytes }))
+        let Some(merged) = merged else { return Ok(None) };
+        for (file, rows) in merged {
+            writer.end(file, rows)?;
+        }
+        // Whoever reads next need not wait until they are hashed.
+        let part = |listed| {
+            let part = Arc::new(PushedPart::new(listed, &self.root));
+            part.bytes(&*self.fs, &self.root).map(|_| part)
+        };
+        let parts: Vec<_> = writer.ended().iter().map(part).collect::<Result<_>>()?;
+        let sum = |of: fn(&HistoryPart) -> u64| parts.iter().map(|part| of(&part.listed)).sum();
+        let (rows, bytes) = (sum(|part| part.rows), sum(|part| part.file.bytes));
+        let is_done = goes_on() && self.list_merged(writer, sources, &parts)?;
+        let (view_name, files, buckets) = (view.name.clone(), sources.len(), parts.len());
+        Ok(is_done.then_some(Compacted { view_name, files, buckets, rows, bytes }))
     }
 
     /// Writes the rows of `sources`, whose hashes are compared once more: nothing that rotted since
@@ -128,9 +142,9 @@ impl Store {
     fn merge_files(
         &self,
         sources: &[HistoryPart],
-        to: PartFile,
+        to: Vec<PartFile>,
         goes_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<(PartFile, u64)>> {
+    ) -> Result<Option<Vec<(PartFile, u64)>>> {
         let schema = self.schema.load_full();
         let mut files = Vec::with_capacity(sources.len());
         let mut listed_rows = 0;
@@ -150,7 +164,8 @@ impl Store {
             files.pop();
         }
         let merged = merge_history(&files, to, goes_on)?;
-        let is_whole = merged.as_ref().is_none_or(|(_, rows)| *rows == listed_rows);
+        let rows = |merged: &Vec<_>| merged.iter().map(|(_, rows)| rows).sum::<u64>();
+        let is_whole = merged.as_ref().is_none_or(|merged| rows(merged) == listed_rows);
         if !is_whole && !planted("merged without a source") {
             let names: Vec<&str> = sources.iter().map(|source| source.file.name.as_str()).collect();
             let expected = format!("{listed_rows} rows in {}", names.join(", "));
@@ -159,12 +174,12 @@ impl Store {
         Ok(merged)
     }
 
-    /// Lets a merged file count, if all is still as it was; otherwise it goes.
+    /// Lets merged files count, if all is still as it was; otherwise they go.
     fn list_merged(
         &self,
         writer: HistoryWriter,
         sources: &[HistoryPart],
-        part: &Arc<PushedPart>,
+        parts: &[Arc<PushedPart>],
     ) -> Result<bool> {
         let mut directory = self.directory.lock();
         // A manifest whose fate is unknown may list what is to go.
@@ -173,15 +188,13 @@ impl Store {
         if !sources.iter().all(stands) || self.compactions.is_stopped() {
             return Ok(false);
         }
-        for merged in writer.finish()? {
-            if let Err(error) = directory.commit_merged(merged, sources) {
-                if directory.is_unknown() {
-                    self.log.poison(&error.to_string());
-                }
-                return Err(error);
+        if let Err(error) = directory.commit_merged(writer.finish()?, sources) {
+            if directory.is_unknown() {
+                self.log.poison(&error.to_string());
             }
+            return Err(error);
         }
-        self.pushed_files_changed(&directory, Some(part));
+        self.pushed_files_changed(&directory, parts);
         Ok(true)
     }
 }

@@ -16,8 +16,11 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let policy = (2..4_usize, 1..3_u64).prop_map(|(parts_min, growth)| {
-        Event::Compact(MergePolicy { parts_min, growth, ..MergePolicy::default() })
+    // A file with a row or two has some 3,000 bytes.
+    let file_bytes = prop_oneof![1_000..20_000_u64, Just(u64::MAX)];
+    let policy = (2..4_usize, 1..3_u64, file_bytes).prop_map(|(parts_min, growth, file_bytes)| {
+        let policy = MergePolicy::default();
+        Event::Compact(MergePolicy { parts_min, growth, file_bytes, ..policy })
     });
     prop_oneof![
         8 => (0..4_u8, 0..50_i64).prop_map(|(user, event)| Event::Push { user, event }),

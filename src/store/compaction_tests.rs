@@ -20,11 +20,12 @@ use std::{
 };
 
 /// Merges whatever may be merged.
-const ALL: MergePolicy =
-    MergePolicy { parts_min: 2, parts_max: 99, growth: 1, parts_many: 0, bytes_max: u64::MAX };
+fn all() -> MergePolicy {
+    MergePolicy { parts_min: 2, parts_max: 99, growth: 1, parts_many: 0, ..MergePolicy::default() }
+}
 
 fn compact(store: &Store) -> Result<Option<Compacted>> {
-    store.compact_history(&ALL, &mut || true)
+    store.compact_history(&all(), &mut || true)
 }
 
 fn firsts_and_lasts(store: &Store) -> Vec<(u64, u64)> {
@@ -273,7 +274,7 @@ fn forgetting_ends_a_compaction_and_nothing_of_it_is_left() {
             files_with(&fs, "/data", SECRET.as_bytes())
         });
         // Goes on for ever, if it is not told to end.
-        let done = standing.compact_history(&ALL, &mut || {
+        let done = standing.compact_history(&all(), &mut || {
             asked.fetch_add(1, Ordering::SeqCst);
             while !standing.compactions.is_stopped() {
                 std::thread::yield_now();
@@ -383,7 +384,7 @@ fn a_damaged_file_is_left_alone_and_what_lies_beside_it_is_merged() {
     };
     let path = Path::new("/data").join(name);
     fs.damage(&path, |bytes| bytes[100] ^= 1).unwrap();
-    let policy = MergePolicy { parts_max: 3, ..ALL };
+    let policy = MergePolicy { parts_max: 3, ..all() };
     let mut errors = 0;
     let mut merged = 0;
     for _ in 0..9 {

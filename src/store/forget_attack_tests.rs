@@ -251,7 +251,7 @@ fn a_read_while_a_file_is_replaced() {
     let found = std::thread::scope(|scope| {
         let reader = scope.spawn(|| writes(&store, "other", &["spending:genre"]));
         std::thread::sleep(std::time::Duration::from_millis(50));
-        store.pushed_files_changed(&directory, None);
+        store.pushed_files_changed(&directory, &[]);
         drop(directory);
         reader.join().unwrap()
     });

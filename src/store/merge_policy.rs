@@ -1,18 +1,21 @@
-//! Which files of the history are merged next: neighbours of like size.
+//! Which files of the history are merged next, neighbours of like size, and into how many.
 //!
 //! ```text
 //! rows    900 │ 90 │ 10 │ 10 │ 10 │ 10 │ ...     LSN ──>
 //!                    └──────────────┘ the largest has no more than a third of them
 //! ```
+//! A range of the log that was merged into several files, one for each bucket of entities, stays
+//! together: it is merged as one.
 //! Invariants
 //! - A row that is written once more stands in a file at least [`MergePolicy::growth`] times as
 //!   long afterwards: so often as the logarithm of all rows, at most.
-//! - Files of one generation of a view follow each other in the log, and so they do merged.
+//! - Ranges of one generation of a view follow each other in the log, and so they do merged.
 
-use crate::log::HistoryPart;
+use crate::{log::HistoryPart, offline::Bucket};
 use std::collections::{BTreeMap, HashSet};
 
-/// When files of the history are merged, and how many.
+/// When files of the history are merged, how many, and into how many. Those of one range count as
+/// one but for [`Self::bytes_max`].
 #[derive(Clone, Copy, Debug)]
 pub struct MergePolicy {
     /// So many at the least.
@@ -25,11 +28,30 @@ pub struct MergePolicy {
     pub parts_many: usize,
     /// So many bytes together at the most: as much room is needed beside them for a while.
     pub bytes_max: u64,
+    /// What is merged is split by the hash of the entity into files of about so many bytes.
+    pub file_bytes: u64,
 }
 
 impl Default for MergePolicy {
     fn default() -> Self {
-        Self { parts_min: 4, parts_max: 32, growth: 3, parts_many: 64, bytes_max: 8 << 30 }
+        Self {
+            parts_min: 4,
+            parts_max: 32,
+            growth: 3,
+            parts_many: 64,
+            bytes_max: 8 << 30,
+            file_bytes: 256 << 20,
+        }
+    }
+}
+
+impl MergePolicy {
+    /// Into how many files `parts` are merged: a power of two, so that a bucket stays one or
+    /// becomes several as the history grows.
+    pub(super) fn bucket_count(&self, parts: &[HistoryPart]) -> u32 {
+        let bytes = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.file.bytes));
+        let files = bytes.div_ceil(self.file_bytes.max(1)).clamp(1, Bucket::COUNT_MAX.into());
+        (files as u32).next_power_of_two()
     }
 }
 
@@ -44,27 +66,50 @@ pub(super) fn next_to_merge<'a>(
     for part in parts {
         of_views.entry((part.view, part.generation)).or_default().push(part);
     }
-    let mut best: Option<(&[&HistoryPart], Gain)> = None;
+    let mut best: Option<(Vec<&HistoryPart>, Gain)> = None;
     for parts in of_views.values_mut() {
-        parts.sort_unstable_by_key(|part| part.first);
-        let is_many = parts.len() > policy.parts_many;
-        let neighbours = parts.split(|part| left_out.contains(&part.file.name));
+        parts.sort_by_key(|part| part.first);
+        let ranges: Vec<Range<'_>> =
+            parts.chunk_by(|a, b| a.first == b.first).map(Range::of).collect();
+        let is_many = ranges.len() > policy.parts_many;
+        let neighbours = ranges.split(|range| range.is_in(left_out));
         for group in neighbours.flat_map(|neighbours| groups(neighbours, policy)) {
             let gain = Gain::of(group, policy, is_many);
             let is_better = |best: &Gain| gain.as_ref().is_some_and(|gain| gain.is_better(best));
             if gain.is_some() && best.as_ref().is_none_or(|(_, best)| is_better(best)) {
-                best = gain.map(|gain| (group, gain));
+                let parts = group.iter().flat_map(|range| range.parts).copied().collect();
+                best = gain.map(|gain| (parts, gain));
             }
         }
     }
-    best.map(|(group, _)| group.iter().map(|part| (*part).clone()).collect()).unwrap_or_default()
+    best.map(|(group, _)| group.into_iter().cloned().collect()).unwrap_or_default()
+}
+
+/// A range of the log: the files of all its buckets.
+struct Range<'a> {
+    parts: &'a [&'a HistoryPart],
+    rows: u64,
+    bytes: u64,
+}
+
+impl<'a> Range<'a> {
+    fn of(parts: &'a [&'a HistoryPart]) -> Self {
+        let sum = |of: fn(&HistoryPart) -> u64| {
+            parts.iter().fold(0_u64, |sum, part| sum.saturating_add(of(part)))
+        };
+        Self { parts, rows: sum(|part| part.rows), bytes: sum(|part| part.file.bytes) }
+    }
+
+    fn is_in(&self, names: &HashSet<String>) -> bool {
+        self.parts.iter().any(|part| names.contains(&part.file.name))
+    }
 }
 
 /// All groups of neighbours that are neither too few nor too many.
 fn groups<'a, 'b>(
-    neighbours: &'b [&'a HistoryPart],
+    neighbours: &'b [Range<'a>],
     policy: &MergePolicy,
-) -> impl Iterator<Item = &'b [&'a HistoryPart]> + use<'a, 'b> {
+) -> impl Iterator<Item = &'b [Range<'a>]> + use<'a, 'b> {
     let (least, most) = (policy.parts_min.max(2), policy.parts_max);
     (0..neighbours.len()).flat_map(move |start| {
         (least..=most).map_while(move |count| neighbours.get(start..start.checked_add(count)?))
@@ -80,14 +125,14 @@ struct Gain {
 
 impl Gain {
     /// `None` if it is not to be merged.
-    fn of(group: &[&HistoryPart], policy: &MergePolicy, is_many: bool) -> Option<Self> {
-        let sum = |of: fn(&HistoryPart) -> u64| {
-            group.iter().fold(0_u64, |sum, part| sum.saturating_add(of(part)))
+    fn of(group: &[Range<'_>], policy: &MergePolicy, is_many: bool) -> Option<Self> {
+        let sum = |of: fn(&Range<'_>) -> u64| {
+            group.iter().fold(0_u64, |sum, range| sum.saturating_add(of(range)))
         };
-        let rows = sum(|part| part.rows);
-        let largest = group.iter().map(|part| part.rows).max().unwrap_or(0);
+        let rows = sum(|range| range.rows);
+        let largest = group.iter().map(|range| range.rows).max().unwrap_or(0);
         let grows = is_many || largest.saturating_mul(policy.growth) <= rows;
-        let fits = sum(|part| part.file.bytes) <= policy.bytes_max;
+        let fits = sum(|range| range.bytes) <= policy.bytes_max;
         (grows && fits).then_some(Self { rows, largest })
     }
 
@@ -151,6 +196,35 @@ mod tests {
         let three = [part(7, 10, 5), part(7, 20, 5), part(7, 30, 5)];
         assert_eq!(firsts(&three, &["history/7-20"], &policy), NONE, "what is left out parts them");
         assert_eq!(firsts(&three, &["history/7-10"], &policy), [20, 30]);
+    }
+
+    #[test]
+    fn the_buckets_of_a_range_are_merged_together() {
+        let policy = MergePolicy { parts_min: 2, growth: 1, ..MergePolicy::default() };
+        let of = |bucket: u32, rows| {
+            let mut part = part(7, 10, rows);
+            part.file.name = format!("history/7-10-{bucket}of2");
+            part
+        };
+        let parts = [part(7, 20, 5), of(0, 3), of(1, 4)];
+        assert_eq!(firsts(&parts, &[], &policy), [10, 10, 20]);
+        assert_eq!(firsts(&parts[1..], &[], &policy), NONE, "it is one already");
+        let left_out = ["history/7-10-1of2"];
+        assert_eq!(firsts(&parts, &left_out, &policy), NONE, "none without the other");
+        let policy = MergePolicy::default();
+        let parts = [part(7, 10, 30), part(7, 20, 10), part(7, 30, 10), of(1, 30), part(7, 40, 9)];
+        assert_eq!(firsts(&parts, &[], &policy), NONE, "four ranges, but the first has 60 of 89");
+    }
+
+    #[test]
+    fn what_is_long_is_split_into_buckets() {
+        let policy = MergePolicy { file_bytes: 100, ..MergePolicy::default() };
+        let count = |rows: &[u64]| {
+            let parts: Vec<_> = rows.iter().map(|rows| part(7, 1, *rows)).collect();
+            policy.bucket_count(&parts)
+        };
+        assert_eq!([count(&[]), count(&[0]), count(&[10]), count(&[5, 5])], [1, 1, 1, 1]);
+        assert_eq!([count(&[11]), count(&[20, 1]), count(&[1 << 40])], [2, 4, 64]);
     }
 
     proptest! {

@@ -13,6 +13,8 @@
 //! - Time never goes back: a clock that was set back stands still until it has caught up.
 
 #[cfg(test)]
+mod bucket_tests;
+#[cfg(test)]
 mod compaction_model_tests;
 #[cfg(test)]
 mod compaction_tests;

@@ -20,7 +20,7 @@ use crate::{
     error::Result,
     feature::{Change, Forgotten, Origin, View, ViewId, decode_record},
     log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartFile, PartHead},
-    offline::{HistoryFile, HistoryFileWriter, PushedCells},
+    offline::{Bucket, HistoryFile, HistoryFileWriter, PushedCells},
     planted::planted,
     registry::Catalog,
 };
@@ -212,7 +212,8 @@ impl Store {
             }
             let rows = listed.rows.saturating_sub(gone);
             if rows > 0 {
-                let anew = flush.begin(view, (listed.first, listed.last))?;
+                let range = (listed.first, listed.last);
+                let anew = flush.begin(view, range, file.bucket())?;
                 let anew = file.write_without(&keys, goes, anew)?;
                 flush.writer.end(anew, rows)?;
             }
@@ -227,7 +228,7 @@ impl Store {
     pub(super) fn pushed_files_changed(
         &self,
         directory: &DataDirectory,
-        opened: Option<&Arc<PushedPart>>,
+        opened: &[Arc<PushedPart>],
     ) {
         self.pushed_files.rcu(|files| files.next(directory, opened));
     }
@@ -262,7 +263,7 @@ impl<'a> Flush<'a> {
             let id = (write.view, write.generation);
             let (view, entity) = meaning(self.catalog, id.0, id.1)?;
             if !self.parts.contains_key(&id) {
-                let file = self.begin(view, self.range)?;
+                let file = self.begin(view, self.range, Bucket::WHOLE)?;
                 // With every feature it ever had: one that comes back has its history then.
                 let writer =
                     HistoryFileWriter::new(&whole(self.catalog, view, entity), entity, file)?;
@@ -275,9 +276,20 @@ impl<'a> Flush<'a> {
         Ok(())
     }
 
-    fn begin(&mut self, view: &View, (first, last): (Lsn, Lsn)) -> Result<PartFile> {
-        let (view_name, id, generation) = (view.name.as_str(), view.id.0, view.generation);
-        self.writer.begin(&PartHead { view_name, view: id, generation, first, last })
+    fn begin(
+        &mut self,
+        view: &View,
+        (first, last): (Lsn, Lsn),
+        bucket: Bucket,
+    ) -> Result<PartFile> {
+        self.writer.begin(&PartHead {
+            view_name: &view.name,
+            view: view.id.0,
+            generation: view.generation,
+            first,
+            last,
+            bucket: (bucket.number, bucket.count),
+        })
     }
 
     fn write_pieces(&mut self) -> Result<()> {

@@ -37,11 +37,11 @@ pub(super) struct PushedPart {
 impl PushedFiles {
     /// Those that a directory lists.
     pub(super) fn of(directory: &DataDirectory) -> Self {
-        Self::default().next(directory, None)
+        Self::default().next(directory, &[])
     }
 
     /// Those that a directory lists now; what is open stays open, and `opened` is.
-    pub(super) fn next(&self, directory: &DataDirectory, opened: Option<&Arc<PushedPart>>) -> Self {
+    pub(super) fn next(&self, directory: &DataDirectory, opened: &[Arc<PushedPart>]) -> Self {
         let History { reaches, parts } = directory.history();
         let part = |listed: &HistoryPart| {
             let open = self.parts.iter().chain(opened).find(|part| part.listed == *listed);

@@ -144,9 +144,10 @@ fn commit_features(
     }
 }
 
-/// Merges all files of the history that may be.
+/// Merges all files of the history that may be, the longer ones into one for each bucket.
 pub(crate) fn compact(store: &Store) -> Result<Option<Compacted>, Error> {
-    let policy = MergePolicy { parts_min: 2, growth: 1, ..MergePolicy::default() };
+    let file_bytes = 8 << 10;
+    let policy = MergePolicy { parts_min: 2, growth: 1, file_bytes, ..MergePolicy::default() };
     store.compact_history(&policy, &mut || true)
 }
 

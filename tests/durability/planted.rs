@@ -44,6 +44,7 @@ const BUGS: &[(&str, &[&str])] = &[
     ("history unverified", &["bit_flips"]),
     ("merged beyond the older snapshot", &["state_machine"]),
     ("merged without a source", &["crash_states", "state_machine"]),
+    ("row in another bucket", &["crash_states", "state_machine"]),
     ("merged parts removed too early", &["crash_states"]),
     ("older snapshot removed too early", &["crash_states"]),
     ("snapshot not synced", &["crash_states"]),

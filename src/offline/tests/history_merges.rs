@@ -3,9 +3,10 @@
 
 use super::history_files::{Case, case};
 use crate::{
+    error::Result,
     feature::KeyPart,
     offline::{
-        HistoryFile, PushedCells,
+        Bucket, HistoryFile, PushedCells,
         history_layout::runs_of,
         history_merge::{MergeLimits, merge_history, merge_within},
         history_write::{HistoryFileWriter, Limits},
@@ -47,6 +48,16 @@ fn files_of(case: &Case, cuts: &[(prop::sample::Index, u8)]) -> Vec<HistoryFile>
     files
 }
 
+/// Merges into one file: the file, and how many rows it has.
+fn merge_to_one(
+    files: &[HistoryFile],
+    limits: &MergeLimits,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<(Vec<u8>, u64)>> {
+    let merged = merge_within(files, vec![Vec::new()], limits, goes_on)?;
+    Ok(merged.map(|mut merged| merged.remove(0)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
@@ -63,7 +74,7 @@ proptest! {
         let count = case.rows.len() as u64;
         let mut goes_on = || true;
         let cut = MergeLimits { file: case.limits, ..MergeLimits::default() };
-        let merge = merge_within(&files, Vec::new(), &cut, &mut goes_on);
+        let merge = merge_to_one(&files, &cut, &mut goes_on);
         let (merged, rows) = merge.unwrap().unwrap();
         prop_assert_eq!(rows, count);
         let file = case.open(merged.clone()).unwrap();
@@ -82,7 +93,7 @@ proptest! {
         let limits = MergeLimits { runs_max, batches_bytes, file: case.limits };
         let mut files = files;
         for _ in 0..9 {
-            let merge = merge_within(&files, Vec::new(), &limits, &mut goes_on);
+            let merge = merge_to_one(&files, &limits, &mut goes_on);
             let (merged, rows) = merge.unwrap().unwrap();
             prop_assert_eq!(rows, count);
             prop_assert_eq!(sorted(all_of(&case, merged.clone())), expected.clone());
@@ -99,6 +110,48 @@ proptest! {
     }
 
     #[test]
+    fn a_split_file_has_every_row_in_the_bucket_of_its_entity(
+        case in case(),
+        cuts in vec(any::<(prop::sample::Index, u8)>(), 0..4),
+        counts in vec(0..4_u32, 1..4),
+        runs_max in 2..8_usize,
+    ) {
+        let mut expected = sorted(case.rows.clone());
+        expected.retain(|row| !row.cells.is_empty());
+        let limits = MergeLimits { runs_max, file: case.limits, ..MergeLimits::default() };
+        let mut files = files_of(&case, &cuts);
+        // Merged again and again, into more files or fewer.
+        for count in counts.into_iter().map(|bits| 1 << bits) {
+            let to = vec![Vec::new(); count as usize];
+            let merged = merge_within(&files, to, &limits, &mut || true).unwrap().unwrap();
+            prop_assert_eq!(merged.len(), count as usize);
+            let rows: u64 = merged.iter().map(|(_, rows)| rows).sum();
+            prop_assert_eq!(rows, case.rows.len() as u64);
+            let mut all = Vec::new();
+            for (bucket, (bytes, rows)) in Bucket::all(count).zip(&merged) {
+                let file = case.open(bytes.clone()).unwrap();
+                prop_assert_eq!((file.bucket(), file.row_count()), (bucket, *rows));
+                let found = all_of(&case, bytes.clone());
+                prop_assert!(found.iter().all(|row| bucket.holds(&row.key)));
+                all.extend(found);
+            }
+            prop_assert_eq!(sorted(all), expected.clone());
+            files = merged.into_iter().map(|(bytes, _)| case.open(bytes).unwrap()).collect();
+            for row in expected.iter().step_by(expected.len() / 8 + 1) {
+                let keys = HashSet::from([row.key.clone()]);
+                let found = |file: &HistoryFile| file.rows(None, Some(&keys)).unwrap().len();
+                let has = files.iter().filter(|file| found(file) > 0).count();
+                prop_assert!(has <= 1);
+            }
+            let keys = case.asked_keys.clone().unwrap_or_default();
+            for file in &files {
+                let left = file.write_without(&keys, |_| true, Vec::new()).unwrap();
+                prop_assert_eq!(case.open(left).unwrap().bucket(), file.bucket());
+            }
+        }
+    }
+
+    #[test]
     fn damaged_bytes_are_merged_or_give_an_error_that_names_the_file(
         case in case(),
         damage in vec(any::<(prop::sample::Index, u8)>(), 1..4),
@@ -109,7 +162,7 @@ proptest! {
             bytes[at] = byte;
         }
         let Ok(file) = case.open(bytes) else { return Ok(()) };
-        if let Err(error) = merge_history(&[file], Vec::new(), &mut || true) {
+        if let Err(error) = merge_history(&[file], vec![Vec::new(); 2], &mut || true) {
             let text = error.to_string();
             prop_assert!(text.contains("history"), "{}", text);
         }
@@ -141,7 +194,7 @@ fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
         file: Limits { row_group_rows: 10_000, page_rows: 500, ..Limits::default() },
         ..MergeLimits::default()
     };
-    let (merged, _) = merge_within(&files, Vec::new(), &limits, &mut || true).unwrap().unwrap();
+    let (merged, _) = merge_to_one(&files, &limits, &mut || true).unwrap().unwrap();
     let merged = case.open(merged).unwrap();
     assert_eq!((merged.row_groups.len(), runs_of(&merged.file).unwrap().len()), (4, 1));
     for row in case.rows.iter().step_by(977) {
@@ -157,7 +210,7 @@ fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
 fn a_merge_ends_when_it_is_told_to() {
     let (_, files) = many(2, 5000);
     let mut asked = 0;
-    let merged = merge_history(&files, Vec::new(), &mut || {
+    let merged = merge_history(&files, vec![Vec::new()], &mut || {
         asked += 1;
         asked < 3
     });
@@ -167,14 +220,16 @@ fn a_merge_ends_when_it_is_told_to() {
 #[test]
 fn runs_that_make_no_sense_are_refused() {
     let (case, files) = many(2, 2000);
-    let (bytes, _) = merge_history(&files[..1], Vec::new(), &mut || true).unwrap().unwrap();
+    let limits = MergeLimits::default();
+    let (bytes, _) = merge_to_one(&files[..1], &limits, &mut || true).unwrap().unwrap();
     let place = memchr::memmem::rfind(&bytes, b"nowthen.runs").unwrap();
     let zero = place + memchr::memchr(b'0', &bytes[place..]).unwrap();
     for wrong in [b'1', b'x', b','] {
         let mut bytes = bytes.clone();
         bytes[zero] = wrong;
         let file = case.open(bytes).unwrap();
-        let error = merge_history(&[file], Vec::new(), &mut || true).map(drop).unwrap_err();
+        let error =
+            merge_history(&[file], vec![Vec::new(); 2], &mut || true).map(drop).unwrap_err();
         assert!(error.to_string().contains("its runs make no sense"), "{error}");
     }
 }
