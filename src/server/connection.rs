@@ -5,7 +5,7 @@
 //! - It takes no further request while replies wait to be sent: what it holds is what it was to
 //!   send at once and one reply.
 
-use super::{acknowledging::Waiting, buffers, pulse::Pulse};
+use super::{acknowledging::Waiting, buffers, lingering, pulse::Pulse};
 use crate::{
     command::{
         App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until, resolve,
@@ -21,7 +21,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// A buffer has room for so much when it is read into.
 const ROOM_BYTES: usize = 16 * 1024;
@@ -126,8 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let version = self.version();
                     self.app.stats.errors.count(error.code());
                     Reply::new(&mut self.output, version).error(error.code(), &error.to_string());
-                    let _ = self.send().await;
-                    let _ = self.stream.shutdown().await;
+                    if self.send().await.is_ok() {
+                        lingering::close(&mut self.stream).await;
+                    }
                     return;
                 }
                 Err(End::Closed | End::Socket) => return,

@@ -59,6 +59,29 @@ fn replies(pieces: &[&[u8]], pipe_bytes: usize) -> Vec<u8> {
     replies
 }
 
+/// Over a socket the reset of a close would take the reply away.
+#[test]
+fn whoever_is_told_off_may_send_the_rest_of_what_it_has_begun() {
+    let mut bytes = b"*1\r\n+wrong\r\n".to_vec();
+    bytes.resize(1 << 20, b'x');
+    let app = server();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+    let session = Session::new(Arc::new(ClientInfo::new(1, [nobody, nobody], 0)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut client, served) = tokio::io::duplex(4096);
+        let tell = async move {
+            client.write_all(&bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut told = String::new();
+            client.read_to_string(&mut told).await.unwrap();
+            assert_eq!(told, "-ERR Protocol error: expected '$', got '+'\r\n");
+        };
+        tokio::join!(tell, serve_stream(Arc::clone(&app), served, session));
+    });
+    app.store.close().unwrap();
+}
+
 fn in_pieces(mut bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     for length in lengths.iter().cycle() {

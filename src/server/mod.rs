@@ -21,6 +21,7 @@ mod connection;
 
 mod acknowledging;
 mod buffers;
+mod lingering;
 mod pulse;
 
 mod listener;

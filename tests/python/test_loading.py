@@ -123,7 +123,9 @@ def test_the_password_counts_while_it_loads(stopped):
 
 @pytest.mark.parametrize("how", ["SHUTDOWN", "SHUTDOWN SAVE", "SIGTERM"])
 def test_a_stop_while_it_loads_is_quick_and_changes_nothing(stopped, how):
-    before = contents(stopped.data)
+    # A log that is open already may have named its spare, which is empty, as its next segment.
+    files = contents(stopped.data).items()
+    before = {name: content for name, content in files if not name.endswith(".spare")}
     with early(stopped) as wire:
         assert wire.ask("GET", "key:7") == LOADING
         if how == "SIGTERM":
