@@ -40,6 +40,7 @@ use arrow_array::{
     types::{TimestampMicrosecondType, UInt64Type},
 };
 use bytes::Bytes;
+use parquet::{basic::Compression, file::metadata::ColumnChunkMetaData};
 use std::{collections::HashSet, io::Write, ops::Range, path::Path, sync::Arc};
 
 /// A history file, opened for a view as it is now.
@@ -142,7 +143,8 @@ impl HistoryFile {
     ) -> Result<W> {
         let all = self.all_slots();
         let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
-        let (view, entity, limits) = (&self.view, &self.entity, Limits::default());
+        let (view, entity) = (&self.view, &self.entity);
+        let limits = Limits { compression: self.compression(), ..Limits::default() };
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
         writer.limit_to(self.bucket);
         let (mut starts, mut start) = (Vec::new(), 0);
@@ -161,6 +163,13 @@ impl HistoryFile {
         }
         // Without a word on runs, each row group is one.
         if starts.len() < start { writer.finish_runs(&starts) } else { writer.finish() }
+    }
+
+    /// How its first column is compressed, and with it all.
+    fn compression(&self) -> Compression {
+        let row_group = self.file.metadata().metadata().row_groups().first();
+        let column = row_group.and_then(|row_group| row_group.columns().first());
+        column.map_or(Limits::default().compression, ColumnChunkMetaData::compression)
     }
 
     /// The slots of all columns, also those that the view has lost.

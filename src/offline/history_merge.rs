@@ -28,6 +28,7 @@ use crate::{
     feature::{Entity, ValueType, View},
     planted::planted,
 };
+use parquet::basic::{Compression, ZstdLevel};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BinaryHeap, HashSet, binary_heap::PeekMut},
@@ -57,7 +58,8 @@ pub(super) struct MergeLimits {
 
 impl Default for MergeLimits {
     fn default() -> Self {
-        let file = Limits { row_group_rows: 128 << 10, ..Limits::default() };
+        let compression = Compression::ZSTD(ZstdLevel::default());
+        let file = Limits { row_group_rows: 128 << 10, compression, ..Limits::default() };
         Self { runs_max: 128, batches_bytes: 32 << 20, file }
     }
 }

@@ -27,7 +27,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Schema, SchemaRef};
 use parquet::{
     arrow::ArrowWriter,
-    basic::{Compression, Encoding, ZstdLevel},
+    basic::{Compression, Encoding},
     errors::ParquetError,
     file::{
         metadata::SortingColumn,
@@ -40,7 +40,7 @@ use std::{
     sync::Arc,
 };
 
-/// How a file is cut.
+/// How a file is cut and compressed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Rows of a row group.
@@ -51,6 +51,7 @@ pub(super) struct Limits {
     pub(super) batch_rows: usize,
     /// Bytes of values made into columns at a time, unless one row has more.
     pub(super) batch_bytes: usize,
+    pub(super) compression: Compression,
 }
 
 impl Default for Limits {
@@ -60,6 +61,9 @@ impl Default for Limits {
             page_rows: 4 << 10,
             batch_rows: 8 << 10,
             batch_bytes: 64 << 20,
+            // Written while the store serves, and mostly merged soon: the cheapest there is, and
+            // without the 180 kB that zstd holds for each column.
+            compression: Compression::LZ4_RAW,
         }
     }
 }
@@ -207,7 +211,7 @@ fn properties(view: &View, entity: &Entity, schema: &Schema, limits: Limits) -> 
         sorted.map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true });
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("nowthen ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(limits.compression)
         .set_key_value_metadata(Some(file_metadata(view, entity)))
         .set_sorting_columns(Some(sorting.collect()))
         .set_max_row_group_row_count(Some(limits.row_group_rows))
@@ -229,6 +233,7 @@ fn properties(view: &View, entity: &Entity, schema: &Schema, limits: Limits) -> 
 }
 
 /// Sorted columns are searched by page, and a dictionary would have to be read for every search.
+/// Of numbers one is rarely shorter than these encodings, and costs memory as it is tried.
 fn encoding(
     builder: WriterPropertiesBuilder,
     path: ColumnPath,
@@ -242,15 +247,14 @@ fn encoding(
     } else {
         builder
     };
-    match data_type {
-        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => {
-            builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+    let encoding = match data_type {
+        DataType::Int32 | DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => {
+            Encoding::DELTA_BINARY_PACKED
         }
-        DataType::Float32 | DataType::Float64 => {
-            builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT)
-        }
-        _ => builder,
-    }
+        DataType::Float32 | DataType::Float64 => Encoding::BYTE_STREAM_SPLIT,
+        _ => return builder,
+    };
+    builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
 }
 
 /// How many of `rows` to make into columns at a time; at least one.

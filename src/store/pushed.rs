@@ -27,7 +27,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// So many bytes of records are in memory, as cells, before they go to the files.
-const PIECE_RECORD_BYTES: usize = 1024 * 1024;
+const PIECE_RECORD_BYTES: usize = 512 * 1024;
 
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the

@@ -67,6 +67,32 @@ fn a_failed_sync_or_write_poisons_and_nothing_is_taken_or_retried_after_it() {
     }
 }
 
+/// Between a call that fails and the poison that follows it, the log still takes what comes.
+#[test]
+fn what_is_taken_while_a_call_fails_is_told_that_its_outcome_is_unknown() {
+    for ahead in [0, 1] {
+        let fs = disk();
+        let log = Arc::new(open(&fs).unwrap().0);
+        append(&log, 1, 1);
+        let failing = fs.calls() + ahead;
+        fs.fail_call(failing, io::ErrorKind::Other, false);
+        let taken = Arc::new(Mutex::new(None));
+        let (late, seen) = (Arc::clone(&log), Arc::clone(&taken));
+        fs.watch(move |call, _| {
+            if call.number == failing {
+                *seen.lock() = Some(late.append(&record(3)));
+            }
+        });
+        log.append(&record(2)).unwrap();
+        assert_eq!(code(log.flush()), "IOERR");
+        fs.unwatch();
+        assert_eq!(taken.lock().take().unwrap().unwrap(), Lsn(3));
+        let error = log.flush().unwrap_err();
+        assert!(error.to_string().starts_with("outcome unknown: "), "{error}");
+        assert_eq!((code(log.append(b"x")), log.durable()), ("IOERR", Lsn(1)));
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_before_anything_is_taken_and_writing_resumes_by_itself() {
     let fs = disk();

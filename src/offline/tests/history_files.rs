@@ -206,7 +206,7 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
         });
         let limits = (1..40_usize, 1..8_usize, 1..20_usize, 1..200_usize);
         let limits = limits.prop_map(|(row_group_rows, page_rows, batch_rows, batch_bytes)| {
-            Limits { row_group_rows, page_rows, batch_rows, batch_bytes }
+            Limits { row_group_rows, page_rows, batch_rows, batch_bytes, ..Limits::default() }
         });
         let has = (prop::bool::weighted(0.8), prop::bool::weighted(0.8), any::<bool>());
         let has = vec(has, types.len());

@@ -15,6 +15,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
+use parquet::basic::Compression;
 use std::{collections::HashSet, path::Path};
 
 const PATH: &str = "history/7-1-20.parquet";
@@ -33,8 +34,13 @@ fn many(count: i64, each: u64) -> (View, Entity, Vec<PushedCells>) {
     (view("things", "event", "", &features), entity("thing", &keys), rows.collect())
 }
 
-const SMALL: Limits =
-    Limits { row_group_rows: 4000, page_rows: 100, batch_rows: 1000, batch_bytes: 1 << 20 };
+const SMALL: Limits = Limits {
+    row_group_rows: 4000,
+    page_rows: 100,
+    batch_rows: 1000,
+    batch_bytes: 1 << 20,
+    compression: Compression::LZ4_RAW,
+};
 
 #[test]
 fn a_key_reaches_the_pages_that_hold_it_and_no_others() {
