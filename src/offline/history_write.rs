@@ -15,6 +15,7 @@ use super::{
     },
     parquet_file::caught,
     pushed::PushedCells,
+    sink::{Failure, Sink},
     spine::key_column,
 };
 use crate::{
@@ -35,10 +36,7 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
 /// How a file is cut and compressed.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +82,8 @@ pub struct HistoryFileWriter<W: Write + Send> {
     slots: Vec<SlotColumn>,
     schema: SchemaRef,
     limits: Limits,
-    writer: ArrowWriter<W>,
+    writer: ArrowWriter<Sink<W>>,
+    failure: Failure,
 }
 
 impl<W: Write + Send> HistoryFileWriter<W> {
@@ -103,10 +102,11 @@ impl<W: Write + Send> HistoryFileWriter<W> {
     ) -> Result<Self> {
         let schema = Arc::new(schema(entity, &slots));
         let properties = properties(view, entity, &schema, limits);
-        let writer = ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))
-            .map_err(|error| unwritten(&view.name, &error))?;
+        let (sink, failure) = Sink::new(to);
+        let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties))
+            .map_err(|error| unwritten(&view.name, &failure, &error))?;
         let (view_name, entity) = (view.name.clone(), entity.clone());
-        Ok(Self { view_name, entity, slots, schema, limits, writer })
+        Ok(Self { view_name, entity, slots, schema, limits, writer, failure })
     }
 
     /// Says that the file holds no entities but those of `bucket`.
@@ -140,7 +140,7 @@ impl<W: Write + Send> HistoryFileWriter<W> {
             let batch = Batch { entity, slots, schema, rows };
             let batch = batch.build().map_err(|why| refused(&self.view_name, &why))?;
             let written = caught(|| self.writer.write(&batch));
-            written.map_err(|error| unwritten(&self.view_name, &error))?;
+            written.map_err(|error| unwritten(&self.view_name, &self.failure, &error))?;
             rest = after;
         }
         Ok(())
@@ -148,7 +148,8 @@ impl<W: Write + Send> HistoryFileWriter<W> {
 
     /// Closes the row group that is open, if it has rows; how many row groups there are.
     pub(super) fn end_row_group(&mut self) -> Result<usize> {
-        caught(|| self.writer.flush()).map_err(|error| unwritten(&self.view_name, &error))?;
+        let flushed = caught(|| self.writer.flush());
+        flushed.map_err(|error| unwritten(&self.view_name, &self.failure, &error))?;
         Ok(self.writer.flushed_row_groups().len())
     }
 
@@ -160,24 +161,16 @@ impl<W: Write + Send> HistoryFileWriter<W> {
 
     /// Ends the file, and gives back what it was written to.
     pub fn finish(self) -> Result<W> {
-        let Self { writer, view_name, .. } = self;
-        caught(|| writer.into_inner()).map_err(|error| unwritten(&view_name, &error))
+        let Self { writer, view_name, failure, .. } = self;
+        let sink = caught(|| writer.into_inner());
+        Ok(sink.map_err(|error| unwritten(&view_name, &failure, &error))?.to)
     }
 }
 
 /// Why Parquet could not write; an error of the disk stays one.
-fn unwritten(view_name: &str, error: &ParquetError) -> Error {
-    let source = match error {
-        ParquetError::External(source) => source.downcast_ref::<io::Error>(),
-        _ => None,
-    };
-    match source {
-        Some(source) => {
-            let source = io::Error::new(source.kind(), source.to_string());
-            Error::io("writing the history of", view_name)(source)
-        }
-        None => refused(view_name, error),
-    }
+fn unwritten(view_name: &str, failure: &Failure, error: &ParquetError) -> Error {
+    let of_the_disk = failure.error("writing the history of", view_name);
+    of_the_disk.unwrap_or_else(|| refused(view_name, error))
 }
 
 fn refused(view_name: &str, why: &dyn std::fmt::Display) -> Error {

@@ -50,6 +50,7 @@ mod keys;
 
 mod bucket;
 mod key_part;
+mod sink;
 mod pages;
 
 mod source;

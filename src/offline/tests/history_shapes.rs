@@ -3,6 +3,7 @@
 
 use super::fixture::{entity, view};
 use crate::{
+    error::Error,
     feature::{
         CellWrite, Entity, Feature, KeyPart, KeyType, Scalar, Stamp, Timestamp, Value, ValueType,
         View, ViewId,
@@ -11,12 +12,16 @@ use crate::{
         HistoryFile, PushedCells,
         history_keys::AskedKeys,
         history_layout,
-        history_write::{Limits, write_within},
+        history_write::{HistoryFileWriter, Limits, write_within},
     },
 };
 use bytes::Bytes;
 use parquet::basic::Compression;
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+    path::Path,
+};
 
 const PATH: &str = "history/7-1-20.parquet";
 
@@ -218,4 +223,38 @@ fn cut_and_flipped_bytes_never_panic() {
         check_total(bytes, &view, &entity);
     }
     assert!(check_total(bytes, &view, &entity));
+}
+
+/// A disk with so much room.
+struct Full {
+    room: usize,
+}
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        if count == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(count) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_as_one_wherever_the_file_meets_it() {
+    let (view, entity, rows) = many(20, 3);
+    let whole = write_within(&view, &entity, rows.clone(), SMALL).unwrap().len();
+    for room in (0..whole).step_by(13).chain(whole - 20..whole) {
+        let writer = HistoryFileWriter::new(&view, &entity, Full { room });
+        let written = writer.and_then(|mut writer| {
+            writer.add(rows.clone())?;
+            writer.finish()
+        });
+        match written.err() {
+            Some(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {}
+            other => panic!("{room} of {whole} bytes: {other:?}"),
+        }
+    }
 }
