@@ -4,6 +4,8 @@
 //! - An integer has one spelling: no plus, no leading zero, no space, no minus zero (as in Redis).
 //! - A double written here reads back to the same bits, not-a-number apart.
 
+use crate::short_number::ShortNumber;
+
 /// The longest text of an `i64`: a minus and nineteen digits.
 const INTEGER_BYTES_MAX: usize = 20;
 
@@ -50,16 +52,44 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 /// assert_eq!(text, b"17");
 /// ```
 pub fn format_double(value: f64, out: &mut Vec<u8>) {
-    out.extend_from_slice(double_text(value, &mut zmij::Buffer::new()).as_bytes());
+    match ShortNumber::of_double(value) {
+        Some(short) => out.extend_from_slice(short.text()),
+        None => out.extend_from_slice(long_text(value, &mut zmij::Buffer::new()).as_bytes()),
+    }
 }
 
-/// As [`format_double`], for those who must know the length first.
-pub(crate) fn double_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
+/// Appends a bulk string of what [`format_double`] writes.
+#[inline]
+pub(crate) fn push_double(value: f64, out: &mut Vec<u8>) {
+    match ShortNumber::of_double(value) {
+        Some(short) => short.push_bulk(out),
+        None => push_bulk(long_text(value, &mut zmij::Buffer::new()).as_bytes(), out),
+    }
+}
+
+fn long_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
     if value.is_nan() {
         return "nan";
     }
     let text = buffer.format(value);
     text.strip_suffix(".0").unwrap_or(text)
+}
+
+/// Appends a bulk string of the digits of an integer.
+#[inline]
+pub(crate) fn push_integer(value: i64, out: &mut Vec<u8>) {
+    match ShortNumber::of_integer(value) {
+        Some(short) => short.push_bulk(out),
+        None => push_bulk(itoa::Buffer::new().format(value).as_bytes(), out),
+    }
+}
+
+/// Appends a bulk string.
+#[inline]
+pub(crate) fn push_bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    write_header(b'$', bytes.len(), out);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the line that starts most things in RESP: what it is, and a count or a length.

@@ -217,6 +217,27 @@ impl<'a> VectorWriter<'a> {
         is_written
     }
 
+    /// Writes floats from `place` on, each in the bytes it has in the frame, and as many as there
+    /// are places; they are present then. `false`, and nothing is written, if the cells of the
+    /// matrix are no floats of `N` bytes.
+    #[must_use]
+    #[inline]
+    pub fn set_floats<const N: usize>(
+        &mut self,
+        place: usize,
+        floats: impl Iterator<Item = [u8; N]>,
+    ) -> bool {
+        if self.element == VectorElement::I64 || self.element.bytes() != N {
+            return false;
+        }
+        let cells = self.cells.as_chunks_mut::<N>().0.get_mut(place..).unwrap_or_default();
+        let statuses = self.statuses.get_mut(place..).unwrap_or_default();
+        for ((cell, status), float) in cells.iter_mut().zip(statuses).zip(floats) {
+            (*cell, *status) = (float, VectorStatus::Present.byte());
+        }
+        true
+    }
+
     #[inline]
     fn put<const N: usize>(&mut self, place: usize, bytes: [u8; N]) -> bool {
         let cell = place.checked_mul(N).and_then(|at| self.cells.get_mut(at..)?.first_chunk_mut());
@@ -378,7 +399,31 @@ mod tests {
         assert!(!writer.set_number(0, VectorNumber::Float64(1.0)));
         assert!(!writer.set_number(1, VectorNumber::Integer(1)));
         assert!(!writer.set_number(usize::MAX, VectorNumber::Integer(1)));
+        assert!(!writer.set_floats(0, std::iter::once(1.0_f64.to_le_bytes())));
         assert_eq!(VectorFrame::decode(&frame).unwrap().statuses().next().unwrap().byte(), 3);
+    }
+
+    #[test]
+    fn floats_in_a_row_are_those_written_one_by_one() {
+        let numbers = [f64::NAN, -0.0, 1.5, f64::INFINITY];
+        let shape = VectorShape { element: VectorElement::F64, rows: 2, columns: 3 };
+        let filled = |fill: &dyn Fn(&mut VectorWriter<'_>)| {
+            let mut frame = vec![0; shape.frame_bytes().unwrap()];
+            fill(&mut VectorWriter::begin(shape, &mut frame).unwrap());
+            frame
+        };
+        for first in [0, 1, 4, 6, 1000] {
+            let together = filled(&|writer| {
+                assert!(writer.set_floats(first, numbers.iter().map(|it| it.to_le_bytes())));
+                assert!(!writer.set_floats(first, std::iter::once([0; 4])));
+            });
+            let one_by_one = filled(&|writer| {
+                for (number, place) in numbers.iter().zip(first..) {
+                    let _ = writer.set_number(place, VectorNumber::Float64(*number));
+                }
+            });
+            assert_eq!(together, one_by_one, "from {first} on");
+        }
     }
 
     #[test]

@@ -237,6 +237,26 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether every slot below `slots_end` has a value, and this is no section of the earlier
+    /// form: then [`Self::value`] needs no [`Self::state`], and [`Self::fixed`] has them.
+    #[inline]
+    pub fn has_all_values(&self, slots_end: u32) -> bool {
+        self.head.flags & (HAS_STATES | EARLIER_FORM) == 0
+            && slots_end as usize <= self.head.slot_count
+    }
+
+    /// The bytes of values of fixed width, each `N` of them from an offset of
+    /// [`Layout::fixed_offset`] on: of as many as stand there.
+    #[inline]
+    pub fn fixed<'o, const N: usize>(
+        &self,
+        offsets: &'o [u32],
+    ) -> Option<impl Iterator<Item = [u8; N]> + use<'a, 'o, N>> {
+        let values = self.head.bytes.get(self.fixed_at..self.ends_at)?;
+        let value = |offset: &u32| values.get(*offset as usize..)?.first_chunk().copied();
+        Some(offsets.iter().map_while(value))
+    }
+
     /// The times of all cells, unless a partial write made them differ.
     #[inline]
     pub fn shared_stamp(&self) -> Option<Stamp> {
