@@ -1,25 +1,19 @@
 //! Numbers of few digits as text, and as a bulk string: no loop, no search, one copy.
 //!
 //! ```text
-//! bytes   . . . . $ 7 \r \n - 3 1 . 0 0 2 5 \r \n . . .     -31.0025
-//!                           |     |         |
-//!                         start  POINT_AT  end
+//! $ 8 \r \n - 3 1 . 0 0 2 5 \r \n . . .     -31.0025
+//!           |                |
+//!         text_at           end
 //! ```
-//! The point always stands at the same place, with eight digits before it and eight behind; which
-//! of them belong to the number is where it starts and ends.
+//! Whole digits and fraction are made eight at a time; which of them belong to the number says
+//! where the next part begins, and what stands behind the end is none of it.
 //!
 //! Why it is the shortest text that reads back to the same bits: decimals of at most 15 digits are
 //! told apart by doubles (C11 5.2.4.2.2, `DBL_DIG`), so a double that is the nearest to one of them
 //! is the nearest to no other of as many digits or fewer.
 
-/// The header of a bulk string, a minus, eight digits.
-const POINT_AT: usize = 5 + 1 + 8;
-const FRACTION_AT: usize = POINT_AT + 1;
 /// More than the longest bulk string has: copied as a whole, since the length is known then.
-const COPIED_BYTES: usize = 32;
-const PIECE_BYTES: usize = POINT_AT + COPIED_BYTES;
-
-const LINE_END: [u8; 2] = *b"\r\n";
+const PIECE_BYTES: usize = 40;
 const DIGITS_EIGHT: u32 = 100_000_000;
 const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
 
@@ -30,10 +24,12 @@ const MAGNITUDE_MIN: f64 = 1e-4;
 /// One more and a double has no place for a fraction: what is added to it is rounded.
 const NO_FRACTION: f64 = 4_503_599_627_370_496.0;
 
-/// The text of a number, with room on both sides.
+/// A number as a bulk string.
 pub(crate) struct ShortNumber {
     bytes: [u8; PIECE_BYTES],
-    start: usize,
+    /// Where its text begins.
+    text_at: usize,
+    /// Where its text ends, and the line end begins.
     end: usize,
 }
 
@@ -71,62 +67,64 @@ impl ShortNumber {
     /// Of `whole` and of `fraction` eight digits.
     #[inline]
     fn new(is_negative: bool, whole: u32, fraction: u32) -> Self {
-        let mut bytes = [0; PIECE_BYTES];
-        let (whole, fraction) = (eight_digits(whole), eight_digits(fraction));
-        let mut put = |at: usize, digits: u64| {
-            if let Some(place) = bytes.get_mut(at..at + 8) {
-                place.copy_from_slice(&(digits | ASCII_ZEROS).to_le_bytes());
-            }
-        };
-        put(POINT_AT - 8, whole);
-        put(FRACTION_AT, fraction);
-        if let Some(point) = bytes.get_mut(POINT_AT) {
-            *point = b'.';
-        }
+        let whole = eight_digits(whole);
         // The last digit before the point stays, also if it is zero.
-        let skipped = ((whole | (1 << 56)).trailing_zeros() / 8) as usize;
-        let mut start = POINT_AT - 8 + skipped;
-        if is_negative {
-            start -= 1;
-            if let Some(sign) = bytes.get_mut(start) {
-                *sign = b'-';
-            }
-        }
-        let end = match fraction {
-            0 => POINT_AT,
-            digits => FRACTION_AT + 8 - (digits.leading_zeros() / 8) as usize,
-        };
-        Self { bytes, start, end }
+        let skipped = (whole | (1 << 56)).trailing_zeros() / 8;
+        let whole_count = 8 - skipped;
+        let sign_count = u32::from(is_negative);
+        let fraction = if fraction == 0 { 0 } else { eight_digits(fraction) };
+        // The point and the digits behind it, without zeros at the end.
+        let fraction_count = if fraction == 0 { 0 } else { 9 - fraction.leading_zeros() / 8 };
+        let text_count = sign_count + whole_count + fraction_count;
+
+        let (header, text_at) = short_header(b'$', text_count);
+        let whole_at = text_at + sign_count;
+        let point_at = whole_at + whole_count;
+        let end = point_at + fraction_count;
+        let mut bytes = [0; PIECE_BYTES];
+        put(&mut bytes, 0, header.to_le_bytes());
+        put(&mut bytes, text_at, *b"-");
+        put(&mut bytes, whole_at, ((whole | ASCII_ZEROS) >> (8 * skipped)).to_le_bytes());
+        put(&mut bytes, point_at, *b".");
+        put(&mut bytes, point_at + 1, (fraction | ASCII_ZEROS).to_le_bytes());
+        put(&mut bytes, end, *b"\r\n");
+        Self { bytes, text_at: text_at as usize, end: end as usize }
     }
 
     /// Its text.
     pub(crate) fn text(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        self.bytes.get(self.text_at..self.end).unwrap_or_default()
     }
 
     /// Appends it as a bulk string.
     #[inline]
-    pub(crate) fn push_bulk(mut self, out: &mut Vec<u8>) {
-        let length = (self.end - self.start) as u8;
-        let [tens, ones] = [b'0' + length / 10, b'0' + length % 10];
-        let header = [b'$', tens, ones, b'\r', b'\n'];
-        if let Some(place) = self.bytes.get_mut(self.start - header.len()..self.start) {
-            place.copy_from_slice(&header);
-        }
-        let mut start = self.start - header.len();
-        if length < 10 {
-            start += 1;
-            if let Some(kind) = self.bytes.get_mut(start) {
-                *kind = b'$';
-            }
-        }
-        if let Some(place) = self.bytes.get_mut(self.end..self.end + LINE_END.len()) {
-            place.copy_from_slice(&LINE_END);
-        }
-        let length = out.len() + self.end + LINE_END.len() - start;
-        let piece = self.bytes.get(start..).and_then(|rest| rest.first_chunk::<COPIED_BYTES>());
-        out.extend_from_slice(piece.unwrap_or(&[0; COPIED_BYTES]));
+    pub(crate) fn push_bulk(self, out: &mut Vec<u8>) {
+        let length = out.len() + self.end + 2;
+        out.extend_from_slice(&self.bytes);
         out.truncate(length);
+    }
+}
+
+/// The line that says what follows and a count below a hundred, the first byte in the lowest, and
+/// its length: built in a register, since each byte on its own would be checked on its way.
+#[inline]
+pub(crate) fn short_header(kind: u8, count: u32) -> (u64, u32) {
+    let (tens, ones) = (u64::from(count / 10), u64::from(count % 10));
+    let line = u64::from_le_bytes(*b"0\r\n\0\0\0\0\0") + ones;
+    match tens {
+        0 => ((line << 8) | u64::from(kind), 4),
+        _ => ((line << 16) | ((u64::from(b'0') + tens) << 8) | u64::from(kind), 5),
+    }
+}
+
+/// Puts `part` at a place that leaves room for it: no number is as long as that.
+#[inline]
+fn put<const N: usize>(bytes: &mut [u8; PIECE_BYTES], at: u32, part: [u8; N]) {
+    const { assert!(N <= 8) };
+    // The compiler sees that the place is inside, and checks nothing.
+    let at = at as usize % (PIECE_BYTES - 8);
+    if let Some(place) = bytes.get_mut(at..at + N) {
+        place.copy_from_slice(&part);
     }
 }
 
@@ -134,15 +132,15 @@ impl ShortNumber {
 ///
 /// Halves, quarters and digits are divided side by side in one register; a multiplication and a
 /// shift divide by 100 and by 10 (Lemire, "Converting integers to fix-digit representations
-/// quickly", 2021).
+/// quickly", 2021). Nothing here can overflow: no check is wanted.
 #[inline]
 fn eight_digits(number: u32) -> u64 {
     let number = u64::from(number);
     let halves = (number / 10_000) | ((number % 10_000) << 32);
-    let hundreds = ((halves * 10_486) >> 20) & 0x7f_0000_007f;
-    let pairs = hundreds | ((halves - hundreds * 100) << 16);
-    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | ((pairs - tens * 10) << 8)
+    let hundreds = (halves.wrapping_mul(10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | (halves.wrapping_sub(hundreds.wrapping_mul(100)) << 16);
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs.wrapping_sub(tens.wrapping_mul(10)) << 8)
 }
 
 #[cfg(test)]

@@ -218,24 +218,23 @@ impl<'a> VectorWriter<'a> {
     }
 
     /// Writes floats from `place` on, each in the bytes it has in the frame, and as many as there
-    /// are places; they are present then. `false`, and nothing is written, if the cells of the
-    /// matrix are no floats of `N` bytes.
-    #[must_use]
+    /// are places; they are present then. Each piece is some of them, one behind the other.
     #[inline]
-    pub fn set_floats<const N: usize>(
-        &mut self,
-        place: usize,
-        floats: impl Iterator<Item = [u8; N]>,
-    ) -> bool {
-        if self.element == VectorElement::I64 || self.element.bytes() != N {
-            return false;
+    pub fn set_floats<'f>(&mut self, place: usize, pieces: impl Iterator<Item = &'f [u8]>) {
+        let bytes = self.element.bytes();
+        let first = place.checked_mul(bytes).filter(|_| self.element != VectorElement::I64);
+        let mut cells = first.and_then(|at| self.cells.get_mut(at..)).unwrap_or_default();
+        let mut statuses = self.statuses.get_mut(place..).unwrap_or_default();
+        for piece in pieces {
+            let taken = cells.len().min(piece.len());
+            let Some((now, later)) = cells.split_at_mut_checked(taken) else { return };
+            let Some((their, others)) = statuses.split_at_mut_checked(taken / bytes) else {
+                return;
+            };
+            now.copy_from_slice(piece.get(..taken).unwrap_or_default());
+            their.fill(VectorStatus::Present.byte());
+            (cells, statuses) = (later, others);
         }
-        let cells = self.cells.as_chunks_mut::<N>().0.get_mut(place..).unwrap_or_default();
-        let statuses = self.statuses.get_mut(place..).unwrap_or_default();
-        for ((cell, status), float) in cells.iter_mut().zip(statuses).zip(floats) {
-            (*cell, *status) = (float, VectorStatus::Present.byte());
-        }
-        true
     }
 
     #[inline]
@@ -399,7 +398,7 @@ mod tests {
         assert!(!writer.set_number(0, VectorNumber::Float64(1.0)));
         assert!(!writer.set_number(1, VectorNumber::Integer(1)));
         assert!(!writer.set_number(usize::MAX, VectorNumber::Integer(1)));
-        assert!(!writer.set_floats(0, std::iter::once(1.0_f64.to_le_bytes())));
+        writer.set_floats(0, std::iter::once(&1.0_f64.to_le_bytes()[..]));
         assert_eq!(VectorFrame::decode(&frame).unwrap().statuses().next().unwrap().byte(), 3);
     }
 
@@ -413,9 +412,9 @@ mod tests {
             frame
         };
         for first in [0, 1, 4, 6, 1000] {
+            let bytes = numbers.map(f64::to_le_bytes);
             let together = filled(&|writer| {
-                assert!(writer.set_floats(first, numbers.iter().map(|it| it.to_le_bytes())));
-                assert!(!writer.set_floats(first, std::iter::once([0; 4])));
+                writer.set_floats(first, bytes.chunks(3).map(|piece| piece.as_flattened()));
             });
             let one_by_one = filled(&|writer| {
                 for (number, place) in numbers.iter().zip(first..) {

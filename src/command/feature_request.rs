@@ -4,7 +4,7 @@
 use super::request_rows::{KeyText, Rows};
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{Entity, JoinKey, KeyPart, Timestamp, ValueType},
+    feature::{Entity, JoinKey, KeyPart, Scalar, Timestamp, ValueType},
     online::{Seen, ValueRef},
     registry::Selected,
     store::{Answer, FeatureRead, Keyspace, PlanCell, ReadPlan, RowReader, Schema, Store, Stretch},
@@ -41,7 +41,7 @@ pub(super) struct RowStretch<'a, 'r, 'p> {
     places: &'p [usize],
 }
 
-impl<'r> RowStretch<'_, 'r, '_> {
+impl<'r, 'p> RowStretch<'_, 'r, 'p> {
     /// Calls `visit` with each of them: its place, and what stands there.
     #[inline]
     pub(super) fn read_each(&mut self, mut visit: impl FnMut(usize, FeatureRead<'r>)) {
@@ -52,15 +52,17 @@ impl<'r> RowStretch<'_, 'r, '_> {
     }
 
     /// The first place and the bytes of all of them, if they stand side by side in the answer and
-    /// are floats of `N` bytes, all present.
+    /// are floats of this type, all present: see [`RowReader::floats`].
     #[inline]
-    pub(super) fn floats<const N: usize>(
+    pub(super) fn floats(
         &mut self,
-    ) -> Option<(usize, impl Iterator<Item = [u8; N]>)> {
+        scalar: Scalar,
+    ) -> Option<(usize, impl Iterator<Item = &'r [u8]> + use<'r, 'p>)> {
         let (first, last) = (*self.places.first()?, *self.places.last()?);
-        let is_side_by_side = last - first == self.places.len() - 1;
-        let floats = || self.reader.floats(self.stretch, self.cells);
-        Some((first, is_side_by_side.then(floats).flatten()?))
+        if last - first != self.places.len() - 1 {
+            return None;
+        }
+        Some((first, self.reader.floats(self.stretch, self.cells, scalar)?))
     }
 }
 

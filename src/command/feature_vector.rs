@@ -148,13 +148,16 @@ fn write_stretch(
     row_first: usize,
     mut stretch: RowStretch<'_, '_, '_>,
 ) {
-    let is_written = match columns.element {
-        VectorElement::F64 => write_floats::<8>(writer, columns, row_first, &mut stretch),
-        VectorElement::F32 => write_floats::<4>(writer, columns, row_first, &mut stretch),
-        VectorElement::I64 => false,
+    let scalar = match columns.element {
+        VectorElement::F64 => Some(Scalar::Float64),
+        VectorElement::F32 => Some(Scalar::Float32),
+        VectorElement::I64 => None,
     };
-    if is_written {
-        return;
+    if let Some((first, floats)) = scalar.and_then(|scalar| stretch.floats(scalar))
+        && let Some((place, _)) = columns.cells_behind(row_first, first)
+    {
+        // A float takes one column, so theirs are side by side, too.
+        return writer.set_floats(place, floats);
     }
     stretch.read_each(|feature, read| {
         let cells = columns.cells_behind(row_first, feature);
@@ -168,20 +171,6 @@ fn write_stretch(
         let numbers = read.value.into_iter().flat_map(|value| value.numbers());
         write_cell(writer, cells, read.status, numbers);
     });
-}
-
-/// Whether the features are floats of `N` bytes, all present: then they are written.
-#[inline]
-fn write_floats<const N: usize>(
-    writer: &mut VectorWriter<'_>,
-    columns: &Columns,
-    row_first: usize,
-    stretch: &mut RowStretch<'_, '_, '_>,
-) -> bool {
-    let Some((first, floats)) = stretch.floats::<N>() else { return false };
-    // A float takes one column, so theirs are side by side as they are.
-    let cells = columns.cells_behind(row_first, first);
-    cells.is_some_and(|(place, _)| writer.set_floats(place, floats))
 }
 
 fn write_cell(

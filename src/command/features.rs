@@ -8,11 +8,11 @@ use super::{
     feature_vector::write_vector,
     request_cache::{RequestCache, Resolved},
     request_rows::Rows,
-    typed_value::{write_standing, write_value},
+    typed_value::{doubles, write_standing, write_value},
 };
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{CellWrite, KeyPart, Status, Timestamp, View},
+    feature::{CellWrite, KeyPart, Scalar, Status, Timestamp, View},
     registry::Selected,
     store::{Answer, FeatureRow, Schema, WriteCount},
 };
@@ -65,6 +65,13 @@ struct Shape {
     with_status: bool,
     with_time: bool,
     form: Form,
+}
+
+impl Shape {
+    /// How many elements a cell has besides its value.
+    fn extra(&self) -> usize {
+        usize::from(self.with_status) + usize::from(self.with_time)
+    }
 }
 
 /// What the reply is made of.
@@ -168,14 +175,26 @@ fn write_rows(
     reply.array(rows.len());
     for row in rows.iter() {
         reply.array(request.features.len());
-        let written = request.read_row(ctx.keyspace, row, (now, seen), &mut key, |_, read| {
-            is_too_long |= reply.len() > bytes_max;
-            if !is_too_long {
-                write_cell(read.status, read.event, shape, reply, |reply| match read.value {
-                    Some(value) => write_standing(value, scratch, reply),
-                    None => reply.null(),
+        let when = (now, seen);
+        let written = request.read_stretches(ctx.keyspace, row, when, &mut key, |mut stretch| {
+            let floats = (shape.extra() == 0).then(|| stretch.floats(Scalar::Float64)).flatten();
+            if let Some((_, pieces)) = floats {
+                return doubles(pieces).for_each(|number| {
+                    is_too_long |= reply.len() > bytes_max;
+                    if !is_too_long {
+                        reply.double(number);
+                    }
                 });
             }
+            stretch.read_each(|_, read| {
+                is_too_long |= reply.len() > bytes_max;
+                if !is_too_long {
+                    write_cell(read.status, read.event, shape, reply, |reply| match read.value {
+                        Some(value) => write_standing(value, scratch, reply),
+                        None => reply.null(),
+                    });
+                }
+            });
         });
         if let Some(error) = written.err().or_else(|| is_too_long.then(too_long)) {
             reply.truncate(start);
@@ -199,9 +218,8 @@ fn write_cell(
     reply: &mut Reply<'_>,
     value: impl FnOnce(&mut Reply<'_>),
 ) {
-    let extra = usize::from(shape.with_status) + usize::from(shape.with_time);
-    if extra > 0 {
-        reply.array(1 + extra);
+    if shape.extra() > 0 {
+        reply.array(1 + shape.extra());
     }
     value(reply);
     if shape.with_status {

@@ -24,6 +24,7 @@ use super::{
     value_ref::ValueRef,
 };
 use crate::feature::{Stamp, Timestamp, ViewId};
+use std::ops::Range;
 
 pub(super) const STAMPS_DIFFER: u8 = 0x01;
 pub(super) const HAS_STATES: u8 = 0x02;
@@ -245,16 +246,16 @@ impl<'a> Section<'a> {
             && slots_end as usize <= self.head.slot_count
     }
 
-    /// The bytes of values of fixed width, each `N` of them from an offset of
-    /// [`Layout::fixed_offset`] on: of as many as stand there.
+    /// The bytes of values of fixed width that follow each other, from an offset of
+    /// [`Layout::fixed_offset`] to another: of each of `runs`, if all of them stand there.
     #[inline]
-    pub fn fixed<'o, const N: usize>(
+    pub fn fixed<'o>(
         &self,
-        offsets: &'o [u32],
-    ) -> Option<impl Iterator<Item = [u8; N]> + use<'a, 'o, N>> {
+        runs: &'o [Range<u32>],
+    ) -> Option<impl Iterator<Item = &'a [u8]> + use<'a, 'o>> {
         let values = self.head.bytes.get(self.fixed_at..self.ends_at)?;
-        let value = |offset: &u32| values.get(*offset as usize..)?.first_chunk().copied();
-        Some(offsets.iter().map_while(value))
+        let run = |run: &Range<u32>| values.get(run.start as usize..run.end as usize);
+        runs.iter().all(|it| run(it).is_some()).then(|| runs.iter().filter_map(run))
     }
 
     /// The times of all cells, unless a partial write made them differ.

@@ -2,7 +2,7 @@
 
 use super::read_plan::{PlanCell, ReadPlan, Stretch};
 use crate::{
-    feature::{Status, Timestamp, Ttl, Value, status_at},
+    feature::{Scalar, Status, Timestamp, Ttl, Value, status_at},
     online::{Body, CellState, EntityRow, Layout, Row, Section, ValueRef},
 };
 use std::sync::Arc;
@@ -99,19 +99,20 @@ impl<'r, 'p> RowReader<'r, 'p> {
         }
     }
 
-    /// The bytes of the floats of a stretch, each `N` of them little-endian, in order; `None` if
-    /// not all of them are present, or are no floats of so many bytes.
+    /// The bytes of the floats of a stretch, little-endian and in order, those that stand side by
+    /// side in one piece; `None` if not all of them are present, or are no floats of this type.
     #[inline]
-    pub fn floats<'s, const N: usize>(
+    pub fn floats<'s>(
         &mut self,
         stretch: &'s Stretch,
         cells: &'p [Option<PlanCell>],
-    ) -> Option<impl Iterator<Item = [u8; N]> + use<'r, 's, N>> {
-        if stretch.floats?.fixed_bytes() != Some(N) {
+        scalar: Scalar,
+    ) -> Option<impl Iterator<Item = &'r [u8]> + use<'r, 's>> {
+        if stretch.floats != Some(scalar) {
             return None;
         }
         let (section, _) = self.whole(stretch, cells)?;
-        section.fixed(&stretch.offsets)
+        section.fixed(&stretch.runs)
     }
 
     /// What stands of the view of a stretch, and when it was true, if all of it is present.
@@ -326,10 +327,13 @@ features = { p = "float32", q = "float64", r = "float32", s = "float64[2]", t = 
             for (stretch, cells) in plan.stretches() {
                 let alone = &alone[stretch.cells.clone()];
                 let wanted: Option<Vec<Vec<u8>>> = alone.iter().map(float_bytes).collect();
-                let eight = reader.floats::<8>(stretch, cells);
-                let floats = eight.map(|floats| floats.map(|it| it.to_vec()).collect::<Vec<_>>());
-                let four = reader.floats::<4>(stretch, cells);
-                let floats = floats.or(four.map(|floats| floats.map(|it| it.to_vec()).collect()));
+                let float = [(Scalar::Float64, 8), (Scalar::Float32, 4)].into_iter();
+                let mut floats = float.filter_map(|(scalar, bytes)| {
+                    let floats = reader.floats(stretch, cells, scalar)?;
+                    let floats = floats.flat_map(|run| run.chunks_exact(bytes).map(<[u8]>::to_vec));
+                    Some(floats.collect::<Vec<_>>())
+                });
+                let floats = floats.next();
                 // Side by side only where nothing but values of one time stands.
                 prop_assert!(floats.is_none() || floats == wanted);
                 let is_plain = is_whole && writes.iter().all(|(_, cells)| cells.is_empty());

@@ -25,8 +25,8 @@ pub struct Stretch {
     pub cells: Range<usize>,
     /// They are all floats of this type.
     pub floats: Option<Scalar>,
-    /// Of each float where it stands among the values of fixed width.
-    pub(super) offsets: Box<[u32]>,
+    /// Of floats, where those that follow each other stand among the values of fixed width.
+    pub(super) runs: Vec<Range<u32>>,
     /// One more than the highest slot.
     pub(super) slots_end: u32,
 }
@@ -79,16 +79,20 @@ impl ReadPlan {
 
 impl Stretch {
     fn of(cells: Range<usize>) -> Self {
-        Self { cells, floats: None, offsets: Box::default(), slots_end: 0 }
+        Self { cells, floats: None, runs: Vec::new(), slots_end: 0 }
     }
 
     /// Notes what `cells`, which are its own, have in common.
     fn note<'c>(&mut self, cells: impl Iterator<Item = &'c PlanCell> + Clone) {
         self.slots_end = cells.clone().map(|cell| cell.slot + 1).max().unwrap_or(0);
         self.floats = cells.clone().next().and_then(PlanCell::float);
-        if self.floats.is_some() {
-            let offset = |cell: &PlanCell| cell.layout.fixed_offset(cell.slot).unwrap_or(u32::MAX);
-            self.offsets = cells.map(offset).collect();
+        let Some(bytes) = self.floats.and_then(Scalar::fixed_bytes) else { return };
+        for start in cells.filter_map(|cell| cell.layout.fixed_offset(cell.slot)) {
+            let end = start.saturating_add(bytes as u32);
+            match self.runs.last_mut().filter(|run| run.end == start) {
+                Some(run) => run.end = end,
+                None => self.runs.push(start..end),
+            }
         }
     }
 }
