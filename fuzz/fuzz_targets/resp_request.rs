@@ -3,31 +3,32 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nowthen_protocol::{ProtocolError, RequestLimits, RequestParser, encode_request};
+use nowthen_protocol::{KnownLists, ProtocolError, RequestLimits, RequestParser, encode_request};
 
 type Requests = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
 
 fuzz_target!(|input: &[u8]| {
     let Some((cut, bytes)) = input.split_first() else { return };
-    let whole = requests(bytes, bytes.len().max(1));
-    let in_pieces = requests(bytes, 1 + usize::from(*cut));
+    let lists = &mut KnownLists::new();
+    let whole = requests(bytes, bytes.len().max(1), lists);
+    let in_pieces = requests(bytes, 1 + usize::from(*cut), lists);
     assert_eq!(whole, in_pieces);
 
     let mut written = Vec::new();
     for request in &whole.0 {
         encode_request(request, &mut written);
     }
-    assert_eq!(requests(&written, written.len().max(1)), (whole.0, None));
+    assert_eq!(requests(&written, written.len().max(1), lists), (whole.0, None));
 });
 
-/// The requests in a stream that arrives in pieces of one length.
-fn requests(bytes: &[u8], piece_bytes: usize) -> Requests {
+/// The requests in a stream that arrives in pieces of one length, by a parser that has met `lists`.
+fn requests(bytes: &[u8], piece_bytes: usize, lists: &mut KnownLists) -> Requests {
     let mut parser = RequestParser::new(RequestLimits::DEFAULT);
     let (mut buffer, mut requests) = (Vec::new(), Vec::new());
     for piece in bytes.chunks(piece_bytes) {
         buffer.extend_from_slice(piece);
         loop {
-            match parser.parse(&buffer) {
+            match parser.parse_known(&buffer, lists) {
                 Ok(None) => break,
                 Err(error) => return (requests, Some(error)),
                 Ok(Some(parsed)) => {

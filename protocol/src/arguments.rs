@@ -3,7 +3,7 @@
 //! Invariant: no range is trusted. One that does not fit the bytes reads as an empty argument, so
 //! a caller that hands in the wrong buffer gets a wrong answer and never a panic.
 
-use std::{fmt, iter::FusedIterator, slice};
+use std::{fmt, iter::FusedIterator, num::NonZeroU64, slice};
 
 /// Where an argument lies: first byte, and the byte after its last.
 pub(crate) type Range = (usize, usize);
@@ -13,11 +13,24 @@ pub(crate) type Range = (usize, usize);
 pub struct Arguments<'a> {
     bytes: &'a [u8],
     ranges: &'a [Range],
+    list: Option<NonZeroU64>,
 }
 
 impl<'a> Arguments<'a> {
     pub(crate) fn new(bytes: &'a [u8], ranges: &'a [Range]) -> Self {
-        Self { bytes, ranges }
+        Self { bytes, ranges, list: None }
+    }
+
+    /// The same, of which the list behind the second argument has this number.
+    pub(crate) fn with_list(self, list: Option<NonZeroU64>) -> Self {
+        Self { list, ..self }
+    }
+
+    /// The number of the list behind the second argument, the key, if it is known: requests that
+    /// share it have the same arguments there, whoever sent them. See [`crate::KnownLists`].
+    #[inline]
+    pub fn list(&self) -> Option<NonZeroU64> {
+        self.list
     }
 
     /// How many arguments there are, the command's name included.
@@ -33,20 +46,6 @@ impl<'a> Arguments<'a> {
     /// The argument at `index`; the command's name is at 0.
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         self.ranges.get(index).map(|range| slice_of(self.bytes, *range))
-    }
-
-    /// The bytes from the argument at `index` to the end of the last, with whatever stands between
-    /// them, and where in them each argument begins and ends. Requests that are equal in both have
-    /// equal arguments there.
-    pub fn written_from(
-        &self,
-        index: usize,
-    ) -> (&'a [u8], impl Iterator<Item = (usize, usize)> + Clone + use<'a>) {
-        let ranges = self.ranges.get(index..).unwrap_or_default();
-        let start = ranges.first().map_or(0, |(start, _)| *start);
-        let end = ranges.last().map_or(start, |(_, end)| *end);
-        let places = move |(from, to): &Range| (from.wrapping_sub(start), to.wrapping_sub(start));
-        (slice_of(self.bytes, (start, end)), ranges.iter().map(places))
     }
 
     /// All arguments in order, the command's name first.

@@ -27,8 +27,12 @@ pub mod vector;
 mod frame;
 mod inline;
 
+mod known_lists;
+mod limits;
+
 mod arguments;
 mod number;
+mod short_number;
 
 mod error;
 
@@ -36,7 +40,9 @@ pub use arguments::{Arguments, OwnedArguments};
 pub use command::encode_request;
 pub use error::ProtocolError;
 pub use frame::FrameFinder;
+pub use known_lists::KnownLists;
+pub use limits::RequestLimits;
 pub use number::{format_double, parse_integer};
 pub use reply::{ProtocolVersion, Reply};
-pub use request::{Parsed, RequestLimits, RequestParser};
+pub use request::{Parsed, RequestParser};
 pub use value::{ReplyDecoder, Value, decode};

@@ -4,6 +4,8 @@
 //! - An integer has one spelling: no plus, no leading zero, no space, no minus zero (as in Redis).
 //! - A double written here reads back to the same bits, not-a-number apart.
 
+use crate::short_number::{ShortNumber, short_header};
+
 /// The longest text of an `i64`: a minus and nineteen digits.
 const INTEGER_BYTES_MAX: usize = 20;
 
@@ -50,11 +52,22 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 /// assert_eq!(text, b"17");
 /// ```
 pub fn format_double(value: f64, out: &mut Vec<u8>) {
-    out.extend_from_slice(double_text(value, &mut zmij::Buffer::new()).as_bytes());
+    match ShortNumber::of_double(value) {
+        Some(short) => out.extend_from_slice(short.text()),
+        None => out.extend_from_slice(long_text(value, &mut zmij::Buffer::new()).as_bytes()),
+    }
 }
 
-/// As [`format_double`], for those who must know the length first.
-pub(crate) fn double_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
+/// Appends a bulk string of what [`format_double`] writes.
+#[inline]
+pub(crate) fn push_double(value: f64, out: &mut Vec<u8>) {
+    match ShortNumber::of_double(value) {
+        Some(short) => short.push_bulk(out),
+        None => push_bulk(long_text(value, &mut zmij::Buffer::new()).as_bytes(), out),
+    }
+}
+
+fn long_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
     if value.is_nan() {
         return "nan";
     }
@@ -62,21 +75,43 @@ pub(crate) fn double_text(value: f64, buffer: &mut zmij::Buffer) -> &str {
     text.strip_suffix(".0").unwrap_or(text)
 }
 
+/// Appends a bulk string of the digits of an integer.
+#[inline]
+pub(crate) fn push_integer(value: i64, out: &mut Vec<u8>) {
+    match ShortNumber::of_integer(value) {
+        Some(short) => short.push_bulk(out),
+        None => push_bulk(itoa::Buffer::new().format(value).as_bytes(), out),
+    }
+}
+
+/// Appends a bulk string.
+#[inline]
+pub(crate) fn push_bulk(bytes: &[u8], out: &mut Vec<u8>) {
+    write_header(b'$', bytes.len(), out);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends the line that starts most things in RESP: what it is, and a count or a length.
 #[inline]
 pub(crate) fn write_header(kind: u8, count: usize, out: &mut Vec<u8>) {
-    // One or two digits need no formatter; short rows and short texts are the common case.
-    match u8::try_from(count) {
-        Ok(digit @ 0..=9) => out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']),
-        Ok(two @ 10..=99) => {
-            out.extend_from_slice(&[kind, b'0' + two / 10, b'0' + two % 10, b'\r', b'\n']);
+    match u32::try_from(count) {
+        // Short rows and short texts are the common case.
+        Ok(count @ 0..=99) => {
+            let (line, line_bytes) = short_header(kind, count);
+            let length = out.len() + line_bytes as usize;
+            out.extend_from_slice(&line.to_le_bytes());
+            out.truncate(length);
         }
-        _ => {
-            out.push(kind);
-            out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        _ => write_long_header(kind, count, out),
     }
+}
+
+#[inline(never)]
+fn write_long_header(kind: u8, count: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -115,6 +150,15 @@ mod tests {
             (-f64::NAN, "nan"),
         ] {
             assert_eq!(double(value), text);
+        }
+    }
+
+    #[test]
+    fn a_header_says_its_count() {
+        for count in (0..1200).chain([usize::MAX]) {
+            let mut out = b"before".to_vec();
+            write_header(b'*', count, &mut out);
+            assert_eq!(out, format!("before*{count}\r\n").into_bytes());
         }
     }
 

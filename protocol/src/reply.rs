@@ -13,7 +13,7 @@
 //! Not here: that as many elements follow as a header announced (each command's own duty, checked
 //! by tests), when the buffer is sent (`src/server/`).
 
-use crate::number::{double_text, format_double, write_header};
+use crate::number::{format_double, push_bulk, push_double, push_integer, write_header};
 
 /// Which RESP a connection speaks. A connection starts with RESP2, and `HELLO 3` changes that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,14 +136,19 @@ impl<'a> Reply<'a> {
     }
 
     /// Any bytes.
+    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        if self.out.len() > self.bytes_max {
-            self.is_cut = true;
-            return;
+        if self.has_room() {
+            push_bulk(bytes, self.out);
         }
-        write_header(b'$', bytes.len(), self.out);
-        self.out.extend_from_slice(bytes);
-        self.end_line();
+    }
+
+    /// Whether there is room for one more bulk string; if not, the reply is cut.
+    #[inline]
+    fn has_room(&mut self) -> bool {
+        let has_room = self.out.len() <= self.bytes_max;
+        self.is_cut |= !has_room;
+        has_room
     }
 
     /// As many bytes as `length` says, zeros that `fill` writes over in place. `None`, without a
@@ -153,8 +158,7 @@ impl<'a> Reply<'a> {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> T,
     ) -> Option<T> {
-        if self.out.len() > self.bytes_max {
-            self.is_cut = true;
+        if !self.has_room() {
             return None;
         }
         write_header(b'$', length, self.out);
@@ -171,13 +175,19 @@ impl<'a> Reply<'a> {
     }
 
     /// A whole number as text: what a field of a hash holds is text in Redis, also a number.
+    #[inline]
     pub fn bulk_integer(&mut self, value: i64) {
-        self.bulk_text(itoa::Buffer::new().format(value));
+        if self.has_room() {
+            push_integer(value, self.out);
+        }
     }
 
     /// A double as text, for the same reason as [`Self::bulk_integer`].
+    #[inline]
     pub fn bulk_double(&mut self, value: f64) {
-        self.bulk_text(double_text(value, &mut zmij::Buffer::new()));
+        if self.has_room() {
+            push_double(value, self.out);
+        }
     }
 
     /// No value.

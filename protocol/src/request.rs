@@ -20,49 +20,11 @@ use crate::{
     arguments::{Arguments, Range},
     error::ProtocolError,
     inline,
+    known_lists::{KnownLists, LIST_ARGUMENTS_MIN, LIST_AT, LIST_BYTES_MAX},
+    limits::RequestLimits,
     number::parse_integer,
 };
-
-/// What a client may send. Each limit is checked before the bytes it is about are waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// The longest argument, in bytes.
-    pub bulk_bytes_max: usize,
-    /// The most arguments of a request, the command's name included.
-    pub arguments_max: usize,
-    /// The longest line, in bytes: of an inline command, and of a count or a length.
-    pub inline_bytes_max: usize,
-    /// The longest request, in bytes, framing included.
-    pub request_bytes_max: usize,
-    /// Whether the client has logged in or need not. If not, errors say so, as in Redis.
-    pub authenticated: bool,
-}
-
-impl RequestLimits {
-    /// For clients that may run commands.
-    pub const DEFAULT: Self = Self {
-        bulk_bytes_max: 64 << 20,
-        arguments_max: 1 << 20,
-        inline_bytes_max: 64 << 10,
-        request_bytes_max: 256 << 20,
-        authenticated: true,
-    };
-
-    /// For clients that must log in first: room for `HELLO 3 AUTH user password SETNAME name`.
-    pub const BEFORE_AUTHENTICATION: Self = Self {
-        bulk_bytes_max: 16 << 10,
-        arguments_max: 10,
-        inline_bytes_max: 64 << 10,
-        request_bytes_max: 1 << 20,
-        authenticated: false,
-    };
-}
-
-impl Default for RequestLimits {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+use std::num::NonZeroU64;
 
 /// One whole request was found. Its arguments are with the parser: [`RequestParser::arguments`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +64,8 @@ pub struct RequestParser {
     /// `position`.
     searched: usize,
     ranges: Vec<Range>,
+    /// The number of the list behind the key, if it is known.
+    list: Option<NonZeroU64>,
     /// The decoded arguments of an inline command. Its quotes and escapes stand in the way of
     /// borrowing from the buffer.
     inline_text: Vec<u8>,
@@ -136,6 +100,7 @@ impl RequestParser {
             position: 0,
             searched: 0,
             ranges: Vec::new(),
+            list: None,
             inline_text: Vec::new(),
             is_inline: false,
         }
@@ -153,10 +118,20 @@ impl RequestParser {
     /// `None` asks for more bytes. After an error the stream has no known boundary any more: the
     /// caller tells the client and closes.
     pub fn parse(&mut self, buffer: &[u8]) -> Result<Option<Parsed>, ProtocolError> {
+        self.parse_known(buffer, &mut KnownLists::none())
+    }
+
+    /// As [`Self::parse`], but what stands behind the key is not read if it is in `lists`, and
+    /// comes into them if it is not. What is found is the same.
+    pub fn parse_known(
+        &mut self,
+        buffer: &[u8],
+        lists: &mut KnownLists,
+    ) -> Result<Option<Parsed>, ProtocolError> {
         if self.stage == Stage::Count && !self.start(buffer)? {
             return Ok(None);
         }
-        if !self.is_inline && !self.bulks(buffer)? {
+        if !self.is_inline && !self.bulks(buffer, lists)? {
             return Ok(None);
         }
         let parsed = Parsed { consumed: self.position, arguments_count: self.ranges.len() };
@@ -170,7 +145,7 @@ impl RequestParser {
     /// that it was given. Valid until it is called again.
     pub fn arguments<'a>(&'a self, buffer: &'a [u8]) -> Arguments<'a> {
         let bytes = if self.is_inline { &self.inline_text } else { buffer };
-        Arguments::new(bytes, &self.ranges)
+        Arguments::new(bytes, &self.ranges).with_list(self.list)
     }
 
     /// Reads the first line. Whether it was there.
@@ -204,6 +179,7 @@ impl RequestParser {
 
     fn forget_last(&mut self) {
         self.is_inline = false;
+        self.list = None;
         self.ranges.clear();
         self.ranges.shrink_to(KEPT_RANGES_MAX);
         self.inline_text.clear();
@@ -223,11 +199,22 @@ impl RequestParser {
     }
 
     /// Reads the arguments of an array. Whether all of them were there.
-    fn bulks(&mut self, buffer: &[u8]) -> Result<bool, ProtocolError> {
+    fn bulks(&mut self, buffer: &[u8], lists: &mut KnownLists) -> Result<bool, ProtocolError> {
         loop {
             match self.stage {
-                Stage::Count | Stage::Length { arguments_left: 0 } => return Ok(true),
+                Stage::Count | Stage::Length { arguments_left: 0 } => break,
                 Stage::Length { arguments_left } => {
+                    if self.ranges.len() == LIST_AT
+                        && arguments_left >= LIST_ARGUMENTS_MIN
+                        && self.take_known(buffer, arguments_left, lists)
+                    {
+                        return Ok(true);
+                    }
+                    let taken = self.short_bulks(buffer, arguments_left);
+                    if taken > 0 {
+                        self.stage = Stage::Length { arguments_left: arguments_left - taken };
+                        continue;
+                    }
                     let Some(bulk_bytes) = self.bulk_bytes(buffer)? else { return Ok(false) };
                     self.stage = Stage::Bulk { arguments_left, bulk_bytes };
                 }
@@ -242,6 +229,61 @@ impl RequestParser {
                     self.stage = Stage::Length { arguments_left: arguments_left - 1 };
                 }
             }
+        }
+        self.keep_list(buffer, lists);
+        Ok(true)
+    }
+
+    /// Takes arguments of less than a hundred bytes, as many as follow each other, but stops where
+    /// a list begins. How many.
+    #[inline]
+    fn short_bulks(&mut self, buffer: &[u8], arguments_left: usize) -> usize {
+        let before_list = LIST_AT.checked_sub(self.ranges.len()).filter(|count| *count > 0);
+        let most = arguments_left.min(before_list.unwrap_or(arguments_left));
+        let bytes_max = buffer.len().min(self.limits.request_bytes_max);
+        for taken in 0..most {
+            let rest = buffer.get(self.position..).unwrap_or_default();
+            let Some((bulk_bytes, line_bytes)) = short_line(b'$', rest) else { return taken };
+            let start = self.position + line_bytes;
+            let end = start + bulk_bytes;
+            // What must be refused is left to the longer way, which says why.
+            if end + LINE_END_BYTES > bytes_max || bulk_bytes > self.limits.bulk_bytes_max {
+                return taken;
+            }
+            self.ranges.push((start, end));
+            (self.position, self.searched) = (end + LINE_END_BYTES, 0);
+        }
+        most
+    }
+
+    /// Takes the arguments that are left if they are a list that is known.
+    #[inline]
+    fn take_known(&mut self, buffer: &[u8], count: usize, lists: &mut KnownLists) -> bool {
+        let start = self.position;
+        let rest = buffer.get(start..).unwrap_or_default();
+        let Some(list) = lists.find(count, rest) else { return false };
+        // It was read for another client perhaps, which may send more than this one.
+        let end = start.saturating_add(list.bytes.len());
+        if list.bulk_bytes_max > self.limits.bulk_bytes_max || end > self.limits.request_bytes_max {
+            return false;
+        }
+        self.list = Some(list.number);
+        let place = |(from, to): &Range| (from.wrapping_add(start), to.wrapping_add(start));
+        self.ranges.extend(list.ranges.iter().map(place));
+        self.position = end;
+        true
+    }
+
+    /// Keeps the list that was read, if it is worth it.
+    #[inline]
+    fn keep_list(&mut self, buffer: &[u8], lists: &mut KnownLists) {
+        if self.ranges.len() < LIST_AT + LIST_ARGUMENTS_MIN || !lists.are_kept() {
+            return;
+        }
+        let Some((before, list)) = self.ranges.split_at_checked(LIST_AT) else { return };
+        let start = before.last().map_or(0, |(_, end)| end + LINE_END_BYTES);
+        if self.position - start <= LIST_BYTES_MAX {
+            self.list = lists.keep(buffer, (start, self.position), list);
         }
     }
 

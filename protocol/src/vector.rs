@@ -217,6 +217,26 @@ impl<'a> VectorWriter<'a> {
         is_written
     }
 
+    /// Writes floats from `place` on, each in the bytes it has in the frame, and as many as there
+    /// are places; they are present then. Each piece is some of them, one behind the other.
+    #[inline]
+    pub fn set_floats<'f>(&mut self, place: usize, pieces: impl Iterator<Item = &'f [u8]>) {
+        let bytes = self.element.bytes();
+        let first = place.checked_mul(bytes).filter(|_| self.element != VectorElement::I64);
+        let mut cells = first.and_then(|at| self.cells.get_mut(at..)).unwrap_or_default();
+        let mut statuses = self.statuses.get_mut(place..).unwrap_or_default();
+        for piece in pieces {
+            let taken = cells.len().min(piece.len());
+            let Some((now, later)) = cells.split_at_mut_checked(taken) else { return };
+            let Some((their, others)) = statuses.split_at_mut_checked(taken / bytes) else {
+                return;
+            };
+            now.copy_from_slice(piece.get(..taken).unwrap_or_default());
+            their.fill(VectorStatus::Present.byte());
+            (cells, statuses) = (later, others);
+        }
+    }
+
     #[inline]
     fn put<const N: usize>(&mut self, place: usize, bytes: [u8; N]) -> bool {
         let cell = place.checked_mul(N).and_then(|at| self.cells.get_mut(at..)?.first_chunk_mut());
@@ -378,7 +398,31 @@ mod tests {
         assert!(!writer.set_number(0, VectorNumber::Float64(1.0)));
         assert!(!writer.set_number(1, VectorNumber::Integer(1)));
         assert!(!writer.set_number(usize::MAX, VectorNumber::Integer(1)));
+        writer.set_floats(0, std::iter::once(&1.0_f64.to_le_bytes()[..]));
         assert_eq!(VectorFrame::decode(&frame).unwrap().statuses().next().unwrap().byte(), 3);
+    }
+
+    #[test]
+    fn floats_in_a_row_are_those_written_one_by_one() {
+        let numbers = [f64::NAN, -0.0, 1.5, f64::INFINITY];
+        let shape = VectorShape { element: VectorElement::F64, rows: 2, columns: 3 };
+        let filled = |fill: &dyn Fn(&mut VectorWriter<'_>)| {
+            let mut frame = vec![0; shape.frame_bytes().unwrap()];
+            fill(&mut VectorWriter::begin(shape, &mut frame).unwrap());
+            frame
+        };
+        for first in [0, 1, 4, 6, 1000] {
+            let bytes = numbers.map(f64::to_le_bytes);
+            let together = filled(&|writer| {
+                writer.set_floats(first, bytes.chunks(3).map(|piece| piece.as_flattened()));
+            });
+            let one_by_one = filled(&|writer| {
+                for (number, place) in numbers.iter().zip(first..) {
+                    let _ = writer.set_number(place, VectorNumber::Float64(*number));
+                }
+            });
+            assert_eq!(together, one_by_one, "from {first} on");
+        }
     }
 
     #[test]

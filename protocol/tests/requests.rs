@@ -11,8 +11,9 @@
 
 mod naive;
 
-use nowthen_protocol::{ProtocolError, RequestLimits, RequestParser, encode_request};
+use nowthen_protocol::{KnownLists, ProtocolError, RequestLimits, RequestParser, encode_request};
 use proptest::{collection::vec, prelude::*, sample::Index};
+use std::num::NonZeroU64;
 
 /// All requests in a stream, and what came after the last one.
 #[derive(Debug, PartialEq)]
@@ -33,6 +34,16 @@ const NARROW: RequestLimits = RequestLimits {
 
 /// Parses `stream` as it arrives: cut at each of `cuts`.
 fn parse_in_pieces(stream: &[u8], cuts: &[Index], limits: RequestLimits) -> Outcome {
+    parse_known(stream, cuts, limits, &mut KnownLists::new())
+}
+
+/// The same by a parser that has met `lists`.
+fn parse_known(
+    stream: &[u8],
+    cuts: &[Index],
+    limits: RequestLimits,
+    lists: &mut KnownLists,
+) -> Outcome {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     ends.push(stream.len());
     ends.sort_unstable();
@@ -41,7 +52,7 @@ fn parse_in_pieces(stream: &[u8], cuts: &[Index], limits: RequestLimits) -> Outc
     for end in ends {
         loop {
             let buffer = &stream[outcome.consumed..end];
-            match parser.parse(buffer) {
+            match parser.parse_known(buffer, lists) {
                 Ok(None) => break,
                 Ok(Some(parsed)) => {
                     let arguments = parser.arguments(buffer);
@@ -163,6 +174,38 @@ fn a_wrong_buffer_gives_empty_arguments_and_no_panic() {
     assert_eq!(parser.arguments(b"").get(1), None);
 }
 
+/// The numbers of the lists behind the keys of all requests in a stream.
+fn numbers(stream: &[u8], lists: &mut KnownLists) -> Vec<Option<NonZeroU64>> {
+    let mut parser = RequestParser::new(RequestLimits::DEFAULT);
+    let (mut rest, mut numbers) = (stream, Vec::new());
+    while let Some(parsed) = parser.parse_known(rest, lists).unwrap() {
+        numbers.push(parser.arguments(rest).list());
+        rest = &rest[parsed.consumed..];
+    }
+    numbers
+}
+
+#[test]
+fn a_list_is_known_again_behind_another_key_and_through_others_that_come_once() {
+    let mut lists = KnownLists::new();
+    let mut ask = |words: &str| {
+        let mut stream = Vec::new();
+        encode_request(&words.split(' ').collect::<Vec<_>>(), &mut stream);
+        numbers(&stream, &mut lists)[0]
+    };
+    let first = ask("HMGET user:1 a b c d").unwrap();
+    assert_eq!(ask("HMGET user:10000 a b c d"), Some(first));
+    for once in 0..100 {
+        let other = ask(&format!("HSET user:1 a {once} b {once}")).unwrap();
+        assert_ne!(other, first);
+    }
+    assert_eq!(ask("HMGET user:7 a b c d"), Some(first));
+    assert_ne!(ask("HMGET user:7 a b cd e"), Some(first));
+    assert_ne!(ask("HMGET user:7 a b c d e"), Some(first));
+    assert_eq!(ask("HMGET user:7 a b c"), None);
+    assert_eq!(ask("GET user:7"), None);
+}
+
 /// Fragments of the protocol, so that random streams come close to being requests.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let texts = [
@@ -214,6 +257,36 @@ proptest! {
         requests.iter().for_each(|arguments| encode_request(arguments, &mut stream));
         let got = parse_in_pieces(&stream, &cuts, RequestLimits::DEFAULT);
         prop_assert_eq!(got, Outcome { requests, consumed: stream.len(), error: None });
+    }
+
+    /// Few lists behind many keys, and some bytes damaged: what is known is read as it is for the
+    /// first time, by a client that may send less, too.
+    #[test]
+    fn a_parser_that_has_met_the_lists_agrees_with_the_naive_one(
+        requests in vec((vec(any::<u8>(), 0..12), 0_usize..4), 1..12),
+        lists in vec(vec(vec(any::<u8>(), 0..30), 0..7), 4),
+        damage in vec((any::<Index>(), any::<u8>()), 0..3),
+        cuts in vec(any::<Index>(), 0..20),
+        is_narrow: bool,
+    ) {
+        let mut stream = Vec::new();
+        for (key, list) in &requests {
+            let mut words = vec![b"HMGET".to_vec(), key.clone()];
+            words.extend(lists[*list].iter().cloned());
+            encode_request(&words, &mut stream);
+        }
+        let mut known = KnownLists::new();
+        let undamaged = parse_known(&stream, &[], RequestLimits::DEFAULT, &mut known);
+        prop_assert_eq!(undamaged.error, None);
+        for (at, byte) in damage {
+            let at = at.index(stream.len());
+            stream[at] = byte;
+        }
+        let limits = if is_narrow { NARROW } else { RequestLimits::DEFAULT };
+        let wanted = parse_naively(&stream, limits);
+        for _ in 0..2 {
+            prop_assert_eq!(&parse_known(&stream, &cuts, limits, &mut known), &wanted);
+        }
     }
 
     #[test]

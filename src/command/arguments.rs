@@ -5,6 +5,7 @@ use crate::{
     feature::Timestamp,
 };
 use nowthen_protocol::{Arguments, parse_integer};
+use std::num::NonZeroU64;
 
 /// What is left of a command's arguments.
 #[derive(Clone, Copy, Debug)]
@@ -101,11 +102,10 @@ impl<'a> Args<'a> {
         self.all.iter().skip(self.next)
     }
 
-    /// All that are left as they were written: see [`Arguments::written_from`].
-    pub(super) fn rest_written(
-        &self,
-    ) -> (&'a [u8], impl Iterator<Item = (usize, usize)> + Clone + use<'a>) {
-        self.all.written_from(self.next)
+    /// The number of the list that all that are left are, if it is known: see
+    /// [`Arguments::list`].
+    pub(super) fn rest_list(&self) -> Option<NonZeroU64> {
+        self.all.list().filter(|_| self.next == 2)
     }
 
     /// Nothing may be left.

@@ -295,9 +295,11 @@ fn a_null_key_hides_the_features_of_its_own_entity_only() {
     let schema = store.schema();
     let features = schema.catalog.select(&["v:f", "w:f"]).unwrap();
     let request = FeatureRequest::new(&schema, features, &["user", "item"]).unwrap();
-    let rows = [vec![Some(&b"1"[..]), None], vec![None, Some(&b"2"[..])]];
+    let rows = [[Some(&b"1"[..]), None], [None, Some(&b"2"[..])]];
     let (keyspace, now) = (store.keyspace(), store.now());
-    let read = online_rows(keyspace, &request, &rows, now, Seen::Published, usize::MAX).unwrap();
+    let rows = rows.iter().map(|row| &row[..]);
+    let when = (now, Seen::Published);
+    let read = online_rows(keyspace, &request, rows, when, usize::MAX).unwrap();
     let texts = |row: &Vec<crate::store::Answer>| {
         row.iter().map(|cell| cell.value.as_ref().map(|value| value.to_text())).collect()
     };

@@ -75,18 +75,16 @@ impl<'a> Context<'a> {
         PLANS.with_borrow_mut(|plans| plans.plan(schema, entity, names))
     }
 
-    /// The plan of the names that are left of the arguments, which are mostly written as before:
-    /// then they need not be looked at one by one.
+    /// The plan of the names that are left of the arguments, which mostly are a list that was met
+    /// before: then they need not be looked at one by one.
     pub(super) fn plan_of_rest(
         &self,
         schema: &Arc<Schema>,
         entity: &Entity,
         args: &Args<'_>,
     ) -> Arc<ReadPlan> {
-        let (bytes, places) = args.rest_written();
-        PLANS.with_borrow_mut(|plans| {
-            plans.plan_as_written(schema, entity, (bytes, places), || args.rest())
-        })
+        let (list, names) = (args.rest_list(), args.rest());
+        PLANS.with_borrow_mut(|plans| plans.plan_of_list(schema, entity, list, names))
     }
 }
 
@@ -96,6 +94,9 @@ pub(super) fn entity_of<'s, 'k>(
     key: &'k [u8],
 ) -> Option<(&'s Arc<Entity>, Cow<'k, [u8]>)> {
     let entity = schema.catalog.entity_of_key(key)?;
+    if entity.is_canonical_key(key) {
+        return Some((entity, Cow::Borrowed(key)));
+    }
     // A key that is none of this entity's, such as text for an integer, finds no row.
     let key = entity.canonical_key(key).map_or(Cow::Borrowed(key), Cow::Owned);
     Some((entity, key))

@@ -65,7 +65,7 @@ pub fn dispatch(
     let reply_at = out.len();
     let replies = session.replies;
     let mut reply = Reply::limited(out, session.version, app.settings.reply_bytes_max.bytes());
-    let outcome = run(app, session, asked, request, &mut reply);
+    let outcome = run(app, session, asked, request, started, &mut reply);
     if reply.is_cut() {
         reply.truncate(reply_at);
         end_for_length(session);
@@ -101,6 +101,7 @@ fn run(
     session: &mut Session,
     asked: Resolved,
     request: Arguments<'_>,
+    started: Instant,
     reply: &mut Reply<'_>,
 ) -> (Option<usize>, Outcome) {
     let asked = match asked {
@@ -133,7 +134,7 @@ fn run(
     if session.queue.is_some() && !AT_ONCE.contains(&asked.about.name) {
         return (Some(asked.counter), queue(app, session, asked, request, reply));
     }
-    let outcome = Ground::of(app).call(session, asked.command, request, reply);
+    let outcome = Ground::at(app, started).call(session, asked.command, request, reply);
     if let Some(queue) = session.due.take() {
         execute(app, session, &queue, reply);
         session.end_transaction();

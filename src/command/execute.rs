@@ -28,9 +28,9 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    /// Everything, at this moment.
-    pub(super) fn of(app: &'a Arc<App>) -> Self {
-        Self { app, keyspace: app.store.keyspace(), now: app.store.now() }
+    /// Everything, at this moment, which is `instant`.
+    pub(super) fn at(app: &'a Arc<App>, instant: Instant) -> Self {
+        Self { app, keyspace: app.store.keyspace(), now: app.store.now_at(instant) }
     }
 
     /// Runs one command, of which the number of arguments is right. If it fails, the error is

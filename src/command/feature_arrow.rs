@@ -6,6 +6,7 @@
 use super::{
     context::Context,
     feature_request::{FeatureRequest, too_long},
+    request_rows::{KeyText, Rows},
 };
 use crate::{
     error::Result,
@@ -35,13 +36,14 @@ pub(super) fn write_arrow(
     schema: &Schema,
     request: &FeatureRequest,
     join_keys: &[&str],
-    rows: &[Vec<&[u8]>],
+    rows: &Rows<'_>,
     options: TableOptions,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let keys = key_columns(schema, request, join_keys);
-    let parts = |row: &Vec<&[u8]>| -> Result<Vec<KeyPart>> {
-        row.iter().zip(&keys).map(|(text, join_key)| KeyPart::parse(text, join_key)).collect()
+    let parts = |row: &[KeyText<'_>]| -> Result<Vec<KeyPart>> {
+        let texts = row.iter().flatten().zip(&keys);
+        texts.map(|(text, join_key)| KeyPart::parse(text, join_key)).collect()
     };
     let parts: Vec<Vec<KeyPart>> = rows.iter().map(parts).collect::<Result<_>>()?;
     let table = FeatureTable::new(TableColumns {
@@ -60,11 +62,8 @@ pub(super) fn write_arrow(
         }
     } else {
         let (seen, now) = (ctx.seen(), ctx.now);
-        let mut texts = Vec::new();
-        for row in rows {
-            texts.clear();
-            texts.extend(row.iter().copied().map(Some));
-            let (answers, bytes) = request.answers(ctx.keyspace, &texts, now, seen, bytes_max)?;
+        for row in rows.iter() {
+            let (answers, bytes) = request.answers(ctx.keyspace, row, (now, seen), bytes_max)?;
             batches.push(answers, bytes)?;
         }
     }

@@ -1,12 +1,13 @@
 //! Features of several entities in one request, for RESP and HTTP alike: names are resolved once,
 //! then every row looks each of its keys up once.
 
+use super::request_rows::{KeyText, Rows};
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{Entity, JoinKey, KeyPart, Timestamp, ValueType},
+    feature::{Entity, JoinKey, KeyPart, Scalar, Timestamp, ValueType},
     online::{Seen, ValueRef},
     registry::Selected,
-    store::{Answer, FeatureRead, Keyspace, ReadPlan, RowReader, Schema, Store},
+    store::{Answer, FeatureRead, Keyspace, PlanCell, ReadPlan, RowReader, Schema, Store, Stretch},
 };
 use std::sync::Arc;
 
@@ -28,14 +29,48 @@ struct Group {
     /// For each join key of the entity its place among the columns of the request.
     columns: Vec<usize>,
     plan: ReadPlan,
-    /// For each cell of the plan its place in the answer.
+    /// For each cell of the plan its place in the answer, ascending.
     places: Vec<usize>,
+}
+
+/// Features of one view in one row, and their places in the answer.
+pub(super) struct RowStretch<'a, 'r, 'p> {
+    reader: &'a mut RowReader<'r, 'p>,
+    stretch: &'p Stretch,
+    cells: &'p [Option<PlanCell>],
+    places: &'p [usize],
+}
+
+impl<'r, 'p> RowStretch<'_, 'r, 'p> {
+    /// Calls `visit` with each of them: its place, and what stands there.
+    #[inline]
+    pub(super) fn read_each(&mut self, mut visit: impl FnMut(usize, FeatureRead<'r>)) {
+        let mut places = self.places.iter();
+        self.reader.read_stretch(self.stretch, self.cells, |read| {
+            places.next().into_iter().for_each(|place| visit(*place, read));
+        });
+    }
+
+    /// The first place and the bytes of all of them, if they stand side by side in the answer and
+    /// are floats of this type, all present: see [`RowReader::floats`].
+    #[inline]
+    pub(super) fn floats(
+        &mut self,
+        scalar: Scalar,
+    ) -> Option<(usize, impl Iterator<Item = &'r [u8]> + use<'r, 'p>)> {
+        let (first, last) = (*self.places.first()?, *self.places.last()?);
+        if last - first != self.places.len() - 1 {
+            return None;
+        }
+        Some((first, self.reader.floats(self.stretch, self.cells, scalar)?))
+    }
 }
 
 impl FeatureRequest {
     /// Resolves `features` for rows that have the columns `join_keys`.
     pub fn new(schema: &Schema, features: Vec<Selected>, join_keys: &[&str]) -> Result<Self> {
         let mut groups: Vec<Group> = Vec::new();
+        let mut cells: Vec<Vec<Option<PlanCell>>> = Vec::new();
         for (place, feature) in features.iter().enumerate() {
             let slot = feature.view.features.get(feature.feature).map(|feature| feature.slot);
             let cell = slot.and_then(|slot| schema.plan_cell(&feature.view, slot));
@@ -44,13 +79,17 @@ impl FeatureRequest {
                 Some(index) => index,
                 None => {
                     groups.push(Group::new(schema, feature, join_keys)?);
+                    cells.push(Vec::new());
                     groups.len() - 1
                 }
             };
-            if let Some(group) = groups.get_mut(group) {
-                group.plan.cells.push(cell);
+            if let (Some(group), Some(cells)) = (groups.get_mut(group), cells.get_mut(group)) {
+                cells.push(cell);
                 group.places.push(place);
             }
+        }
+        for (group, cells) in groups.iter_mut().zip(cells) {
+            group.plan = ReadPlan::new(cells);
         }
         Ok(Self { features, groups })
     }
@@ -66,27 +105,40 @@ impl FeatureRequest {
     }
 
     /// Calls `visit` with each feature of one row, in the order of the entities: the place in the
-    /// answer, and what stands there. `row` holds a text per column of the request, or null: then
-    /// the entities that the column identifies have nothing, and the others what they have. `key`
-    /// is room for a key.
+    /// answer, and what stands there. See [`Self::read_stretches`].
     pub(super) fn read_row(
         &self,
         keyspace: Keyspace<'_>,
-        row: &[Option<&[u8]>],
-        (now, seen): (Timestamp, Seen),
+        row: &[KeyText<'_>],
+        when: (Timestamp, Seen),
         key: &mut Vec<u8>,
         mut visit: impl FnMut(usize, FeatureRead<'_>),
+    ) -> Result<()> {
+        self.read_stretches(keyspace, row, when, key, |mut stretch| {
+            stretch.read_each(&mut visit);
+        })
+    }
+
+    /// Calls `visit` with the features of one row, those of a view together, in the order of the
+    /// entities. `row` holds a text per column of the request, or null: then the entities that the
+    /// column identifies have nothing, and the others what they have. `key` is room for a key.
+    pub(super) fn read_stretches(
+        &self,
+        keyspace: Keyspace<'_>,
+        row: &[KeyText<'_>],
+        (now, seen): (Timestamp, Seen),
+        key: &mut Vec<u8>,
+        mut visit: impl FnMut(RowStretch<'_, '_, '_>),
     ) -> Result<()> {
         for group in &self.groups {
             if !group.write_key(row, key)? {
                 continue;
             }
             keyspace.read_entity(key, seen, |features| {
-                let mut features = RowReader::new(features, now);
-                for (cell, place) in group.plan.cells.iter().zip(&group.places) {
-                    if let Some(cell) = cell {
-                        visit(*place, features.read(cell));
-                    }
+                let mut reader = RowReader::new(features, now);
+                for (stretch, cells) in group.plan.stretches() {
+                    let places = group.places.get(stretch.cells.clone()).unwrap_or_default();
+                    visit(RowStretch { reader: &mut reader, stretch, cells, places });
                 }
             });
         }
@@ -152,12 +204,12 @@ impl Group {
             })
         };
         let columns = entity.join_keys.iter().map(column).collect::<Result<_>>()?;
-        let plan = ReadPlan { cells: Vec::new(), unknown_names: 0 };
-        Ok(Self { entity: Arc::clone(entity), columns, plan, places: Vec::new() })
+        let (plan, places) = (ReadPlan::default(), Vec::new());
+        Ok(Self { entity: Arc::clone(entity), columns, plan, places })
     }
 
     /// Writes the key in place of what `key` held; false if one of the join keys is null.
-    fn write_key(&self, row: &[Option<&[u8]>], key: &mut Vec<u8>) -> Result<bool> {
+    fn write_key(&self, row: &[KeyText<'_>], key: &mut Vec<u8>) -> Result<bool> {
         let texts = self.columns.iter().map(|column| row.get(*column).copied().flatten());
         if texts.clone().any(|text| text.is_none()) {
             return Ok(false);
@@ -166,10 +218,10 @@ impl Group {
         Ok(true)
     }
 
-    fn parts(&self, row: &[&[u8]]) -> Result<Vec<KeyPart>> {
+    fn parts(&self, row: &[KeyText<'_>]) -> Result<Vec<KeyPart>> {
         let join_keys = self.entity.join_keys.iter().zip(&self.columns);
         let parts = join_keys.map(|(join_key, column)| {
-            KeyPart::parse(row.get(*column).copied().unwrap_or_default(), join_key)
+            KeyPart::parse(row.get(*column).copied().flatten().unwrap_or_default(), join_key)
         });
         parts.collect()
     }
@@ -181,7 +233,7 @@ impl FeatureRequest {
         &self,
         store: &Store,
         schema: &Schema,
-        rows: &[Vec<&[u8]>],
+        rows: &Rows<'_>,
         at: Timestamp,
     ) -> Result<Vec<Vec<Answer>>> {
         let mut answers = vec![vec![Answer::NOTHING; self.features.len()]; rows.len()];
@@ -213,14 +265,13 @@ impl FeatureRequest {
     pub(super) fn answers(
         &self,
         keyspace: Keyspace<'_>,
-        row: &[Option<&[u8]>],
-        now: Timestamp,
-        seen: Seen,
+        row: &[KeyText<'_>],
+        when: (Timestamp, Seen),
         bytes_max: usize,
     ) -> Result<(Vec<Answer>, usize)> {
         let mut answers = vec![Answer::NOTHING; self.features.len()];
         let mut bytes = 0_usize;
-        self.read_row(keyspace, row, (now, seen), &mut Vec::new(), |place, read| {
+        self.read_row(keyspace, row, when, &mut Vec::new(), |place, read| {
             bytes = bytes.saturating_add(read.value.map_or(0, |value| value.bytes().len()));
             let value = read.value.filter(|_| bytes <= bytes_max);
             if let Some(answer) = answers.get_mut(place) {
@@ -234,19 +285,18 @@ impl FeatureRequest {
 
 /// Reads whole rows as of now: for each row an answer per feature, in the order asked. Their
 /// values together may have `bytes_max` bytes.
-pub fn online_rows(
+pub fn online_rows<'r, 't: 'r>(
     keyspace: Keyspace<'_>,
     request: &FeatureRequest,
-    rows: &[Vec<Option<&[u8]>>],
-    now: Timestamp,
-    seen: Seen,
+    rows: impl IntoIterator<Item = &'r [KeyText<'t>]>,
+    when: (Timestamp, Seen),
     bytes_max: usize,
 ) -> Result<Vec<Vec<Answer>>> {
     let mut left = bytes_max;
-    let answer_row = |row: &Vec<Option<&[u8]>>| {
-        let (answers, bytes) = request.answers(keyspace, row, now, seen, left)?;
+    let answer_row = |row| {
+        let (answers, bytes) = request.answers(keyspace, row, when, left)?;
         left = left.saturating_sub(bytes);
         Ok(answers)
     };
-    rows.iter().map(answer_row).collect()
+    rows.into_iter().map(answer_row).collect()
 }

@@ -10,7 +10,8 @@
 
 use super::{
     context::Context,
-    feature_request::{FeatureRequest, check_cells},
+    feature_request::{FeatureRequest, RowStretch, check_cells},
+    request_rows::Rows,
 };
 use crate::{
     error::{Error, Result},
@@ -102,7 +103,7 @@ pub(super) fn write_vector(
     ctx: &mut Context<'_>,
     schema: &Schema,
     request: &FeatureRequest,
-    rows: &[Vec<&[u8]>],
+    rows: &Rows<'_>,
     at: Option<Timestamp>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
@@ -125,28 +126,51 @@ pub(super) fn write_vector(
         if answers.is_some() {
             return Ok(());
         }
-        let (mut texts, mut key) = (Vec::new(), Vec::new());
+        let mut key = Vec::new();
         for (index, row) in rows.iter().enumerate() {
-            texts.clear();
-            texts.extend(row.iter().copied().map(Some));
             let (keyspace, first) = (ctx.keyspace, columns.first(index));
-            request.read_row(keyspace, &texts, (now, seen), &mut key, |feature, read| {
-                let cells = columns.cells_behind(first, feature);
-                // One number is the usual case, and needs no loop.
-                let number = read.value.and_then(ValueRef::number);
-                if let (Some(number), Some((place, _))) = (number, cells) {
-                    let is_written = writer.set_number(place, number);
-                    debug_assert!(is_written, "the type of the matrix holds every feature's");
-                    return;
-                }
-                let numbers = read.value.into_iter().flat_map(|value| value.numbers());
-                write_cell(&mut writer, cells, read.status, numbers);
+            request.read_stretches(keyspace, row, (now, seen), &mut key, |stretch| {
+                write_stretch(&mut writer, &columns, first, stretch);
             })?;
         }
         Ok(())
     };
     // Without room for it the connection is closed, as for every reply that is too long.
     reply.bulk_in_place(length, fill).unwrap_or(Ok(()))
+}
+
+/// Writes features of one view into the row that begins at `row_first`: floats as they stand, if
+/// the matrix is of their type; the others one after the other.
+#[inline]
+fn write_stretch(
+    writer: &mut VectorWriter<'_>,
+    columns: &Columns,
+    row_first: usize,
+    mut stretch: RowStretch<'_, '_, '_>,
+) {
+    let scalar = match columns.element {
+        VectorElement::F64 => Some(Scalar::Float64),
+        VectorElement::F32 => Some(Scalar::Float32),
+        VectorElement::I64 => None,
+    };
+    if let Some((first, floats)) = scalar.and_then(|scalar| stretch.floats(scalar))
+        && let Some((place, _)) = columns.cells_behind(row_first, first)
+    {
+        // A float takes one column, so theirs are side by side, too.
+        return writer.set_floats(place, floats);
+    }
+    stretch.read_each(|feature, read| {
+        let cells = columns.cells_behind(row_first, feature);
+        // One number is the usual case, and needs no loop.
+        let number = read.value.and_then(ValueRef::number);
+        if let (Some(number), Some((place, _))) = (number, cells) {
+            let is_written = writer.set_number(place, number);
+            debug_assert!(is_written, "the type of the matrix holds every feature's");
+            return;
+        }
+        let numbers = read.value.into_iter().flat_map(|value| value.numbers());
+        write_cell(writer, cells, read.status, numbers);
+    });
 }
 
 fn write_cell(

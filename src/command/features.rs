@@ -7,11 +7,12 @@ use super::{
     feature_request::{FeatureRequest, online_rows, too_long},
     feature_vector::write_vector,
     request_cache::{RequestCache, Resolved},
-    typed_value::{write_standing, write_value},
+    request_rows::Rows,
+    typed_value::{doubles, write_standing, write_value},
 };
 use crate::{
     error::{Error, Result, did_you_mean, echo},
-    feature::{CellWrite, KeyPart, Status, Timestamp, View},
+    feature::{CellWrite, KeyPart, Scalar, Status, Timestamp, View},
     registry::Selected,
     store::{Answer, FeatureRow, Schema, WriteCount},
 };
@@ -66,6 +67,13 @@ struct Shape {
     form: Form,
 }
 
+impl Shape {
+    /// How many elements a cell has besides its value.
+    fn extra(&self) -> usize {
+        usize::from(self.with_status) + usize::from(self.with_time)
+    }
+}
+
 /// What the reply is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Form {
@@ -86,7 +94,7 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let schema = ctx.keyspace.schema();
     let asked = REQUESTS.with_borrow_mut(|known| known.resolve(&schema, args, resolve))?;
     let Resolved { request, join_keys } = &*asked;
-    let rows = row_values(args, join_keys.len(), ROWS_MAX)?;
+    let rows = Rows::parse(args, join_keys.len(), ROWS_MAX)?;
     let shape = shape(args)?;
     request.check_size(rows.len())?;
     if shape.at.is_some() || shape.form == Form::Arrow {
@@ -108,10 +116,8 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
             return write_rows(ctx, request, &rows, &shape, reply);
         }
         None => {
-            let rows: Vec<Vec<_>> =
-                rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
             let bytes_max = ctx.app.settings.reply_bytes_max.bytes();
-            online_rows(ctx.keyspace, request, &rows, ctx.now, ctx.seen(), bytes_max)?
+            online_rows(ctx.keyspace, request, rows.iter(), (ctx.now, ctx.seen()), bytes_max)?
         }
     };
     reply.array(answers.len());
@@ -120,25 +126,6 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
         row.iter().for_each(|answer| write_answer(answer, &shape, reply));
     }
     Ok(())
-}
-
-/// `ROWS m value ...`: m rows of `width` values.
-fn row_values<'a>(args: &mut Args<'a>, width: usize, most: usize) -> Result<Vec<Vec<&'a [u8]>>> {
-    if !args.take_word("ROWS") {
-        return Err(Error::refused("expected ROWS m value ... here"));
-    }
-    let count = args.integer()?;
-    let count = usize::try_from(count).ok().filter(|count| (1..=most).contains(count));
-    let count = count
-        .ok_or_else(|| Error::refused(format!("the number of rows must be from 1 to {most}")))?;
-    let needed = count.checked_mul(width).filter(|needed| *needed <= args.len());
-    if needed.is_none() {
-        return Err(Error::refused(format!(
-            "{count} rows of {width} values each need more than the {} arguments that follow",
-            args.len()
-        )));
-    }
-    Ok((0..count).map(|_| args.take(width)).collect())
 }
 
 fn shape(args: &mut Args<'_>) -> Result<Shape> {
@@ -176,7 +163,7 @@ fn form(args: &mut Args<'_>) -> Result<Form> {
 fn write_rows(
     ctx: &mut Context<'_>,
     request: &FeatureRequest,
-    rows: &[Vec<&[u8]>],
+    rows: &Rows<'_>,
     shape: &Shape,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
@@ -184,20 +171,30 @@ fn write_rows(
     let (seen, now) = (ctx.seen(), ctx.now);
     let scratch = &mut ctx.session.scratch;
     let (start, mut is_too_long) = (reply.len(), false);
-    let (mut texts, mut key) = (Vec::new(), Vec::new());
+    let mut key = Vec::new();
     reply.array(rows.len());
-    for row in rows {
-        texts.clear();
-        texts.extend(row.iter().copied().map(Some));
+    for row in rows.iter() {
         reply.array(request.features.len());
-        let written = request.read_row(ctx.keyspace, &texts, (now, seen), &mut key, |_, read| {
-            is_too_long |= reply.len() - start > bytes_max;
-            if !is_too_long {
-                write_cell(read.status, read.event, shape, reply, |reply| match read.value {
-                    Some(value) => write_standing(value, scratch, reply),
-                    None => reply.null(),
+        let when = (now, seen);
+        let written = request.read_stretches(ctx.keyspace, row, when, &mut key, |mut stretch| {
+            let floats = (shape.extra() == 0).then(|| stretch.floats(Scalar::Float64)).flatten();
+            if let Some((_, pieces)) = floats {
+                return doubles(pieces).for_each(|number| {
+                    is_too_long |= reply.len() - start > bytes_max;
+                    if !is_too_long {
+                        reply.double(number);
+                    }
                 });
             }
+            stretch.read_each(|_, read| {
+                is_too_long |= reply.len() - start > bytes_max;
+                if !is_too_long {
+                    write_cell(read.status, read.event, shape, reply, |reply| match read.value {
+                        Some(value) => write_standing(value, scratch, reply),
+                        None => reply.null(),
+                    });
+                }
+            });
         });
         if let Some(error) = written.err().or_else(|| is_too_long.then(too_long)) {
             reply.truncate(start);
@@ -221,9 +218,8 @@ fn write_cell(
     reply: &mut Reply<'_>,
     value: impl FnOnce(&mut Reply<'_>),
 ) {
-    let extra = usize::from(shape.with_status) + usize::from(shape.with_time);
-    if extra > 0 {
-        reply.array(1 + extra);
+    if shape.extra() > 0 {
+        reply.array(1 + shape.extra());
     }
     value(reply);
     if shape.with_status {

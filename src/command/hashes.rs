@@ -4,13 +4,13 @@ use super::{
     arguments::{Args, wrong_arity},
     context::{Context, entity_of},
     plain::{hash_of, write_plain},
-    typed_value::write_text,
+    typed_value::write_texts,
 };
 use crate::{
     error::Result,
     feature::PlainChange,
     online::{PlainHash, ValueRef},
-    store::{FeatureRead, Schema},
+    store::{FeatureRead, RowReader, Schema},
 };
 use nowthen_protocol::Reply;
 use serde_bytes::ByteBuf;
@@ -155,12 +155,12 @@ fn read_fields(
     let (seen, now) = (ctx.seen(), ctx.now);
     begin(reply);
     let mut is_there = false;
-    ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| match read.value {
-        Some(value) => {
-            is_there = true;
-            write_text(value, &mut ctx.session.scratch, reply);
+    let scratch = &mut ctx.session.scratch;
+    ctx.keyspace.read_entity(&key, seen, |row| {
+        let mut row = RowReader::new(row, now);
+        for stretch in plan.stretches() {
+            is_there |= write_texts(&mut row, stretch, scratch, reply);
         }
-        None => reply.null(),
     });
     ctx.session.looked_up(is_there);
     Ok(())

@@ -119,6 +119,8 @@ mod request_cache;
 
 mod feature_request;
 
+mod request_rows;
+
 mod typed_value;
 
 mod categories;
@@ -182,4 +184,4 @@ pub use pause::Pause;
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, SavePoint, Settings, Shutdown};
 pub use snapshots::{begin_snapshot, snapshot_is_due, write_last_snapshot};
-pub use table::{COMMANDS, Command, Resolved, every_command, resolve};
+pub use table::{COMMANDS, Command, LastAsked, Resolved, every_command, resolve};

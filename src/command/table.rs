@@ -362,6 +362,36 @@ pub fn resolve(request: Arguments<'_>) -> Resolved {
     Ok(Asked { counter, command, about })
 }
 
+/// The command that a connection asked for last: mostly it asks for the same again.
+#[derive(Debug, Default)]
+pub struct LastAsked {
+    /// Its name, as the client wrote it.
+    name: Vec<u8>,
+    asked: Option<Asked>,
+}
+
+impl LastAsked {
+    /// [`resolve`].
+    #[inline]
+    pub fn resolve(&mut self, request: Arguments<'_>) -> Resolved {
+        match self.asked {
+            Some(asked) if request.get(0) == Some(&*self.name) => Ok(asked),
+            _ => self.resolve_anew(request),
+        }
+    }
+
+    #[inline(never)]
+    fn resolve_anew(&mut self, request: Arguments<'_>) -> Resolved {
+        let asked = resolve(request)?;
+        if asked.about.subcommands.is_empty() && asked.command.about.subcommands.is_empty() {
+            self.name.clear();
+            self.name.extend_from_slice(request.get(0).unwrap_or_default());
+            self.asked = Some(asked);
+        }
+        Ok(asked)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,6 +407,31 @@ mod tests {
             let (parent, subcommands) = (parent.about.name, parent.about.subcommands);
             assert!(subcommands.iter().all(|each| each.name.starts_with(&format!("{parent}|"))));
             assert!(subcommands.is_sorted_by_key(|each| each.name), "{parent}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_last_changes_nothing() {
+        let mut last = LastAsked::default();
+        let counter = |resolved: Resolved| resolved.ok().map(|asked| asked.counter);
+        let requests: [&[&str]; 9] = [
+            &["get", "k"],
+            &["get", "k"],
+            &["GET", "k"],
+            &["config", "get", "x"],
+            &["config", "set", "x"],
+            &["ge", "k"],
+            &["get", "x"],
+            &["nosuch"],
+            &["get"],
+        ];
+        for words in requests.iter().chain(requests.iter().rev()) {
+            let mut bytes = Vec::new();
+            nowthen_protocol::encode_request(words, &mut bytes);
+            let mut parser = nowthen_protocol::RequestParser::new(Default::default());
+            parser.parse(&bytes).unwrap().unwrap();
+            let request = parser.arguments(&bytes);
+            assert_eq!(counter(last.resolve(request)), counter(resolve(request)), "{words:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     feature::{Scalar, Value, ValueType},
     online::ValueRef,
+    store::{PlanCell, RowReader, Stretch},
 };
 use nowthen_protocol::{ProtocolVersion, Reply, vector::VectorNumber};
 
@@ -41,6 +42,36 @@ pub(super) fn write_standing(value: ValueRef<'_>, scratch: &mut Vec<u8>, reply: 
         (ValueType::Scalar(Scalar::String | Scalar::Bytes), _) => reply.bulk(value.bytes()),
         _ => write_value(value.to_value().as_ref(), reply),
     }
+}
+
+/// Writes each feature of a stretch as a bulk string of its text, or null. Whether any is there.
+#[inline]
+pub(super) fn write_texts<'p>(
+    reader: &mut RowReader<'_, 'p>,
+    (stretch, cells): (&'p Stretch, &'p [Option<PlanCell>]),
+    scratch: &mut Vec<u8>,
+    reply: &mut Reply<'_>,
+) -> bool {
+    if let Some(pieces) = reader.floats(stretch, cells, Scalar::Float64) {
+        doubles(pieces).for_each(|number| reply.bulk_double(number));
+        return true;
+    }
+    let mut is_there = false;
+    reader.read_stretch(stretch, cells, |read| match read.value {
+        Some(value) => {
+            is_there = true;
+            write_text(value, scratch, reply);
+        }
+        None => reply.null(),
+    });
+    is_there
+}
+
+/// The numbers in pieces of [`RowReader::floats`].
+#[inline]
+pub(super) fn doubles<'r>(pieces: impl Iterator<Item = &'r [u8]>) -> impl Iterator<Item = f64> {
+    let numbers = pieces.flat_map(|piece| piece.as_chunks::<8>().0);
+    numbers.map(|number| f64::from_le_bytes(*number))
 }
 
 /// Writes a value as a bulk string of its text; the usual types without a copy of it.

@@ -155,10 +155,13 @@ pub struct EndingField {
     pub end: Option<Timestamp>,
 }
 
+/// Most records have less; a vector that grows on the way costs more than one of this size.
+const RECORD_BYTES_USUAL: usize = 1000;
+
 /// The bytes of a record.
 pub fn encode_record(record: &Record) -> Vec<u8> {
     // Writing to a vector cannot fail: every type here knows its length beforehand.
-    postcard::to_stdvec(record).unwrap_or_default()
+    postcard::to_io(record, Vec::with_capacity(RECORD_BYTES_USUAL)).unwrap_or_default()
 }
 
 /// The record that `bytes` hold; `Err` says in a few words why they hold none.

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::error::{Error, Result, echo};
+use nowthen_protocol::parse_integer;
 use serde::{Deserialize, Serialize};
 
 /// Numbers the entities of a catalog in the order they were first applied.
@@ -44,6 +45,18 @@ pub struct JoinKey {
     pub name: String,
     /// Its type.
     pub key_type: KeyType,
+}
+
+impl JoinKey {
+    /// Whether `text` is a value in the spelling that keys have: then nothing of it need be read.
+    #[inline]
+    fn is_canonical(&self, text: &[u8]) -> bool {
+        match self.key_type {
+            KeyType::Bytes => true,
+            KeyType::String => std::str::from_utf8(text).is_ok(),
+            KeyType::Int64 => parse_integer(text).is_some(),
+        }
+    }
 }
 
 /// A kind of thing that features describe.
@@ -132,8 +145,14 @@ impl Entity {
     ) -> Result<()> {
         key.clear();
         key.extend_from_slice(self.name.as_bytes());
+        let is_single = self.join_keys.len() == 1;
         for (text, join_key) in texts.zip(&self.join_keys) {
-            self.push_part(&KeyPart::parse(text, join_key)?, key);
+            if is_single && join_key.is_canonical(text) {
+                key.push(b':');
+                key.extend_from_slice(text);
+            } else {
+                self.push_part(&KeyPart::parse(text, join_key)?, key);
+            }
         }
         Ok(())
     }
@@ -170,6 +189,15 @@ impl Entity {
     /// needed. Two spellings of one entity must not be two rows.
     pub fn canonical_key(&self, key: &[u8]) -> Result<Vec<u8>> {
         Ok(self.key(&self.parts(key)?))
+    }
+
+    /// Whether `key`, which starts with this entity's name and `:`, is certainly in that spelling:
+    /// seen at a glance of entities with one join key, and of no other.
+    #[inline]
+    pub fn is_canonical_key(&self, key: &[u8]) -> bool {
+        let [join_key] = self.join_keys.as_slice() else { return false };
+        let text = key.get(self.name.len() + 1..);
+        text.is_some_and(|text| join_key.is_canonical(text))
     }
 }
 
@@ -221,6 +249,35 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_key_that_is_canonical_at_a_glance_is_that(
+            text in prop_oneof!["[-+0-9]{0,3}", "[-0-9]{0,21}", "[a:%é]{0,4}"],
+            bytes: Vec<u8>,
+        ) {
+            let entities = KeyType::ALL.map(|key_type| entity(&[key_type]));
+            for (entity, text) in entities.iter().flat_map(|it| [(it, text.as_bytes()), (it, &bytes)]) {
+                let key = [b"route:", text].concat();
+                let canonical = entity.canonical_key(&key);
+                prop_assert_eq!(entity.is_canonical_key(&key), canonical.is_ok_and(|it| it == key));
+            }
+            let composite = entity(&[KeyType::Int64, KeyType::Int64]);
+            prop_assert!(!composite.is_canonical_key(b"route:1:2"));
+        }
+
+        #[test]
+        fn a_key_is_written_from_texts_as_from_their_parts(
+            texts in prop::collection::vec("[-+0-9]{0,3}|[a:%é]{0,3}", 1..4),
+            types in prop::collection::vec(prop::sample::select(KeyType::ALL.to_vec()), 3),
+        ) {
+            let entity = entity(&types[..texts.len()]);
+            let texts = || texts.iter().map(String::as_bytes);
+            let parts = texts().zip(&entity.join_keys).map(|(text, it)| KeyPart::parse(text, it));
+            let wanted = parts.collect::<Result<Vec<_>>>().map(|parts| entity.key(&parts));
+            let mut written = b"before".to_vec();
+            let written = entity.write_key(texts(), &mut written).map(|()| written);
+            prop_assert_eq!(written.ok(), wanted.ok());
+        }
+
         #[test]
         fn composite_keys_never_collide_and_read_back(
             a in prop::collection::vec(prop::sample::select(b":%2536Ax".to_vec()), 0..6),

@@ -98,9 +98,11 @@ fn answers(
     let row = |row: usize| {
         let texts = columns.iter().map(|(name, column)| key_text(name, column.get(row)));
         let texts: Vec<Option<String>> = texts.collect::<Result<_>>()?;
-        let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes)).collect();
+        let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes));
+        let bytes: Vec<_> = bytes.collect();
         let (keyspace, bytes_max) = (app.store.keyspace(), app.settings.reply_bytes_max.bytes());
-        let answers = online_rows(keyspace, request, &[bytes], now, Seen::Published, bytes_max)?;
+        let answers =
+            online_rows(keyspace, request, [&bytes[..]], (now, Seen::Published), bytes_max)?;
         Ok(answers.into_iter().next().unwrap_or_default())
     };
     (0..rows).map(row).collect()

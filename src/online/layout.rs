@@ -76,6 +76,12 @@ impl Layout {
         self.slots.get(slot)
     }
 
+    /// Where the value in `slot` stands among those of fixed width, if it is one.
+    pub fn fixed_offset(&self, slot: u32) -> Option<u32> {
+        let place = self.place(slot as usize).filter(|place| place.is_fixed)?;
+        u32::try_from(place.packed_offset).ok()
+    }
+
     /// Of a section with `slot_count` slots the bytes of the values of fixed width, and how many
     /// others there are.
     #[inline]

@@ -24,6 +24,7 @@ use super::{
     value_ref::ValueRef,
 };
 use crate::feature::{Stamp, Timestamp, ViewId};
+use std::ops::Range;
 
 pub(super) const STAMPS_DIFFER: u8 = 0x01;
 pub(super) const HAS_STATES: u8 = 0x02;
@@ -235,6 +236,26 @@ impl<'a> Section<'a> {
         } else {
             state_of(self.head.bytes, self.states_at, slot)
         }
+    }
+
+    /// Whether every slot below `slots_end` has a value, and this is no section of the earlier
+    /// form: then [`Self::value`] needs no [`Self::state`], and [`Self::fixed`] has them.
+    #[inline]
+    pub fn has_all_values(&self, slots_end: u32) -> bool {
+        self.head.flags & (HAS_STATES | EARLIER_FORM) == 0
+            && slots_end as usize <= self.head.slot_count
+    }
+
+    /// The bytes of values of fixed width that follow each other, from an offset of
+    /// [`Layout::fixed_offset`] to another: of each of `runs`, if all of them stand there.
+    #[inline]
+    pub fn fixed<'o>(
+        &self,
+        runs: &'o [Range<u32>],
+    ) -> Option<impl Iterator<Item = &'a [u8]> + use<'a, 'o>> {
+        let values = self.head.bytes.get(self.fixed_at..self.ends_at)?;
+        let run = |run: &Range<u32>| values.get(run.start as usize..run.end as usize);
+        runs.iter().all(|it| run(it).is_some()).then(|| runs.iter().filter_map(run))
     }
 
     /// The times of all cells, unless a partial write made them differ.

@@ -8,12 +8,16 @@
 use super::{acknowledging::Waiting, buffers, lingering, pulse::Pulse};
 use crate::{
     command::{
-        App, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until, resolve,
+        App, LastAsked, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until,
+        resolve,
     },
     error::{Error, Result},
 };
-use nowthen_protocol::{Arguments, ProtocolVersion, Reply, RequestLimits, RequestParser};
+use nowthen_protocol::{
+    Arguments, KnownLists, ProtocolVersion, Reply, RequestLimits, RequestParser,
+};
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -31,6 +35,11 @@ const FLUSH_BYTES: usize = 1024 * 1024;
 const STEP_BYTES_LOG2: u32 = 20;
 /// How often a connection looks whether the log has room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// What the requests of a core have in common.
+    static LISTS: RefCell<KnownLists> = const { RefCell::new(KnownLists::new()) };
+}
 
 /// Why a connection ends.
 enum End {
@@ -56,6 +65,7 @@ pub(super) struct Connection<S> {
     /// Not there only while a slow command has it.
     session: Option<Session>,
     parser: RequestParser,
+    last_asked: LastAsked,
     limits: RequestLimits,
     /// The settings that `limits` are of.
     settings_version: u64,
@@ -100,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             session: Some(session),
             parser: RequestParser::new(limits),
+            last_asked: LastAsked::default(),
             limits,
             settings_version,
             pulse,
@@ -209,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.note_input(started);
         loop {
             let rest = self.input.get(start..).unwrap_or_default();
-            let parsed = match self.parser.parse(rest) {
+            let parsed = match LISTS.with_borrow_mut(|lists| self.parser.parse_known(rest, lists)) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => break,
                 Err(error) => {
@@ -223,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.flush().await?;
                     return Err(End::Told(Error::refused(CLIENTS_MAX_REACHED)));
                 }
-                let asked = resolve(request);
+                let asked = self.last_asked.resolve(request);
                 let session = self.session.as_ref();
                 if let Some(until) = session.and_then(|it| paused_until(&self.app, it, &asked)) {
                     self.flush().await?;
@@ -252,6 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
+                started = Instant::now();
             }
         }
         if start > 0 {

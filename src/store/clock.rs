@@ -4,8 +4,12 @@
 use crate::feature::Timestamp;
 use std::{
     sync::atomic::{AtomicI64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// How often the machine's clock is compared with its steady one: what sets the clock shows after
+/// that time.
+const COMPARED_EVERY_US: i64 = 10_000;
 
 /// Where a store takes its time from.
 #[derive(Debug)]
@@ -13,6 +17,12 @@ pub struct Clock {
     source: Source,
     /// The latest instant told so far.
     latest_us: AtomicI64,
+    /// Since when the steady clock counts.
+    start: Instant,
+    /// How much the machine's clock was ahead of the steady one when they were compared.
+    lead_us: AtomicI64,
+    /// When they are to be compared again, by the steady one.
+    compare_at_us: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -42,11 +52,36 @@ impl Clock {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, latest_us: AtomicI64::new(i64::MIN) }
+        Self {
+            source,
+            latest_us: AtomicI64::new(i64::MIN),
+            start: Instant::now(),
+            lead_us: AtomicI64::new(0),
+            compare_at_us: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Now, and never before what was told earlier.
     pub fn now(&self) -> Timestamp {
+        self.tell(machine_us)
+    }
+
+    /// The same for those who know already that it is `instant` by the machine's steady clock:
+    /// what sets the machine's own clock may show a few ms later.
+    pub fn now_at(&self, instant: Instant) -> Timestamp {
+        self.tell(|| {
+            let steady_us = micros(instant - self.start);
+            if steady_us >= self.compare_at_us.load(Ordering::Relaxed) {
+                let lead_us = machine_us().saturating_sub(micros(self.start.elapsed()));
+                self.lead_us.store(lead_us, Ordering::Relaxed);
+                let next_us = steady_us.saturating_add(COMPARED_EVERY_US);
+                self.compare_at_us.store(next_us, Ordering::Relaxed);
+            }
+            steady_us.saturating_add(self.lead_us.load(Ordering::Relaxed))
+        })
+    }
+
+    fn tell(&self, machine_us: impl FnOnce() -> i64) -> Timestamp {
         let told = match self.source {
             Source::System { shift_us } => machine_us().saturating_add(shift_us),
             Source::Manual => i64::MIN,
@@ -64,7 +99,11 @@ impl Clock {
 
 fn machine_us() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
+    micros(since_1970)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -78,5 +117,24 @@ mod tests {
         assert!(noon.to_iso().starts_with("2013-07-04T12:00:0"), "{}", noon.to_iso());
         clock.advance_to(noon.plus_us(3_600_000_000));
         assert!(clock.now() >= noon.plus_us(3_600_000_000));
+    }
+
+    #[test]
+    fn what_the_steady_clock_tells_is_the_time_of_the_machine() {
+        for _ in 0..3 {
+            let before_us = machine_us();
+            // A clock of its own each time: what another one told would hold for it too.
+            let clock = Clock::system();
+            let told_us = [(); 2].map(|()| {
+                std::thread::sleep(Duration::from_millis(11));
+                clock.now_at(Instant::now()).us()
+            });
+            // Half a second is what a busy machine may need between two lines.
+            let is_near = |us: &i64| (before_us..before_us + 500_000).contains(us);
+            assert!(told_us.iter().all(is_near), "{told_us:?} from {before_us} on");
+            assert!(told_us.is_sorted());
+        }
+        let noon = Timestamp::parse("2013-07-04T12:00:00Z").unwrap();
+        assert_eq!(Clock::manual(noon).now_at(Instant::now()), noon);
     }
 }

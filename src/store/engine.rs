@@ -75,7 +75,15 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Now, by the clock of the store. What was waiting for this instant is visible from here on.
     pub fn now(&self) -> Timestamp {
-        let now = self.clock.now();
+        self.reached(self.clock.now())
+    }
+
+    /// The same for those who know already that it is `instant`: see [`Clock::now_at`].
+    pub fn now_at(&self, instant: Instant) -> Timestamp {
+        self.reached(self.clock.now_at(instant))
+    }
+
+    fn reached(&self, now: Timestamp) -> Timestamp {
         if self.future.is_due(now) {
             self.admit_due(now);
         }

@@ -3,7 +3,8 @@
 use super::{
     engine::Store,
     locked::{Held, Locked, Reach},
-    read_features::{FeatureRead, ReadPlan, RowReader, entity_row},
+    read_features::{FeatureRead, RowReader, entity_row},
+    read_plan::ReadPlan,
     schema::Schema,
     transaction::Transaction,
 };
@@ -72,16 +73,10 @@ impl<'a> Keyspace<'a> {
         plan: &ReadPlan,
         now: Timestamp,
         seen: Seen,
-        mut visit: impl FnMut(FeatureRead<'_>),
+        visit: impl FnMut(FeatureRead<'_>),
     ) {
         self.read_entity(key, seen, |row| {
-            let mut row = RowReader::new(row, now);
-            for cell in &plan.cells {
-                visit(match cell {
-                    Some(cell) => row.read(cell),
-                    None => FeatureRead::NOT_FOUND,
-                });
-            }
+            RowReader::new(row, now).read_all(plan, visit);
         });
     }
 

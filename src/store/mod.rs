@@ -87,6 +87,8 @@ mod plan_cache;
 
 mod read_features;
 
+mod read_plan;
+
 mod publish;
 
 mod locked;
@@ -134,7 +136,8 @@ pub use locked::Locked;
 pub use merge_policy::MergePolicy;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
-pub use read_features::{Answer, FeatureRead, PlanCell, ReadPlan, RowReader};
+pub use read_features::{Answer, FeatureRead, RowReader};
+pub use read_plan::{PlanCell, ReadPlan, Stretch};
 pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;

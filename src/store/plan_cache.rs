@@ -1,17 +1,20 @@
 //! Plans that were made before: the list of features a client asks for is nearly always one that
 //! was asked for already, so its names are resolved once and compared from then on.
 
-use super::{read_features::ReadPlan, schema::Schema};
+use super::{read_plan::ReadPlan, schema::Schema};
 use crate::feature::{Entity, EntityId};
 use ahash::RandomState;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hasher},
+    num::NonZeroU64,
     sync::Arc,
 };
 
 /// With more lists than this the cache begins anew: clients that never repeat one gain nothing.
 const PLANS_MAX: usize = 256;
+/// The plans of so many lists are found by the number of the list.
+const LISTS_MAX: u64 = 64;
 
 /// Plans by the names they were made from. Each thread has its own.
 #[derive(Default)]
@@ -20,7 +23,8 @@ pub struct PlanCache {
     schema: Option<Arc<Schema>>,
     hasher: RandomState,
     plans: HashMap<u64, Known, RandomState>,
-    as_written: HashMap<u64, Written, RandomState>,
+    /// By the number of the list, of which the last digits are the place.
+    by_list: Vec<Option<Listed>>,
 }
 
 struct Known {
@@ -29,42 +33,36 @@ struct Known {
     plan: Arc<ReadPlan>,
 }
 
-/// Names by the bytes of a request, and where in them each begins and ends.
-struct Written {
+/// The names that a request had as a list with this number.
+struct Listed {
+    list: NonZeroU64,
     entity: EntityId,
-    bytes: Box<[u8]>,
-    places: Box<[(usize, usize)]>,
     plan: Arc<ReadPlan>,
 }
 
 impl PlanCache {
-    /// The plan of names that stand in a request as `bytes` and `places` say: one comparison of
-    /// bytes and one of places instead of one for each name. `names` gives them.
-    pub fn plan_as_written<'n, N: Iterator<Item = &'n [u8]> + Clone>(
+    /// The plan of `names`, which are the list that has this number, if it has one: then one
+    /// comparison instead of one for each name.
+    pub fn plan_of_list<'n>(
         &mut self,
         schema: &Arc<Schema>,
         entity: &Entity,
-        (bytes, places): (&[u8], impl Iterator<Item = (usize, usize)> + Clone),
-        names: impl FnOnce() -> N,
+        list: Option<NonZeroU64>,
+        names: impl Iterator<Item = &'n [u8]> + Clone,
     ) -> Arc<ReadPlan> {
+        let Some(list) = list else { return self.plan(schema, entity, names) };
         self.keep_to(schema);
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u32(entity.id.0);
-        hasher.write(bytes);
-        let hash = hasher.finish();
-        if let Some(known) = self.as_written.get(&hash)
-            && known.entity == entity.id
-            && *known.bytes == *bytes
-            && known.places.iter().copied().eq(places.clone())
+        let place = (list.get() % LISTS_MAX) as usize;
+        if let Some(Some(known)) = self.by_list.get(place)
+            && (known.list, known.entity) == (list, entity.id)
         {
             return Arc::clone(&known.plan);
         }
-        let plan = self.plan(schema, entity, names());
-        if self.as_written.len() >= PLANS_MAX {
-            self.as_written.clear();
+        let plan = self.plan(schema, entity, names);
+        self.by_list.resize_with(LISTS_MAX as usize, || None);
+        if let Some(known) = self.by_list.get_mut(place) {
+            *known = Some(Listed { list, entity: entity.id, plan: Arc::clone(&plan) });
         }
-        let (entity, bytes, places) = (entity.id, Box::from(bytes), places.collect());
-        self.as_written.insert(hash, Written { entity, bytes, places, plan: Arc::clone(&plan) });
         plan
     }
 
@@ -102,7 +100,7 @@ impl PlanCache {
     fn keep_to(&mut self, schema: &Arc<Schema>) {
         if self.schema.as_ref().is_none_or(|known| !Arc::ptr_eq(known, schema)) {
             self.plans.clear();
-            self.as_written.clear();
+            self.by_list.clear();
             self.schema = Some(Arc::clone(schema));
         }
     }
@@ -131,21 +129,43 @@ mod tests {
         plan.cells.iter().map(|cell| cell.as_ref().map(|cell| cell.feature_slot())).collect()
     }
 
+    fn list(number: u64) -> Option<NonZeroU64> {
+        NonZeroU64::new(number)
+    }
+
     #[test]
-    fn the_same_bytes_cut_elsewhere_are_other_names() {
+    fn a_list_of_another_number_is_another_list() {
         let schema = schema("a = \"int64\", b = \"int64\", ab = \"int64\"");
         let entity = schema.catalog.entity("user").unwrap();
         let mut cache = PlanCache::default();
-        let bytes = b"abab".as_slice();
-        let mut plan = |cuts: &[(usize, usize)]| {
-            let names = || cuts.iter().map(|(from, to)| &bytes[*from..*to]);
-            let written = (bytes, cuts.iter().copied());
-            let plan = cache.plan_as_written(&schema, entity, written, names);
-            assert_eq!(slots(&plan), slots(&schema.plan(entity, names())), "{cuts:?}");
-        };
-        let cuts: [&[(usize, usize)]; 3] =
-            [&[(0, 2), (2, 4)], &[(0, 1), (1, 4)], &[(0, 1), (1, 2), (2, 4)]];
-        (0..3).for_each(|_| cuts.iter().for_each(|cuts| plan(cuts)));
+        let lists: [&[&[u8]]; 4] =
+            [&[b"ab", b"ab"], &[b"ab", b"a", b"b"], &[b"a"], &[b"ab", b"ab"]];
+        // Some share their place, and the last two have no number.
+        let numbers = [1, 1 + LISTS_MAX, 0, 0];
+        for _ in 0..3 {
+            for (names, number) in lists.iter().zip(numbers) {
+                let names = || names.iter().copied();
+                let plan = cache.plan_of_list(&schema, entity, list(number), names());
+                assert_eq!(slots(&plan), slots(&schema.plan(entity, names())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_is_that_of_the_entity_asked_about() {
+        let text = "[entity.a]\njoin_keys = { id = \"int64\" }\n[entity.b]\njoin_keys = { id = \
+                    \"int64\" }\n[view.v]\nentity = \"a\"\nfeatures = { x = \"int64\" }\n";
+        let file = DefinitionFile { path: "test".into(), text: text.into() };
+        let definitions = parse_repository(&[file]).unwrap();
+        let catalog = Catalog::empty().apply(&definitions, Timestamp(1)).unwrap();
+        let schema = Arc::new(Schema::new(catalog));
+        let mut cache = PlanCache::default();
+        for name in ["a", "b", "a", "b"] {
+            let entity = schema.catalog.entity(name).unwrap();
+            let names = std::iter::once(b"x".as_slice());
+            let plan = cache.plan_of_list(&schema, entity, list(7), names);
+            assert_eq!(plan.unknown_names, usize::from(name == "b"));
+        }
     }
 
     #[test]
@@ -154,9 +174,8 @@ mod tests {
         let mut cache = PlanCache::default();
         for schema in both.iter().chain(&both) {
             let entity = schema.catalog.entity("user").unwrap();
-            let names = || std::iter::once(b"a".as_slice());
-            let written = (b"a".as_slice(), std::iter::once((0, 1)));
-            let plan = cache.plan_as_written(schema, entity, written, names);
+            let names = std::iter::once(b"a".as_slice());
+            let plan = cache.plan_of_list(schema, entity, list(1), names);
             assert_eq!(plan.unknown_names, usize::from(Arc::ptr_eq(schema, &both[1])));
         }
     }

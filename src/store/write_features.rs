@@ -5,7 +5,8 @@ use super::{
     engine::Store,
     keyspace::Keyspace,
     locked::Locked,
-    read_features::{PlanCell, ReadPlan, RowReader, entity_row},
+    read_features::{RowReader, entity_row},
+    read_plan::{PlanCell, ReadPlan},
     schema::Schema,
 };
 use crate::{

@@ -1,0 +1,171 @@
+//! Names to a plan: where the features that a request names stand in the rows of an entity.
+
+use super::schema::Schema;
+use crate::{
+    feature::{Entity, Scalar, Ttl, ValueType, View, ViewId},
+    online::Layout,
+};
+use std::{ops::Range, sync::Arc};
+
+/// A list of features, resolved: made once per list and catalog, used for every key.
+#[derive(Clone, Debug, Default)]
+pub struct ReadPlan {
+    /// A place per name, in the order asked; `None` for a name that no view has.
+    pub cells: Vec<Option<PlanCell>>,
+    /// How many names no view has.
+    pub unknown_names: usize,
+    /// All of the cells, in order.
+    stretches: Vec<Stretch>,
+}
+
+/// Cells that follow each other and have so much in common that it is looked at once a row.
+#[derive(Clone, Debug)]
+pub struct Stretch {
+    /// Which ones, of `ReadPlan::cells`: all of one view, or of none.
+    pub cells: Range<usize>,
+    /// They are all floats of this type.
+    pub floats: Option<Scalar>,
+    /// Of floats, where those that follow each other stand among the values of fixed width.
+    pub(super) runs: Vec<Range<u32>>,
+    /// One more than the highest slot.
+    pub(super) slots_end: u32,
+}
+
+/// Where a feature stands and how long it may be seen.
+#[derive(Clone, Debug)]
+pub struct PlanCell {
+    /// Its view, as it serves.
+    pub view: Arc<View>,
+    /// Its place in `view.features`.
+    pub feature: usize,
+    pub(super) layout: Arc<Layout>,
+    pub(super) slot: u32,
+    pub(super) ttl: Option<Ttl>,
+}
+
+/// View, generation and slot.
+pub(super) type CellPlace = (ViewId, u32, u32);
+
+impl ReadPlan {
+    /// A plan of these cells.
+    pub fn new(cells: Vec<Option<PlanCell>>) -> Self {
+        let unknown_names = cells.iter().filter(|cell| cell.is_none()).count();
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let mut before = &None;
+        for (index, cell) in cells.iter().enumerate() {
+            let is_like_before = match (before, cell) {
+                (Some(before), Some(cell)) => PlanCell::is_like(before, cell),
+                (before, cell) => before.is_none() && cell.is_none(),
+            };
+            match stretches.last_mut().filter(|_| is_like_before) {
+                Some(last) => last.cells.end = index + 1,
+                None => stretches.push(Stretch::of(index..index + 1)),
+            }
+            before = cell;
+        }
+        for stretch in &mut stretches {
+            let cells = cells.get(stretch.cells.clone()).unwrap_or_default();
+            stretch.note(cells.iter().flatten());
+        }
+        Self { cells, unknown_names, stretches }
+    }
+
+    /// The cells of the plan, stretch by stretch.
+    pub fn stretches(&self) -> impl Iterator<Item = (&Stretch, &[Option<PlanCell>])> {
+        let cells = |stretch: &Stretch| self.cells.get(stretch.cells.clone()).unwrap_or_default();
+        self.stretches.iter().map(move |stretch| (stretch, cells(stretch)))
+    }
+}
+
+impl Stretch {
+    fn of(cells: Range<usize>) -> Self {
+        Self { cells, floats: None, runs: Vec::new(), slots_end: 0 }
+    }
+
+    /// Notes what `cells`, which are its own, have in common.
+    fn note<'c>(&mut self, cells: impl Iterator<Item = &'c PlanCell> + Clone) {
+        self.slots_end = cells.clone().map(|cell| cell.slot + 1).max().unwrap_or(0);
+        self.floats = cells.clone().next().and_then(PlanCell::float);
+        let Some(bytes) = self.floats.and_then(Scalar::fixed_bytes) else { return };
+        for start in cells.filter_map(|cell| cell.layout.fixed_offset(cell.slot)) {
+            let end = start.saturating_add(bytes as u32);
+            match self.runs.last_mut().filter(|run| run.end == start) {
+                Some(run) => run.end = end,
+                None => self.runs.push(start..end),
+            }
+        }
+    }
+}
+
+impl Schema {
+    /// Resolves names of features of `entity`: `feature`, `view:feature`, `view@version:feature`.
+    pub fn plan<'n>(&self, entity: &Entity, names: impl IntoIterator<Item = &'n [u8]>) -> ReadPlan {
+        let cell = |name| {
+            let found = self.catalog.resolve_feature(entity.id, name)?;
+            self.plan_cell(found.view, found.feature.slot)
+        };
+        ReadPlan::new(names.into_iter().map(cell).collect())
+    }
+
+    /// Every feature that `entity` has, each with the name a client reads it by.
+    pub fn plan_all(&self, entity: &Entity) -> Vec<(String, PlanCell)> {
+        let mut all = Vec::new();
+        for view in self.catalog.views_of(entity.id) {
+            for feature in &view.features {
+                let short = self.catalog.resolve_feature(entity.id, feature.name.as_bytes());
+                let name = match short {
+                    Some(_) => feature.name.clone(),
+                    None => format!("{}:{}", view.name, feature.name),
+                };
+                all.extend(self.plan_cell(view, feature.slot).map(|cell| (name, cell)));
+            }
+        }
+        all
+    }
+
+    /// Every feature of the generations that wait for their data.
+    pub(super) fn plan_filling(&self, entity: &Entity) -> Vec<PlanCell> {
+        let serving = self.catalog.views_of(entity.id).iter();
+        let filling = serving.filter_map(|view| self.catalog.filling(&view.name));
+        let of_entity = filling.filter(|view| view.entity == entity.id);
+        let cells = |view: &Arc<View>| -> Vec<PlanCell> {
+            view.features.iter().filter_map(|f| self.plan_cell(view, f.slot)).collect()
+        };
+        of_entity.flat_map(cells).collect()
+    }
+
+    /// The place of the feature of a view that has this slot.
+    pub fn plan_cell(&self, view: &Arc<View>, slot: u32) -> Option<PlanCell> {
+        let layout = Arc::clone(self.layout(view.id, view.generation)?);
+        let feature = view.features.iter().position(|feature| feature.slot == slot)?;
+        Some(PlanCell { view: Arc::clone(view), feature, layout, slot, ttl: view.ttl })
+    }
+}
+
+impl PlanCell {
+    /// The slot it stands in.
+    pub fn feature_slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Where it stands in the row of an entity: an older version of a view has a generation of its
+    /// own, with slots of the same numbers.
+    pub(super) fn place(&self) -> CellPlace {
+        (self.view.id, self.view.generation, self.slot)
+    }
+
+    /// Whether what is looked at for one of the two holds for the other, too.
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.layout, &other.layout)
+            && self.ttl == other.ttl
+            && self.float() == other.float()
+    }
+
+    /// The type of a float.
+    pub(super) fn float(&self) -> Option<Scalar> {
+        match self.view.features.get(self.feature)?.value_type {
+            ValueType::Scalar(scalar @ (Scalar::Float32 | Scalar::Float64)) => Some(scalar),
+            _ => None,
+        }
+    }
+}
