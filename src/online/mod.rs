@@ -24,7 +24,17 @@ mod table;
 
 mod shard;
 
+mod shard_rows;
+
+mod index;
+
 mod edit;
+
+mod owned_row;
+
+mod tally;
+
+mod segments;
 
 mod row;
 
@@ -46,12 +56,15 @@ mod layout;
 
 mod value_ref;
 
+mod key_hash;
+
 mod bytes;
 
 pub use edit::Edit;
 pub use entity_row::{CellRef, EntityRow, Merge};
 pub use field::Field;
 pub use layout::Layout;
+pub use owned_row::OwnedRow;
 pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
 pub use section::{CellState, Section};

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     feature::{Change, Forgotten},
     log::{DataDirectory, ListedFile, Lsn, SnapshotFile},
-    online::Row,
+    online::OwnedRow,
 };
 use std::{
     path::{Path, PathBuf},
@@ -55,7 +55,7 @@ impl Store {
         let load_rows = |path: &Path, file: &SnapshotFile| {
             let mut untold = 0;
             let loaded = file.load_each(|entry| {
-                self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
+                self.table.load(OwnedRow::from_bytes(entry).ok_or_else(|| damaged(path))?);
                 untold += 1;
                 if untold == ROWS_TOLD {
                     progress.add(untold);
