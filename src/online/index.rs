@@ -109,7 +109,9 @@ impl Index {
     pub(super) fn insert(&mut self, fingerprint: u16, row: u32) {
         debug_assert!(row != NO_ROW, "a place without a row is free");
         if (self.len + 1) * LOAD.1 > self.homes * LOAD.0 {
-            self.rebuild(self.homes + (self.homes / 8).max(HOMES_MIN));
+            // Were all shards to grow at once to one size, each would leave its hole in the heap.
+            let more = HOMES_MIN + usize::from(fingerprint) % HOMES_MIN;
+            self.rebuild(self.homes + (self.homes / 8).max(more));
         }
         let at = self.first_from(fingerprint);
         let behind = self.places.get(at..).unwrap_or_default();

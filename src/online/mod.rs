@@ -9,6 +9,7 @@
 //! Invariants
 //! - A cell never moves back in (event, created) time; an older write is an outcome, not an error.
 //! - What is not yet durable stands in a shard's `pending` rows, beside what readers see.
+//! - Numbers of words, which rows hold in the place of text, mean something in this table alone.
 //! - Rows know nothing of clocks: what TTL hides is decided by `feature::status_at`, by the reader.
 //!
 //! Not here: which names stand for which slots (`registry/`), what survives a crash (`log/`).
@@ -19,6 +20,8 @@ mod earlier_form_tests;
 mod ending_tests;
 #[cfg(test)]
 mod format_document_tests;
+#[cfg(test)]
+mod worded_tests;
 
 mod table;
 
@@ -38,6 +41,8 @@ mod segments;
 
 mod row;
 
+mod worded_row;
+
 mod pack_row;
 
 mod entity_row;
@@ -51,6 +56,12 @@ mod plain_hash;
 mod large_fields;
 
 mod field;
+
+mod shared;
+
+mod words;
+
+mod segment_pool;
 
 mod layout;
 

@@ -10,10 +10,12 @@ use super::{
     },
     plain_hash::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX, PlainHash},
     row::{Body, LargeHash, Row},
+    words::Words,
 };
 use crate::feature::Timestamp;
 
-/// A key and what stands under it.
+/// A key and what stands under it. Of one that was made of a row in a table some text may be words
+/// of that table.
 #[derive(Clone, Debug)]
 pub enum OwnedRow {
     /// In one piece.
@@ -25,7 +27,7 @@ pub enum OwnedRow {
 impl From<Row<'_>> for OwnedRow {
     fn from(row: Row<'_>) -> Self {
         match row {
-            Row::Packed(bytes) => Self::Packed(bytes.into()),
+            Row::Packed(bytes, _) => Self::Packed(bytes.into()),
             Row::Large(large) => Self::Large(Box::new(large.clone())),
         }
     }
@@ -33,10 +35,18 @@ impl From<Row<'_>> for OwnedRow {
 
 impl OwnedRow {
     /// What readers are given.
-    #[inline]
     pub fn as_row(&self) -> Row<'_> {
         match self {
-            Self::Packed(bytes) => Row::Packed(bytes),
+            Self::Packed(bytes) => Row::Packed(bytes, None),
+            Self::Large(large) => Row::Large(large),
+        }
+    }
+
+    /// What readers are given of a row that may hold words: one that was made of a row in a table.
+    #[inline]
+    pub(super) fn with_words<'a>(&'a self, words: &'a Words) -> Row<'a> {
+        match self {
+            Self::Packed(bytes) => Row::Packed(bytes, Some(words)),
             Self::Large(large) => Row::Large(large),
         }
     }
@@ -76,7 +86,7 @@ impl OwnedRow {
     ) -> Option<Self> {
         let mut changed = match (row, row.body()?) {
             (_, Body::String(value)) => Self::string(row.key(), lsn, expires_at, value),
-            (Row::Packed(_), Body::Hash(hash)) => {
+            (Row::Packed(..), Body::Hash(hash)) => {
                 let fields: Vec<_> = hash.every().collect();
                 Self::Packed(packed_hash(row.key(), lsn, expires_at, fields.into_iter()))
             }
@@ -122,7 +132,7 @@ impl OwnedRow {
 
     /// The row that a snapshot's bytes hold; `None` if they hold none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let row = Row::Packed(bytes);
+        let row = Row::Packed(bytes, None);
         let (key_at, key_bytes) = key_place(bytes)?;
         bytes_at(bytes, key_at, key_bytes)?;
         // What is written says so of itself; an entity has no end.
@@ -131,6 +141,8 @@ impl OwnedRow {
         }
         let hash = match row.body()? {
             Body::Hash(hash) => hash,
+            // Words are the table's own.
+            Body::Entity(entity) if entity.has_words() => return None,
             Body::String(_) | Body::Entity(_) => return Some(row.into()),
         };
         match hash.0 {

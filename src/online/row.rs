@@ -29,14 +29,17 @@ use super::{
         KIND_ENDING_HASH, KIND_ENTITY, KIND_HASH, KIND_STRING, key_place, packed_hash,
     },
     plain_hash::{PackedFields, PlainHash, StoredHash},
+    worded_row::plain,
+    words::Words,
 };
 use crate::feature::Timestamp;
+use std::borrow::Cow;
 
 /// A key and what stands under it, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub enum Row<'a> {
-    /// In one piece.
-    Packed(&'a [u8]),
+    /// In one piece, and what words in it say.
+    Packed(&'a [u8], Option<&'a Words>),
     /// A hash too large to copy for every write.
     Large(&'a LargeHash),
 }
@@ -66,7 +69,7 @@ impl<'a> Row<'a> {
     /// The key.
     pub fn key(self) -> &'a [u8] {
         match self {
-            Self::Packed(bytes) => {
+            Self::Packed(bytes, _) => {
                 let place = key_place(bytes);
                 place.and_then(|(at, count)| bytes_at(bytes, at, count)).unwrap_or(&[])
             }
@@ -77,11 +80,11 @@ impl<'a> Row<'a> {
     /// The record that wrote it last.
     pub fn lsn(self) -> u64 {
         match self {
-            Self::Packed(bytes) if self.kind() & KIND_BITS == KIND_ENTITY => {
+            Self::Packed(bytes, _) if self.kind() & KIND_BITS == KIND_ENTITY => {
                 let lsn = key_place(bytes).and_then(|(at, count)| varint_at(bytes, at + count));
                 lsn.map_or(0, |(lsn, _)| lsn as u64)
             }
-            Self::Packed(bytes) => u64_at(bytes, 1).unwrap_or(0),
+            Self::Packed(bytes, _) => u64_at(bytes, 1).unwrap_or(0),
             Self::Large(large) => large.lsn,
         }
     }
@@ -89,10 +92,10 @@ impl<'a> Row<'a> {
     /// When the key is gone; `None` for never. Its fields may all be gone before.
     pub fn expires_at(self) -> Option<Timestamp> {
         match self {
-            Self::Packed(bytes) if self.is_packed_ending() => {
+            Self::Packed(bytes, _) if self.is_packed_ending() => {
                 i64_at(bytes, self.body_at()?).and_then(end_of)
             }
-            Self::Packed(_) => self.gone_at(),
+            Self::Packed(..) => self.gone_at(),
             Self::Large(large) => end_of(large.expires_at_us),
         }
     }
@@ -101,10 +104,10 @@ impl<'a> Row<'a> {
     #[inline]
     fn gone_at(self) -> Option<Timestamp> {
         match self {
-            Self::Packed(bytes) if self.kind() & FLAG_EXPIRES != 0 => {
+            Self::Packed(bytes, _) if self.kind() & FLAG_EXPIRES != 0 => {
                 i64_at(bytes, KEY_AT + self.key().len()).and_then(end_of)
             }
-            Self::Packed(_) => None,
+            Self::Packed(..) => None,
             Self::Large(large) => first_of(end_of(large.expires_at_us), large.fields.last_end()),
         }
     }
@@ -117,7 +120,7 @@ impl<'a> Row<'a> {
     /// Whether any field of a plain hash has an end of life.
     pub fn has_field_ends(self) -> bool {
         match self {
-            Self::Packed(_) => self.is_packed_ending(),
+            Self::Packed(..) => self.is_packed_ending(),
             Self::Large(large) => large.fields.has_ends(),
         }
     }
@@ -125,10 +128,10 @@ impl<'a> Row<'a> {
     /// When the first field of a plain hash is gone; `None` if none has an end of life.
     pub fn first_field_end(self) -> Option<Timestamp> {
         match self {
-            Self::Packed(bytes) if self.is_packed_ending() => {
+            Self::Packed(bytes, _) if self.is_packed_ending() => {
                 i64_at(bytes, self.body_at()? + 8).and_then(end_of)
             }
-            Self::Packed(_) => None,
+            Self::Packed(..) => None,
             Self::Large(large) => large.fields.first_end(),
         }
     }
@@ -137,7 +140,7 @@ impl<'a> Row<'a> {
     #[inline]
     pub fn has_value(self) -> bool {
         match self {
-            Self::Packed(_) => self.kind() & FLAG_HAS_VALUE != 0,
+            Self::Packed(..) => self.kind() & FLAG_HAS_VALUE != 0,
             Self::Large(_) => true,
         }
     }
@@ -145,15 +148,15 @@ impl<'a> Row<'a> {
     /// What stands under the key; `None` if the bytes are no row, which ours always are.
     #[inline]
     pub fn body(self) -> Option<Body<'a>> {
-        let bytes = match self {
-            Self::Packed(bytes) => bytes,
+        let (bytes, words) = match self {
+            Self::Packed(bytes, words) => (bytes, words),
             Self::Large(large) => return Some(Body::Hash(StoredHash::of_large(&large.fields))),
         };
         let body = bytes.get(self.body_at()?..)?;
         match self.kind() & KIND_BITS {
             KIND_STRING => Some(Body::String(body)),
             KIND_HASH => Some(Body::Hash(StoredHash(PlainHash::Packed(PackedFields(body))))),
-            KIND_ENTITY => Some(Body::Entity(EntityRow::new(body))),
+            KIND_ENTITY => Some(Body::Entity(EntityRow::new(body).with_words(words))),
             KIND_EARLIER_ENTITY => Some(Body::Entity(EntityRow::earlier(body))),
             KIND_ENDING_HASH => {
                 let fields = PackedFields(body.get(ENDING_HEAD_BYTES..)?);
@@ -172,13 +175,16 @@ impl<'a> Row<'a> {
     }
 
     /// The bytes a snapshot holds.
-    pub fn to_bytes(self) -> std::borrow::Cow<'a, [u8]> {
+    pub fn to_bytes(self) -> Cow<'a, [u8]> {
         match self {
-            Self::Packed(bytes) => std::borrow::Cow::Borrowed(bytes),
+            Self::Packed(bytes, words) => match words.and_then(|words| plain(bytes, words)) {
+                Some(bytes) => Cow::Owned(bytes),
+                None => Cow::Borrowed(bytes),
+            },
             Self::Large(large) => {
                 let expires_at = end_of(large.expires_at_us);
                 let row = packed_hash(&large.key, large.lsn, expires_at, large.fields.iter());
-                std::borrow::Cow::Owned(row.into_vec())
+                Cow::Owned(row.into_vec())
             }
         }
     }
@@ -186,7 +192,7 @@ impl<'a> Row<'a> {
     /// The bytes it takes, the table's slot aside; of a large hash an estimate.
     pub fn memory_bytes(self) -> usize {
         match self {
-            Self::Packed(bytes) => bytes.len(),
+            Self::Packed(bytes, _) => bytes.len(),
             Self::Large(large) => large.fields.memory_bytes(),
         }
     }
@@ -194,7 +200,7 @@ impl<'a> Row<'a> {
     /// Where the body of a packed row begins.
     #[inline]
     fn body_at(self) -> Option<usize> {
-        let Self::Packed(bytes) = self else { return None };
+        let Self::Packed(bytes, _) = self else { return None };
         let (key_at, key_bytes) = key_place(bytes)?;
         let key_end = key_at + key_bytes;
         match self.kind() & (KIND_BITS | FLAG_EXPIRES) {
@@ -210,7 +216,7 @@ impl<'a> Row<'a> {
 
     pub(super) fn kind(self) -> u8 {
         match self {
-            Self::Packed(bytes) => bytes.first().copied().unwrap_or(0),
+            Self::Packed(bytes, _) => bytes.first().copied().unwrap_or(0),
             Self::Large(_) => KIND_HASH,
         }
     }

@@ -1,7 +1,7 @@
 //! The bytes of the packed rows of a shard, one behind the other, without an allocation for each.
 //!
 //! ```text
-//! segment   [record][record][record] ...        closed once it has 8 KiB
+//! segment   [record][record][record] ...        16 KiB, from the pool that all shards share
 //! record    2   bits 0..11 the length of the row, 12..14 bytes of padding, 15 whether it is dead
 //!           n   the row
 //!           p   padding: what a shorter row left when it took the place of a longer one
@@ -13,17 +13,17 @@
 //! A row is known by its place, which stays the same until the owner moves it: number of the
 //! segment, then where in it the record begins.
 
-/// A segment is closed once it has so many bytes: the last record may reach beyond.
-const CLOSED_BYTES: usize = 8 * 1024;
-/// The open segment grows by so many, so that little of it stands empty.
-const GROWTH_BYTES: usize = 1024;
+use super::segment_pool::{SEGMENT_BYTES, SegmentPool};
+use bytes::BytesMut;
+use std::sync::Arc;
+
 /// A longer row is better off with an allocation of its own.
 pub(super) const ROW_BYTES_MAX: usize = 2048;
 /// What a row takes beside its bytes.
 pub(super) const HEAD_BYTES: usize = 2;
 
 const OFFSET_BITS: u32 = 14;
-const _: () = assert!(CLOSED_BYTES + HEAD_BYTES + ROW_BYTES_MAX <= 1 << OFFSET_BITS);
+const _: () = assert!(SEGMENT_BYTES <= 1 << OFFSET_BITS);
 /// The highest bit of a place is not ours.
 const SEGMENTS_MAX: usize = 1 << (u32::BITS - 1 - OFFSET_BITS);
 
@@ -33,18 +33,20 @@ const PADDING_MAX: usize = 7;
 const DEAD: u16 = 0x8000;
 const _: () = assert!(ROW_BYTES_MAX + PADDING_MAX <= LENGTH_BITS as usize);
 
-/// One part in so many may be dead, and a segment beside.
+/// One part in so many may be dead, and so many bytes beside.
 const DEAD_PART: usize = 8;
+const DEAD_BYTES_MIN: usize = SEGMENT_BYTES / 2;
 /// So many segments are looked at for the one with most dead bytes.
 const LOOKED_AT: usize = 16;
 
 /// The packed rows of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Segments {
+    pool: Arc<SegmentPool>,
     segments: Vec<Segment>,
     /// Numbers of segments without bytes.
     vacant: Vec<usize>,
-    /// The number of the one that grows.
+    /// The number of the one that rows are appended to.
     open: usize,
     /// Of all segments: bytes written, and those of them that are dead.
     bytes: usize,
@@ -55,7 +57,7 @@ pub(super) struct Segments {
 
 #[derive(Debug, Default)]
 struct Segment {
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     dead_bytes: usize,
 }
 
@@ -63,7 +65,7 @@ struct Segment {
 #[derive(Debug)]
 pub(super) struct Taken {
     number: usize,
-    bytes: Vec<u8>,
+    bytes: BytesMut,
 }
 
 /// What the two bytes in front of a row say.
@@ -98,7 +100,19 @@ impl Head {
     }
 }
 
+impl Drop for Segments {
+    fn drop(&mut self) {
+        self.pool.give(self.segments.drain(..).map(|segment| segment.bytes));
+    }
+}
+
 impl Segments {
+    /// No rows.
+    pub(super) fn new(pool: Arc<SegmentPool>) -> Self {
+        let (segments, vacant) = (Vec::new(), Vec::new());
+        Self { pool, segments, vacant, open: 0, bytes: 0, dead_bytes: 0, next_looked_at: 0 }
+    }
+
     /// The row at a place.
     #[inline]
     pub(super) fn row(&self, place: u32) -> Option<&[u8]> {
@@ -112,23 +126,28 @@ impl Segments {
     /// there are as many rows as places can tell apart.
     pub(super) fn append(&mut self, row: &[u8]) -> Option<u32> {
         let needed = HEAD_BYTES + row.len();
-        if self.segments.get(self.open).is_none_or(|open| open.bytes.len() >= CLOSED_BYTES) {
-            self.open = self.vacant.pop().unwrap_or(self.segments.len());
-            if self.open == self.segments.len() {
-                self.segments.push(Segment::default());
-            }
+        let has_room = |open: &Segment| open.bytes.len() + needed <= open.bytes.capacity();
+        if !self.segments.get(self.open).is_some_and(has_room) {
+            self.begin_segment();
         }
         let number = u32::try_from(self.open).ok().filter(|_| self.open < SEGMENTS_MAX)?;
         let bytes = &mut self.segments.get_mut(self.open)?.bytes;
-        if bytes.capacity() - bytes.len() < needed {
-            let growth = GROWTH_BYTES.min(CLOSED_BYTES.saturating_sub(bytes.len()));
-            bytes.reserve_exact(needed.max(growth));
-        }
         let place = number << OFFSET_BITS | bytes.len() as u32;
         bytes.extend_from_slice(&Head::new(row.len(), 0).0.to_le_bytes());
         bytes.extend_from_slice(row);
         self.bytes += needed;
         Some(place)
+    }
+
+    fn begin_segment(&mut self) {
+        self.open = self.vacant.pop().unwrap_or(self.segments.len());
+        if self.open == self.segments.len() {
+            self.segments.reserve_exact(self.open / 8 + 1);
+            self.segments.push(Segment::default());
+        }
+        if let Some(open) = self.segments.get_mut(self.open) {
+            open.bytes = self.pool.take();
+        }
     }
 
     /// Writes a row over the one at `place`; false, and nothing is changed, if it does not fit.
@@ -160,7 +179,7 @@ impl Segments {
     /// Takes out a segment of which much is dead, if much of all is: its rows are to be written
     /// anew, and it is to be given back by [`Segments::free`].
     pub(super) fn take_dead(&mut self) -> Option<Taken> {
-        if self.dead_bytes < self.bytes / DEAD_PART + CLOSED_BYTES {
+        if self.dead_bytes < self.bytes / DEAD_PART + DEAD_BYTES_MIN {
             return None;
         }
         let count = self.segments.len();
@@ -169,7 +188,8 @@ impl Segments {
         let closed = looked_at.filter(|number| *number != self.open);
         let number = closed.max_by_key(|number| dead_bytes(*number));
         self.next_looked_at = (self.next_looked_at + LOOKED_AT) % count.max(1);
-        let number = number.filter(|number| dead_bytes(*number) > CLOSED_BYTES / DEAD_PART / 2)?;
+        // Little would come of one with less.
+        let number = number.filter(|number| dead_bytes(*number) > SEGMENT_BYTES / DEAD_PART / 2)?;
         let segment = std::mem::take(self.segments.get_mut(number)?);
         self.bytes -= segment.bytes.len();
         self.dead_bytes -= segment.dead_bytes;
@@ -179,6 +199,7 @@ impl Segments {
     /// A segment that was taken is no longer needed.
     pub(super) fn free(&mut self, taken: Taken) {
         self.vacant.push(taken.number);
+        self.pool.give(std::iter::once(taken.bytes));
     }
 
     /// Place and bytes of each row, in no order.
@@ -187,11 +208,9 @@ impl Segments {
         numbered.flat_map(|(number, segment)| rows(number, &segment.bytes))
     }
 
-    /// The bytes of all segments that are not dead, with what is free in the one that grows.
+    /// The bytes of all rows and their heads, and what it takes to know the segments.
     pub(super) fn memory_bytes(&self) -> usize {
-        let open =
-            self.segments.get(self.open).map_or(0, |it| it.bytes.capacity() - it.bytes.len());
-        self.bytes - self.dead_bytes + open + self.segments.capacity() * size_of::<Segment>()
+        self.bytes - self.dead_bytes + self.segments.capacity() * size_of::<Segment>()
     }
 
     /// The record at `place` and its head.
@@ -259,7 +278,8 @@ mod tests {
     proptest! {
         #[test]
         fn segments_are_a_map_from_place_to_row(steps in prop::collection::vec(step(), 1..300)) {
-            let (mut segments, mut model) = (Segments::default(), HashMap::<u32, Vec<u8>>::new());
+            let mut segments = Segments::new(Arc::default());
+            let mut model = HashMap::<u32, Vec<u8>>::new();
             let any_place = |model: &HashMap<u32, Vec<u8>>, any: usize| {
                 let mut places: Vec<u32> = model.keys().copied().collect();
                 places.sort_unstable();
@@ -313,7 +333,7 @@ mod tests {
 
     #[test]
     fn rows_that_change_their_length_leave_an_eighth_dead_and_no_more() {
-        let mut segments = Segments::default();
+        let mut segments = Segments::new(Arc::default());
         let rows = (0..1000).map(|seed| row(seed, 170));
         let mut places: Vec<u32> = rows.map(|row| segments.append(&row).unwrap()).collect();
         for round in 0..50_000 {
@@ -328,8 +348,9 @@ mod tests {
                 segments.free(taken);
             }
         }
-        let held: usize = segments.segments.iter().map(|segment| segment.bytes.capacity()).sum();
-        let alive = segments.bytes - segments.dead_bytes;
-        assert!(held < alive + alive / 6 + 2 * CLOSED_BYTES, "{held} for {alive}");
+        let count = segments.segments.len() - segments.vacant.len();
+        let held = count * SEGMENT_BYTES;
+        let alive: usize = segments.iter().map(|(_, row)| HEAD_BYTES + row.len()).sum();
+        assert!(held < alive + alive / 4, "{held} for {alive}");
     }
 }

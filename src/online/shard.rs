@@ -9,14 +9,15 @@
 
 use super::{
     edit::{Edit, Edited, edit_in_place, edited},
-    key_hash::{KeyHasher, fingerprint_of, first_of_fingerprint, shard_of},
+    key_hash::{fingerprint_of, first_of_fingerprint, shard_of},
     owned_row::OwnedRow,
     row::Row,
     shard_rows::ShardRows,
+    shared::Shared,
     tally::Tally,
 };
 use crate::feature::Timestamp;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Which state a look-up means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Seen {
 #[derive(Debug)]
 pub struct Shard {
     rows: ShardRows,
-    hasher: KeyHasher,
+    shared: Arc<Shared>,
     pending: HashMap<Box<[u8]>, Pending, ahash::RandomState>,
     /// A flush that is not durable yet hides `rows` from the next write.
     flushed_at: Option<u64>,
@@ -50,16 +51,17 @@ struct Pending {
 
 impl Shard {
     /// No rows.
-    pub(super) fn new(hasher: KeyHasher) -> Self {
-        let (rows, pending, tally) = (ShardRows::default(), HashMap::default(), Tally::default());
-        Self { rows, hasher, pending, flushed_at: None, flushed: 0, tally }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let rows = ShardRows::new(Arc::clone(&shared));
+        let (pending, tally) = (HashMap::default(), Tally::default());
+        Self { rows, shared, pending, flushed_at: None, flushed: 0, tally }
     }
 
     /// The row of `key`, whose hash is `hash`.
     pub fn get(&self, hash: u64, key: &[u8], seen: Seen) -> Option<Row<'_>> {
         if seen == Seen::Latest {
             if let Some(pending) = self.pending.get(key) {
-                return pending.row.as_ref().map(OwnedRow::as_row);
+                return pending.row.as_ref().map(|row| row.with_words(&self.shared.words));
             }
             if self.flushed_at.is_some() {
                 return None;
@@ -139,10 +141,11 @@ impl Shard {
         self.apply(hash, lsn, edit);
         // What is pending behind a flush knows nothing of what was before it.
         let is_flushed = self.flushed_at.is_some_and(|at| lsn < at);
+        let words = &self.shared.words;
         if !is_flushed
             && let Some(pending) = self.pending.get_mut(edit.key())
             && let Edited::Replace(row) =
-                edited(pending.row.as_ref().map(OwnedRow::as_row), lsn, edit)
+                edited(pending.row.as_ref().map(|row| row.with_words(words)), lsn, edit)
         {
             pending.row = Some(row);
         }
@@ -161,7 +164,8 @@ impl Shard {
             self.flushed_at = None;
         }
         if self.rows.iter().all(|row| row.lsn() < lsn) {
-            (self.rows, self.tally) = (ShardRows::default(), Tally::default());
+            self.rows = ShardRows::new(Arc::clone(&self.shared));
+            self.tally = Tally::default();
             return;
         }
         drop(self.take(|_, row| row.lsn() <= lsn));
@@ -187,7 +191,7 @@ impl Shard {
     fn take(&mut self, is_gone: impl Fn(&Self, Row<'_>) -> bool) -> Vec<Option<OwnedRow>> {
         let gone = self.rows.iter().filter(|row| is_gone(self, *row));
         let keys: Vec<Box<[u8]>> = gone.map(|row| row.key().into()).collect();
-        keys.iter().map(|key| self.remove(self.hasher.hash(key), key)).collect()
+        keys.iter().map(|key| self.remove(self.shared.hasher.hash(key), key)).collect()
     }
 
     /// The keys of rows of which a field is past its end of life, with their hashes.
@@ -197,7 +201,7 @@ impl Shard {
         }
         let is_due = |row: &Row<'_>| row.first_field_end().is_some_and(|end| end <= now);
         let due = self.iter().filter(is_due);
-        due.map(|row| (self.hasher.hash(row.key()), row.key().into())).collect()
+        due.map(|row| (self.shared.hasher.hash(row.key()), row.key().into())).collect()
     }
 
     /// Removes fields past their end of life from the row of `key`, at most `count` of a large
@@ -217,7 +221,7 @@ impl Shard {
         if row.first_field_end().is_none_or(|end| end > now) {
             return 0;
         }
-        if let Row::Packed(_) = row {
+        if let Row::Packed(..) = row {
             let (left, removed) = OwnedRow::without_over(row, now);
             match left {
                 Some(left) => self.put(hash, left),
@@ -262,13 +266,13 @@ impl Shard {
                 break;
             }
             last = fingerprint;
-            let hash = self.hasher.hash(row.key());
+            let hash = self.shared.hasher.hash(row.key());
             if hash >= first && self.stands(seen, row) && is_wanted(row) {
                 rows.push((hash, row));
             }
         }
         let waiting = self.waiting(seen).filter(|row| is_wanted(*row));
-        let waiting = waiting.map(|row| (self.hasher.hash(row.key()), row));
+        let waiting = waiting.map(|row| (self.shared.hasher.hash(row.key()), row));
         let is_here = |hash: u64| hash >= first && end.is_none_or(|end| hash < end);
         rows.extend(waiting.filter(|(hash, _)| is_here(*hash)));
         (rows, end)
@@ -282,7 +286,8 @@ impl Shard {
     /// Rows that `seen` means and that are not published.
     fn waiting(&self, seen: Seen) -> impl Iterator<Item = Row<'_>> {
         let pending = self.pending.values().filter(move |_| seen == Seen::Latest);
-        pending.filter_map(|pending| pending.row.as_ref()).map(OwnedRow::as_row)
+        let rows = pending.filter_map(|pending| pending.row.as_ref());
+        rows.map(|row| row.with_words(&self.shared.words))
     }
 
     /// How many rows of the state that `seen` means have a value.
@@ -330,17 +335,17 @@ impl Shard {
 
     /// Puts a row, if what stands there may be replaced.
     fn put_over(&mut self, hash: u64, row: OwnedRow, may_replace: impl FnOnce(Row<'_>) -> bool) {
-        let added = Tally::of(row.as_row());
         let found = self.rows.find(hash, row.as_row().key());
         match found.and_then(|found| Some((found, self.rows.at(found)?))) {
             Some((_, standing)) if !may_replace(standing) => {}
             Some((found, standing)) => {
-                self.tally = self.tally - Tally::of(standing) + added;
-                drop(self.rows.replace(found, row, &self.hasher));
+                self.tally = self.tally - Tally::of(standing);
+                let added = self.rows.replace(found, row).map(Tally::of);
+                self.tally = self.tally + added.unwrap_or_default();
             }
             None => {
-                self.tally = self.tally + added;
-                self.rows.insert(hash, row);
+                let added = self.rows.insert(hash, row).map(Tally::of);
+                self.tally = self.tally + added.unwrap_or_default();
             }
         }
     }
@@ -349,7 +354,7 @@ impl Shard {
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<OwnedRow> {
         let found = self.rows.find(hash, key)?;
         self.tally = self.tally - Tally::of(self.rows.at(found)?);
-        self.rows.remove(found, &self.hasher)
+        self.rows.remove(found)
     }
 }
 
@@ -363,11 +368,11 @@ mod tests {
         sync::LazyLock,
     };
 
-    static HASHER: LazyLock<KeyHasher> = LazyLock::new(|| KeyHasher::new([1, 2, 3, 4]));
+    static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(|| Arc::new(Shared::new([1, 2, 3, 4])));
     /// Keys of one shard.
     static KEYS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let keys = (0..60_000).map(|number: u32| number.to_string().into_bytes());
-        keys.filter(|key| shard_of(HASHER.hash(key)) == 5).collect()
+        keys.filter(|key| shard_of(SHARED.hasher.hash(key)) == 5).collect()
     });
 
     proptest! {
@@ -378,7 +383,7 @@ mod tests {
             writes in prop::collection::vec((0..50_usize, any::<bool>(), 0..4_u8), 0..120),
             count in 1..9_usize,
         ) {
-            let mut shard = Shard::new(HASHER.clone());
+            let mut shard = Shard::new(Arc::clone(&SHARED));
             let (mut published, mut latest) = (BTreeSet::new(), BTreeMap::new());
             for (lsn, (key, is_pending, kind)) in (1..).zip(writes) {
                 let key = &KEYS[key % KEYS.len()];
@@ -389,10 +394,10 @@ mod tests {
                 };
                 let edit = Edit::Plain(key, &change);
                 if is_pending {
-                    shard.apply_pending(HASHER.hash(key), lsn, edit);
+                    shard.apply_pending(SHARED.hasher.hash(key), lsn, edit);
                     latest.insert(key, kind > 0);
                 } else {
-                    shard.apply(HASHER.hash(key), lsn, edit);
+                    shard.apply(SHARED.hasher.hash(key), lsn, edit);
                     let _ = if kind > 0 { published.insert(key) } else { published.remove(key) };
                 }
             }
@@ -406,14 +411,14 @@ mod tests {
                     let (rows, end) = shard.rows_from(seen, first, count, |_| true);
                     prop_assert!(end.is_none() || rows.len() >= count);
                     met.extend(rows.iter().map(|(_, row)| row.key().to_vec()));
-                    prop_assert!(rows.iter().all(|(hash, row)| *hash == HASHER.hash(row.key())));
+                    let hash = |row: &Row<'_>| SHARED.hasher.hash(row.key());
+                    prop_assert!(rows.iter().all(|(told, row)| *told == hash(row)));
                     let Some(end) = end else { break };
                     prop_assert!(end > first && rows.iter().all(|(hash, _)| *hash < end));
                     first = end;
                 }
                 met.sort_unstable();
-                let model: Vec<_> = model.into_iter().cloned().collect();
-                let mut model = model;
+                let mut model: Vec<_> = model.into_iter().cloned().collect();
                 model.sort_unstable();
                 prop_assert_eq!(met, model);
             }

@@ -5,18 +5,22 @@
 
 use super::{
     index::Index,
-    key_hash::{KeyHasher, fingerprint_of},
+    key_hash::fingerprint_of,
     owned_row::OwnedRow,
     row::Row,
     segments::{HEAD_BYTES, ROW_BYTES_MAX, Segments},
+    shared::Shared,
+    worded_row::worded,
 };
+use std::sync::Arc;
 
 /// A row that stands alone.
 const ALONE: u32 = 1 << (u32::BITS - 1);
 
 /// Rows by key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ShardRows {
+    shared: Arc<Shared>,
     index: Index,
     packed: Segments,
     alone: Vec<Option<OwnedRow>>,
@@ -33,6 +37,13 @@ pub(super) struct Found {
 impl ShardRows {
     /// What a row takes beside its bytes, free places aside.
     pub(super) const ROW_BYTES: usize = Index::PLACE_BYTES + HEAD_BYTES;
+
+    /// No rows.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let packed = Segments::new(Arc::clone(&shared.segments));
+        let index = Index::default();
+        Self { shared, index, packed, alone: Vec::new(), vacant: Vec::new() }
+    }
 
     /// Where the row of `key` stands, whose hash is `hash`.
     #[inline]
@@ -59,47 +70,46 @@ impl ShardRows {
         self.alone.get_mut(alone_place(found.number)?)?.as_mut()
     }
 
-    /// Adds a row; none of its key stands.
-    pub(super) fn insert(&mut self, hash: u64, row: OwnedRow) {
-        let number = self.store(row);
+    /// Adds a row; none of its key stands. Gives it as it stands now.
+    pub(super) fn insert(&mut self, hash: u64, row: OwnedRow) -> Option<Row<'_>> {
+        let number = self.store(self.worded(row));
         self.index.insert(fingerprint_of(hash), number);
+        self.row(number)
     }
 
-    /// Puts a row of the same key in the place of the one that was found; what stood there, if it
-    /// stood alone.
-    pub(super) fn replace(
-        &mut self,
-        found: Found,
-        row: OwnedRow,
-        hasher: &KeyHasher,
-    ) -> Option<OwnedRow> {
-        if let Row::Packed(bytes) = row.as_row()
+    /// Puts a row of the same key in the place of the one that was found. Gives it as it stands
+    /// now.
+    pub(super) fn replace(&mut self, found: Found, row: OwnedRow) -> Option<Row<'_>> {
+        let row = self.worded(row);
+        if let OwnedRow::Packed(bytes) = &row
             && self.packed.replace(found.number, bytes)
         {
-            return None;
+            return self.row(found.number);
         }
-        let old = self.discard(found.number);
+        drop(self.discard(found.number));
         let number = self.store(row);
         self.index.set_row(found.at, number);
-        self.tidy(hasher);
-        old
+        self.tidy();
+        // It may have been moved.
+        self.row(self.index.row(found.at))
     }
 
     /// Removes the row that was found; gives it if it stood alone.
-    pub(super) fn remove(&mut self, found: Found, hasher: &KeyHasher) -> Option<OwnedRow> {
+    pub(super) fn remove(&mut self, found: Found) -> Option<OwnedRow> {
         self.index.remove(found.at);
         let old = self.discard(found.number);
         if self.index.len() == 0 {
-            *self = Self::default();
+            *self = Self::new(Arc::clone(&self.shared));
         }
-        self.tidy(hasher);
+        self.tidy();
         old
     }
 
     /// Every row, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let packed = self.packed.iter().map(|(_, bytes)| Row::Packed(bytes));
-        packed.chain(self.alone.iter().flatten().map(OwnedRow::as_row))
+        let words = &self.shared.words;
+        let packed = self.packed.iter().map(|(_, bytes)| Row::Packed(bytes, Some(words)));
+        packed.chain(self.alone.iter().flatten().map(|row| row.with_words(words)))
     }
 
     /// Every row whose fingerprint is `fingerprint` or greater, in the order of fingerprints.
@@ -117,17 +127,29 @@ impl ShardRows {
 
     #[inline]
     fn row(&self, number: u32) -> Option<Row<'_>> {
+        let words = &self.shared.words;
         match alone_place(number) {
-            None => self.packed.row(number).map(Row::Packed),
-            Some(place) => self.alone.get(place)?.as_ref().map(OwnedRow::as_row),
+            None => Some(Row::Packed(self.packed.row(number)?, Some(words))),
+            Some(place) => Some(self.alone.get(place)?.as_ref()?.with_words(words)),
+        }
+    }
+
+    /// The row with words in the place of text.
+    fn worded(&self, row: OwnedRow) -> OwnedRow {
+        match &row {
+            OwnedRow::Packed(bytes) => match worded(bytes, &self.shared.words) {
+                Some(bytes) => OwnedRow::Packed(bytes.into()),
+                None => row,
+            },
+            OwnedRow::Large(_) => row,
         }
     }
 
     /// Writes down a row; its number.
     fn store(&mut self, row: OwnedRow) -> u32 {
-        let packed = match row.as_row() {
-            Row::Packed(bytes) if bytes.len() <= ROW_BYTES_MAX => self.packed.append(bytes),
-            Row::Packed(_) | Row::Large(_) => None,
+        let packed = match &row {
+            OwnedRow::Packed(bytes) if bytes.len() <= ROW_BYTES_MAX => self.packed.append(bytes),
+            OwnedRow::Packed(_) | OwnedRow::Large(_) => None,
         };
         packed.unwrap_or_else(|| self.store_alone(row))
     }
@@ -152,10 +174,11 @@ impl ShardRows {
     }
 
     /// Writes anew what is alive in a segment of which much is dead, if much of all is.
-    fn tidy(&mut self, hasher: &KeyHasher) {
+    fn tidy(&mut self) {
         let Some(taken) = self.packed.take_dead() else { return };
         for (number, bytes) in taken.rows() {
-            let fingerprint = fingerprint_of(hasher.hash(Row::Packed(bytes).key()));
+            let fingerprint =
+                fingerprint_of(self.shared.hasher.hash(Row::Packed(bytes, None).key()));
             let at = self.index.find(fingerprint, |other| other == number);
             debug_assert!(at.is_some(), "the index knows every row");
             if let Some(at) = at {
@@ -206,8 +229,9 @@ mod tests {
         fn rows_are_a_map_from_key_to_row(
             writes in prop::collection::vec((0..KEYS, prop::option::weighted(0.85, size())), 800),
         ) {
-            let hasher = KeyHasher::new([1, 2, 3, 4]);
-            let (mut rows, mut model) = (ShardRows::default(), BTreeMap::new());
+            let shared = Arc::new(Shared::new([1, 2, 3, 4]));
+            let (mut rows, mut model) = (ShardRows::new(Arc::clone(&shared)), BTreeMap::new());
+            let hasher = &shared.hasher;
             for (lsn, (key, size)) in (0..).zip(writes) {
                 let key = format!("user:{key}").into_bytes();
                 let hash = hasher.hash(&key);
@@ -217,23 +241,24 @@ mod tests {
                     (Some(found), Some(size)) => {
                         let put = row(&key, lsn, size);
                         model.insert(key, put.as_row().to_bytes().into_owned());
-                        drop(rows.replace(found, put, &hasher));
+                        let _ = rows.replace(found, put);
                     }
                     (None, Some(size)) => {
                         let put = row(&key, lsn, size);
                         model.insert(key, put.as_row().to_bytes().into_owned());
-                        rows.insert(hash, put);
+                        let _ = rows.insert(hash, put);
                     }
                     (Some(found), None) => {
                         model.remove(&key);
-                        drop(rows.remove(found, &hasher));
+                        drop(rows.remove(found));
                     }
                     (None, None) => {}
                 }
             }
             let bytes = |row: Row<'_>| (row.key().to_vec(), row.to_bytes().len());
             let expected = || model.iter().map(|(key, bytes)| (key.clone(), bytes.len()));
-            prop_assert_eq!(rows.iter().map(bytes).collect::<BTreeMap<_, _>>(), expected().collect());
+            let standing: BTreeMap<_, _> = rows.iter().map(bytes).collect();
+            prop_assert_eq!(standing, expected().collect::<BTreeMap<_, _>>());
             prop_assert_eq!(rows.iter().count(), model.len());
             prop_assert_eq!(rows.iter_from(0).count(), model.len());
             for (key, bytes) in &model {

@@ -9,14 +9,16 @@
 
 use super::{
     edit::Edit,
-    key_hash::{KeyHasher, SHARD_BITS, first_of_shard, shard_of},
+    key_hash::{SHARD_BITS, first_of_shard, shard_of},
+    layout::Layout,
     owned_row::OwnedRow,
     row::Row,
     shard::{Seen, Shard},
+    shared::Shared,
 };
 use crate::feature::Timestamp;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// So many fields at most are swept out of a large hash under one lock.
 const SWEPT_FIELDS_MAX: usize = 1024;
@@ -29,7 +31,7 @@ const SAMPLED_ROWS_PER_SHARD: usize = 64;
 #[derive(Debug)]
 pub struct Table {
     shards: Box<[RwLock<Shard>]>,
-    hasher: KeyHasher,
+    shared: Arc<Shared>,
 }
 
 /// Where a scan goes on, and what it met.
@@ -58,19 +60,25 @@ impl Table {
 
     /// An empty table; `seed` makes hashes that a client cannot foresee.
     pub fn new(seed: [u64; 4]) -> Self {
-        let hasher = KeyHasher::new(seed);
-        let shard = |_| RwLock::new(Shard::new(hasher.clone()));
-        Self { shards: (0..Self::SHARD_COUNT).map(shard).collect(), hasher }
+        let shared = Arc::new(Shared::new(seed));
+        let shard = |_| RwLock::new(Shard::new(Arc::clone(&shared)));
+        Self { shards: (0..Self::SHARD_COUNT).map(shard).collect(), shared }
     }
 
     /// A shard of its own, for rows of this table that stand beside it.
     pub fn empty_shard(&self) -> Shard {
-        Shard::new(self.hasher.clone())
+        Shard::new(Arc::clone(&self.shared))
+    }
+
+    /// Rows of these layouts are kept with words in the place of text that comes often, from when
+    /// they are written next.
+    pub fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>> + Clone) {
+        self.shared.words.know(layouts);
     }
 
     /// The hash of `key`.
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash(key)
+        self.shared.hasher.hash(key)
     }
 
     /// The number of the shard of a hash.
@@ -157,9 +165,10 @@ impl Table {
         self.shards.iter().map(|shard| shard.read().expiring_rows(Seen::Published)).sum()
     }
 
-    /// The bytes of all rows and of the tables that hold them.
+    /// The bytes of all rows and of what holds them.
     pub fn memory_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().memory_bytes()).sum()
+        let shards: usize = self.shards.iter().map(|shard| shard.read().memory_bytes()).sum();
+        shards + self.shared.words.memory_bytes()
     }
 
     /// How long rows with an end live on after `now`, in ms: the mean of a sample; 0 of none: the
