@@ -74,7 +74,10 @@ pub(crate) fn plain_table(fields: usize) -> Table {
 }
 
 /// The row of [`key`] 0, given to `read`.
-pub(crate) fn with_first_row(table: &Table, read: impl FnOnce(&Row) -> Result<()>) -> Result<()> {
+pub(crate) fn with_first_row(
+    table: &Table,
+    read: impl FnOnce(Row<'_>) -> Result<()>,
+) -> Result<()> {
     let found = table.read(key(0).as_bytes(), Seen::Published, |row| row.map(read));
     found.unwrap_or_else(|| Err("there is no row".into()))
 }

@@ -5,20 +5,22 @@
 use libfuzzer_sys::fuzz_target;
 use nowthen::{
     feature::Timestamp,
-    online::{Body, Row},
+    online::{Body, OwnedRow, Row},
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some(row) = Row::from_bytes(bytes) else { return };
+    let Some(row) = OwnedRow::from_bytes(bytes) else { return };
+    let row = row.as_row();
     for now in [Timestamp::MIN, Timestamp(0), Timestamp::MAX] {
-        read(&row, now);
+        read(row, now);
     }
     let written = row.to_bytes();
-    let again = Row::from_bytes(&written).expect("a row that was written is one");
+    let again = OwnedRow::from_bytes(&written).expect("a row that was written is one");
+    let again = again.as_row();
     assert_eq!((again.key(), again.lsn()), (row.key(), row.lsn()));
 });
 
-fn read(row: &Row, now: Timestamp) {
+fn read(row: Row<'_>, now: Timestamp) {
     let _ = (row.is_expired(now), row.expires_at(), row.first_field_end(), row.memory_bytes());
     match row.body() {
         Some(Body::Hash(hash)) => {

@@ -38,7 +38,11 @@ impl<'a> Context<'a> {
     }
 
     /// Calls `read` with the row of a plain key, unless its time is over; counts the read.
-    pub(super) fn read_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
+    pub(super) fn read_plain<R>(
+        &mut self,
+        key: &[u8],
+        read: impl FnOnce(Option<Row<'_>>) -> R,
+    ) -> R {
         let mut is_there = false;
         let result = self.peek_plain(key, |row| {
             is_there = row.is_some();
@@ -49,9 +53,13 @@ impl<'a> Context<'a> {
     }
 
     /// The same without counting: where one command looks twice.
-    pub(super) fn peek_plain<R>(&mut self, key: &[u8], read: impl FnOnce(Option<&Row>) -> R) -> R {
+    pub(super) fn peek_plain<R>(
+        &mut self,
+        key: &[u8],
+        read: impl FnOnce(Option<Row<'_>>) -> R,
+    ) -> R {
         let (seen, now) = (self.seen(), self.now);
-        let is_there = |row: &&Row| row.has_value() && !row.is_expired(now);
+        let is_there = |row: &Row<'_>| row.has_value() && !row.is_expired(now);
         self.keyspace.read(key, seen, |row| read(row.filter(is_there)))
     }
 

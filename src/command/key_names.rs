@@ -187,7 +187,7 @@ fn take_over(
 
 /// The whole of what `to` is then: nothing of what it was stays.
 fn take_over_changes(
-    row: &Row,
+    row: Row<'_>,
     from: &[u8],
     to: &[u8],
     taking: Taking,

@@ -97,7 +97,7 @@ pub(super) fn type_name(
     name
 }
 
-pub(super) fn visible_type(schema: &Schema, row: &Row, now: Timestamp) -> Option<&'static str> {
+pub(super) fn visible_type(schema: &Schema, row: Row<'_>, now: Timestamp) -> Option<&'static str> {
     match row.body()? {
         _ if row.is_expired(now) => None,
         Body::String(_) => Some("string"),

@@ -74,7 +74,7 @@ pub(super) fn object(
 }
 
 /// What Redis would choose for this value as it is, whatever it was before.
-fn encoding(row: Option<&Row>, now: Timestamp) -> Option<&'static str> {
+fn encoding(row: Option<Row<'_>>, now: Timestamp) -> Option<&'static str> {
     let is_short = |bytes: &[u8]| bytes.len() <= LISTPACK_BYTES_MAX;
     let is_packed = |hash: PlainHash<'_>| {
         hash.len() <= LISTPACK_FIELDS_MAX

@@ -10,7 +10,7 @@ use crate::{
 
 /// The hash that stands under a plain key, as it is at `now`; `None` if nothing does.
 #[inline]
-pub(super) fn hash_of(row: Option<&Row>, now: Timestamp) -> Result<Option<PlainHash<'_>>> {
+pub(super) fn hash_of(row: Option<Row<'_>>, now: Timestamp) -> Result<Option<PlainHash<'_>>> {
     match row.and_then(Row::body) {
         None => Ok(None),
         Some(Body::Hash(hash)) => Ok(Some(hash.at(now))),
@@ -20,7 +20,7 @@ pub(super) fn hash_of(row: Option<&Row>, now: Timestamp) -> Result<Option<PlainH
 
 /// The string that stands under a plain key; `None` if nothing does.
 #[inline]
-pub(super) fn string_of(row: Option<&Row>) -> Result<Option<&[u8]>> {
+pub(super) fn string_of(row: Option<Row<'_>>) -> Result<Option<&[u8]>> {
     match row.and_then(Row::body) {
         None => Ok(None),
         Some(Body::String(value)) => Ok(Some(value)),
@@ -32,7 +32,7 @@ pub(super) fn string_of(row: Option<&Row>) -> Result<Option<&[u8]>> {
 pub(super) fn write_plain<T>(
     context: &mut Context<'_>,
     key: &[u8],
-    decide: impl FnOnce(Option<&Row>, &Locked<'_>) -> Result<(Option<PlainChange>, T)>,
+    decide: impl FnOnce(Option<Row<'_>>, &Locked<'_>) -> Result<(Option<PlainChange>, T)>,
 ) -> Result<T> {
     let committed = context.keyspace.commit(&[key], |locked| {
         let (change, value) = decide(locked.row(key), locked)?;

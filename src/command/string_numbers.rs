@@ -94,7 +94,7 @@ pub(super) fn incrbyfloat(
     Ok(())
 }
 
-fn same_end(row: Option<&Row>, value: String) -> PlainChange {
+fn same_end(row: Option<Row<'_>>, value: String) -> PlainChange {
     PlainChange::SetString { value: value.into(), expires_at: row.and_then(Row::expires_at) }
 }
 

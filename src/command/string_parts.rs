@@ -111,7 +111,7 @@ fn check_length(bytes: usize, more: usize, bytes_max: usize) -> Result<()> {
 }
 
 /// The new value of a string that ends when it would have ended.
-fn same_end(row: Option<&Row>, value: Vec<u8>) -> PlainChange {
+fn same_end(row: Option<Row<'_>>, value: Vec<u8>) -> PlainChange {
     PlainChange::SetString { value, expires_at: row.and_then(Row::expires_at) }
 }
 

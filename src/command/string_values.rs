@@ -180,7 +180,7 @@ fn string(value: &[u8], expires_at: Option<Timestamp>) -> PlainChange {
     PlainChange::SetString { value: value.to_vec(), expires_at }
 }
 
-fn old_value(row: Option<&Row>) -> Result<Option<Vec<u8>>> {
+fn old_value(row: Option<Row<'_>>) -> Result<Option<Vec<u8>>> {
     Ok(string_of(row)?.map(<[u8]>::to_vec))
 }
 

@@ -1,7 +1,8 @@
 //! Rows of snapshots of earlier versions, kind 3: read as they are, and written anew in passing.
 
 use super::{
-    Body, CellState, Edit, EntityRow, Layout, Merge, Row, Seen, Table, ValueRef, bytes::push_len,
+    Body, CellState, Edit, EntityRow, Layout, Merge, OwnedRow, Seen, Table, ValueRef,
+    bytes::push_len,
 };
 use crate::feature::{CellWrite, CellsWrite, Origin, Stamp, Timestamp, Value, ValueType, ViewId};
 use proptest::prelude::*;
@@ -87,16 +88,17 @@ fn earlier_section(view: u32, slots: u32, cells: &Cells) -> Vec<u8> {
     out
 }
 
-fn earlier_row(sections: &[Vec<u8>]) -> Row {
+fn earlier_row(sections: &[Vec<u8>]) -> OwnedRow {
     let mut bytes = vec![0x43];
     bytes.extend_from_slice(&9_u64.to_le_bytes());
     push_len(&mut bytes, 3);
     bytes.extend_from_slice(b"e:1");
     bytes.extend(sections.concat());
-    let row = Row::from_bytes(&bytes).unwrap();
+    let owned = OwnedRow::from_bytes(&bytes).unwrap();
+    let row = owned.as_row();
     assert_eq!((row.key(), row.lsn(), row.has_value()), (&b"e:1"[..], 9, true));
     assert_eq!(*row.to_bytes(), bytes);
-    row
+    owned
 }
 
 fn cells_of(row: EntityRow<'_>, layout: &Layout) -> Cells {
@@ -138,13 +140,13 @@ proptest! {
     ) {
         let standing: Cells = all.into_iter().filter(|(slot, _)| *slot < slots).collect();
         let sections = [earlier_section(8, 6, &beside), earlier_section(7, slots, &standing)];
-        let row = Row::from_bytes(&{
+        let row = OwnedRow::from_bytes(&{
             let mut bytes = vec![0x43, 9, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, b'e', b':', b'1'];
             bytes.extend(sections.concat());
             bytes
         }).unwrap();
         let (layout, other) = (layout(7), layout(8));
-        let Some(Body::Entity(row)) = row.body() else { panic!() };
+        let Some(Body::Entity(row)) = row.as_row().body() else { panic!() };
         prop_assert_eq!(&cells_of(row, &layout), &standing);
         prop_assert_eq!(&cells_of(row, &other), &beside);
 
@@ -162,8 +164,9 @@ proptest! {
         let write = CellsWrite { key, view, generation, stamp, origin, cells };
         match row.merge(&layout, &write) {
             Merge::Changed(body) => {
-                let row = Row::entity(b"e:1", 10, &body);
-                let row = Row::from_bytes(&row.to_bytes()).unwrap();
+                let row = OwnedRow::entity(b"e:1", 10, &body);
+                let row = OwnedRow::from_bytes(&row.as_row().to_bytes()).unwrap();
+                let row = row.as_row();
                 prop_assert_eq!((row.key(), row.lsn()), (&b"e:1"[..], 10));
                 let Some(Body::Entity(row)) = row.body() else { panic!() };
                 prop_assert_eq!(cells_of(row, &layout), model);
@@ -183,9 +186,11 @@ proptest! {
         shift in 0u32..64,
     ) {
         let lsn = lsn >> shift;
-        let row = Row::entity(&key, lsn, &[]);
+        let owned = OwnedRow::entity(&key, lsn, &[]);
+        let row = owned.as_row();
         prop_assert_eq!((row.key(), row.lsn()), (&key[..], lsn));
-        let again = Row::from_bytes(&row.to_bytes()).unwrap();
+        let again = OwnedRow::from_bytes(&row.to_bytes()).unwrap();
+        let again = again.as_row();
         prop_assert_eq!((again.key(), again.lsn()), (&key[..], lsn));
         prop_assert!(!again.has_value() && again.body().is_some());
     }

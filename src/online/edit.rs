@@ -5,6 +5,7 @@ use super::{
     field::Field,
     large_fields::LargeFields,
     layout::Layout,
+    owned_row::OwnedRow,
     plain_hash::{PACKED_FIELDS_MAX, StoredHash},
     row::{Body, Row},
 };
@@ -34,7 +35,7 @@ impl Edit<'_> {
 /// What an edit makes of a row.
 pub(super) enum Edited {
     Keep,
-    Replace(Row),
+    Replace(OwnedRow),
     Remove,
 }
 
@@ -63,7 +64,7 @@ pub(super) fn edit_in_place(fields: &mut LargeFields, change: &PlainChange) -> b
 
 /// What `edit`, as record `lsn`, makes of `row`. A plain key that a later record already wrote is
 /// kept: log replay over a snapshot meets such rows.
-pub(super) fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
+pub(super) fn edited(row: Option<Row<'_>>, lsn: u64, edit: Edit<'_>) -> Edited {
     match edit {
         Edit::Cells(layout, write) => {
             let body = match row.and_then(Row::body) {
@@ -73,7 +74,7 @@ pub(super) fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
             match body.merge(layout, write) {
                 Merge::Changed(body) => {
                     let lsn = lsn.max(row.map_or(0, Row::lsn));
-                    Edited::Replace(Row::entity(&write.key, lsn, &body))
+                    Edited::Replace(OwnedRow::entity(&write.key, lsn, &body))
                 }
                 Merge::Late | Merge::Unchanged => Edited::Keep,
             }
@@ -83,19 +84,20 @@ pub(super) fn edited(row: Option<&Row>, lsn: u64, edit: Edit<'_>) -> Edited {
     }
 }
 
-fn edited_plain(row: Option<&Row>, lsn: u64, key: &[u8], change: &PlainChange) -> Edited {
+fn edited_plain(row: Option<Row<'_>>, lsn: u64, key: &[u8], change: &PlainChange) -> Edited {
     let hash = row.and_then(Row::stored_hash);
     let expires_at = row.and_then(Row::expires_at);
     let replace = |expires_at: Option<Timestamp>, fields: Vec<Field<'_>>| {
-        Edited::Replace(Row::hash(key, lsn, expires_at, fields.into_iter()))
+        Edited::Replace(OwnedRow::hash(key, lsn, expires_at, fields.into_iter()))
     };
     match change {
         PlainChange::SetString { value, expires_at } => {
-            Edited::Replace(Row::string(key, lsn, *expires_at, value))
+            Edited::Replace(OwnedRow::string(key, lsn, *expires_at, value))
         }
         PlainChange::Delete => Edited::Remove,
         PlainChange::ExpireAt(at) => {
-            row.and_then(|row| row.with_expiry(lsn, *at)).map_or(Edited::Keep, Edited::Replace)
+            let changed = row.and_then(|row| OwnedRow::with_expiry(row, lsn, *at));
+            changed.map_or(Edited::Keep, Edited::Replace)
         }
         PlainChange::SetFields(written) => {
             replace(expires_at, with_fields(hash, written.iter().map(without_end)))

@@ -1,6 +1,6 @@
 //! Hashes of which fields end, against a model that is only a map.
 
-use super::{Edit, Row, Seen, Table};
+use super::{Edit, OwnedRow, Row, Seen, Table};
 use crate::feature::{EndingField, PlainChange, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -108,7 +108,7 @@ fn is_over(end: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 /// What a reader sees at `now` of the row and of the model, which must be the same.
-fn compare(row: Option<&Row>, model: &Model, expires_at: Option<Timestamp>, now: Timestamp) {
+fn compare(row: Option<Row<'_>>, model: &Model, expires_at: Option<Timestamp>, now: Timestamp) {
     let live: Model = match is_over(expires_at, now) {
         true => Model::new(),
         false => {
@@ -221,7 +221,7 @@ fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
         apply(&PlainChange::SetEndingFields { is_whole: true, fields });
     }
     for step in steps {
-        let is_row = |row: Option<&Row>| row.is_some();
+        let is_row = |row: Option<Row<'_>>| row.is_some();
         match change(step) {
             // These are logged of rows that are there only.
             Some(PlainChange::ExpireAt(_)) if !table.read(b"k", Seen::Latest, is_row) => continue,
@@ -231,9 +231,11 @@ fn run(filling: usize, filling_end: Option<i64>, steps: &[Step]) {
         change_model(&mut model, &mut expires_at, step);
         match step {
             Step::Reload => {
-                let bytes = |row: Option<&Row>| row.map(|row| row.to_bytes().into_owned());
+                let bytes = |row: Option<Row<'_>>| row.map(|row| row.to_bytes().into_owned());
                 let bytes = table.read(b"k", Seen::Latest, bytes);
-                bytes.into_iter().for_each(|bytes| table.load(Row::from_bytes(&bytes).unwrap()));
+                bytes
+                    .into_iter()
+                    .for_each(|bytes| table.load(OwnedRow::from_bytes(&bytes).unwrap()));
             }
             Step::Sweep(us) => {
                 now = now.plus_us(*us);
@@ -299,7 +301,8 @@ fn a_sweep_takes_everything_that_is_over_however_much_it_is() {
     let change = PlainChange::SetEndingFields { is_whole: true, fields };
     table.apply(1, Edit::Plain(b"k", &change));
     let stored = || {
-        let count = |row: Option<&Row>| row.map(|row| row.stored_hash().unwrap().every().count());
+        let count =
+            |row: Option<Row<'_>>| row.map(|row| row.stored_hash().unwrap().every().count());
         table.read(b"k", Seen::Latest, count)
     };
     let shard = Table::shard_index(table.hash(b"k"));
@@ -336,7 +339,7 @@ fn a_sweep_leaves_what_waits_for_its_sync() {
     table.shard_mut(shard).apply_pending(hash, 3, Edit::Plain(b"k", &other));
     assert_eq!(table.sweep(shard, Timestamp(9)).rows, 0);
     table.publish(2, Edit::Plain(b"k", &persist));
-    let seen = |row: Option<&Row>| row.unwrap().stored_hash().unwrap().at(Timestamp(9)).len();
+    let seen = |row: Option<Row<'_>>| row.unwrap().stored_hash().unwrap().at(Timestamp(9)).len();
     assert_eq!(table.read(b"k", Seen::Published, seen), 1);
     table.publish(3, Edit::Plain(b"k", &other));
     assert_eq!(table.read(b"k", Seen::Published, seen), 2);

@@ -7,6 +7,7 @@ use super::{
     pack_section::SectionPacker,
     section::{CellState, EARLIER_FORM, Head, Section},
     value_ref::{PackedValue, ValueRef},
+    words::Words,
 };
 use crate::feature::{CellWrite, CellsWrite, Stamp, Timestamp, ViewId};
 
@@ -26,6 +27,7 @@ pub struct CellRef<'a> {
 pub struct EntityRow<'a> {
     bytes: &'a [u8],
     is_earlier: bool,
+    words: Option<&'a Words>,
 }
 
 /// What became of a write.
@@ -41,16 +43,29 @@ pub enum Merge {
 
 impl<'a> EntityRow<'a> {
     /// A row without any cell.
-    pub const EMPTY: Self = Self { bytes: &[], is_earlier: false };
+    pub const EMPTY: Self = Self { bytes: &[], is_earlier: false, words: None };
 
     /// The row of this body, which [`EntityRow::merge`] made.
     pub fn new(body: &'a [u8]) -> Self {
-        Self { bytes: body, is_earlier: false }
+        Self { bytes: body, is_earlier: false, words: None }
+    }
+
+    /// The row of another body: one that [`EntityRow::merge`] made of this row.
+    pub fn with_body<'b>(self, body: &'b [u8]) -> EntityRow<'b>
+    where
+        'a: 'b,
+    {
+        EntityRow { bytes: body, is_earlier: false, words: self.words }
+    }
+
+    /// The same with what its words say.
+    pub(super) fn with_words(self, words: Option<&'a Words>) -> Self {
+        Self { words, ..self }
     }
 
     /// The row of this body, which is made of sections of the earlier form.
     pub(super) fn earlier(body: &'a [u8]) -> Self {
-        Self { bytes: body, is_earlier: true }
+        Self { bytes: body, is_earlier: true, words: None }
     }
 
     /// The cell in `slot` of the view and generation of `layout`; `None` if it is absent.
@@ -69,13 +84,23 @@ impl<'a> EntityRow<'a> {
     #[inline]
     pub fn section(self, layout: &Layout) -> Option<Section<'a>> {
         let head = self.heads().find(|head| is_of(head, layout))?;
-        Section::open(head, layout)
+        Section::open(head, layout, self.words)
     }
 
     /// Whether any cell of any view holds a value: a row of tombstones and nulls does not exist
     /// for a client.
     pub fn has_value(self) -> bool {
         self.heads().any(Head::has_value)
+    }
+
+    /// Whether any text is a word.
+    pub(super) fn has_words(self) -> bool {
+        self.heads().any(Head::has_words)
+    }
+
+    /// The bytes of each section, with its view and generation.
+    pub(super) fn sections(self) -> impl Iterator<Item = (&'a [u8], (ViewId, u32))> {
+        self.heads().map(|head| (head.bytes, (head.view, head.generation)))
     }
 
     /// The view and generation of each section.

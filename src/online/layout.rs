@@ -4,7 +4,7 @@
 //! that was packed with fewer slots is read with the same layout.
 
 use super::value_ref::SHORTENED;
-use crate::feature::{CellWrite, CellsWrite, ValueType, ViewId};
+use crate::feature::{CellWrite, CellsWrite, Scalar, ValueType, ViewId};
 
 /// The bytes a value of no fixed size takes among the fixed ones of the earlier form: where its
 /// text begins, and how long it is.
@@ -33,6 +33,8 @@ pub(super) struct Place {
     pub(super) width: usize,
     /// In the earlier form the value itself stands there, not the place of its text.
     pub(super) is_inline: bool,
+    /// It is of type string: text, or the number of a word.
+    pub(super) is_text: bool,
     /// It is one of the values of fixed width, the first of which stands at 0.
     pub(super) is_fixed: bool,
     pub(super) packed_offset: usize,
@@ -55,10 +57,18 @@ impl Layout {
             let width = inline_bytes.unwrap_or(TEXT_PLACE_BYTES);
             let is_inline = inline_bytes.is_some();
             let is_fixed = is_inline && !SHORTENED.contains(&value_type);
+            let is_text = value_type == ValueType::Scalar(Scalar::String);
             let (packed_offset, rank) = (layout.packed_bytes, layout.others);
-            let place =
-                Place { value_type, offset, width, is_inline, is_fixed, packed_offset, rank };
-            layout.slots.push(place);
+            layout.slots.push(Place {
+                value_type,
+                offset,
+                width,
+                is_inline,
+                is_text,
+                is_fixed,
+                packed_offset,
+                rank,
+            });
             offset += width;
             layout.packed_bytes += if is_fixed { width } else { 0 };
             layout.others += usize::from(!is_fixed);
@@ -69,6 +79,16 @@ impl Layout {
     /// How many slots there are.
     pub fn slot_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether any slot holds text.
+    pub(super) fn has_text(&self) -> bool {
+        self.slots.iter().any(|place| place.is_text)
+    }
+
+    /// The places of the first slots.
+    pub(super) fn places(&self, slot_count: usize) -> &[Place] {
+        self.slots.get(..slot_count).unwrap_or(&self.slots)
     }
 
     #[inline]

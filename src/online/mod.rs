@@ -9,6 +9,7 @@
 //! Invariants
 //! - A cell never moves back in (event, created) time; an older write is an outcome, not an error.
 //! - What is not yet durable stands in a shard's `pending` rows, beside what readers see.
+//! - Numbers of words, which rows hold in the place of text, mean something in this table alone.
 //! - Rows know nothing of clocks: what TTL hides is decided by `feature::status_at`, by the reader.
 //!
 //! Not here: which names stand for which slots (`registry/`), what survives a crash (`log/`).
@@ -19,14 +20,28 @@ mod earlier_form_tests;
 mod ending_tests;
 #[cfg(test)]
 mod format_document_tests;
+#[cfg(test)]
+mod worded_tests;
 
 mod table;
 
 mod shard;
 
+mod shard_rows;
+
+mod index;
+
 mod edit;
 
+mod owned_row;
+
+mod tally;
+
+mod segments;
+
 mod row;
+
+mod worded_row;
 
 mod pack_row;
 
@@ -42,9 +57,17 @@ mod large_fields;
 
 mod field;
 
+mod shared;
+
+mod words;
+
+mod segment_pool;
+
 mod layout;
 
 mod value_ref;
+
+mod key_hash;
 
 mod bytes;
 
@@ -52,6 +75,7 @@ pub use edit::Edit;
 pub use entity_row::{CellRef, EntityRow, Merge};
 pub use field::Field;
 pub use layout::Layout;
+pub use owned_row::OwnedRow;
 pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
 pub use section::{CellState, Section};

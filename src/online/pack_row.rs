@@ -30,6 +30,15 @@ pub(super) fn key_place(bytes: &[u8]) -> Option<(usize, usize)> {
     Some((KEY_AT, u32_at(bytes, 9)?))
 }
 
+/// Where the body of an entity's row begins; `None` of any other row, and of one of the earlier
+/// form.
+#[inline]
+pub(super) fn entity_body_at(bytes: &[u8]) -> Option<usize> {
+    (*bytes.first()? & KIND_BITS == KIND_ENTITY).then_some(())?;
+    let (key_at, key_bytes) = key_place(bytes)?;
+    varint_at(bytes, key_at + key_bytes).map(|(_, at)| at)
+}
+
 /// An entity with this body.
 pub(super) fn pack_entity(key: &[u8], lsn: u64, body: &[u8]) -> Box<[u8]> {
     let has_value = if EntityRow::new(body).has_value() { FLAG_HAS_VALUE } else { 0 };

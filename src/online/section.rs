@@ -22,6 +22,7 @@ use super::{
     bytes::{bytes_at, i64_at, u16_at, u32_at, varint_at},
     layout::{Layout, Place},
     value_ref::ValueRef,
+    words::Words,
 };
 use crate::feature::{Stamp, Timestamp, ViewId};
 use std::ops::Range;
@@ -31,7 +32,9 @@ pub(super) const HAS_STATES: u8 = 0x02;
 pub(super) const HAS_CREATED: u8 = 0x04;
 pub(super) const NO_CREATED: u8 = 0x08;
 pub(super) const END_WIDTH_SHIFT: u8 = 4;
-const END_WIDTH_BITS: u8 = 3;
+pub(super) const END_WIDTH_BITS: u8 = 3;
+/// In the table alone: some text is the number of a word.
+pub(super) const HAS_WORDS: u8 = 0x40;
 pub(super) const EARLIER_FORM: u8 = 0x80;
 pub(super) const STAMP_BYTES: usize = 8 + 8;
 /// With more stamps than this, a place takes two bytes.
@@ -123,6 +126,11 @@ impl<'a> Head<'a> {
         (0..self.slot_count).any(has_value)
     }
 
+    /// Whether any text is a word.
+    pub(super) fn has_words(self) -> bool {
+        self.flags & HAS_WORDS != 0
+    }
+
     /// Where the states begin, and what stands behind them.
     #[inline]
     fn places(self) -> Option<(usize, usize)> {
@@ -189,6 +197,8 @@ pub struct Section<'a> {
     ends_at: usize,
     end_bytes: usize,
     text_at: usize,
+    /// What words of it say.
+    words: Option<&'a Words>,
 }
 
 /// Where the times of the cells stand.
@@ -205,7 +215,7 @@ enum Stamps {
 impl<'a> Section<'a> {
     /// Opens a section; `layout` is that of its view and generation.
     #[inline]
-    pub(super) fn open(head: Head<'a>, layout: &Layout) -> Option<Self> {
+    pub(super) fn open(head: Head<'a>, layout: &Layout, words: Option<&'a Words>) -> Option<Self> {
         let (states_at, behind) = head.places()?;
         let stamps = head.stamps(behind)?;
         if head.flags & EARLIER_FORM != 0 {
@@ -215,14 +225,24 @@ impl<'a> Section<'a> {
             };
             let fixed_at = behind + own_bytes;
             let (ends_at, text_at, end_bytes) = (head.bytes.len(), head.bytes.len(), 1);
-            return Some(Self { head, stamps, states_at, fixed_at, ends_at, end_bytes, text_at });
+            return Some(Self {
+                head,
+                stamps,
+                states_at,
+                fixed_at,
+                ends_at,
+                end_bytes,
+                text_at,
+                words: None,
+            });
         }
         let (fixed_bytes, others) = layout.packed_extent(head.slot_count);
         let end_bytes = 1 << (head.flags >> END_WIDTH_SHIFT & END_WIDTH_BITS).min(2);
         let ends_at = behind + fixed_bytes;
         let text_at = ends_at + others * end_bytes;
+        let words = words.filter(|_| head.flags & HAS_WORDS != 0);
         let fixed_at = behind;
-        Some(Self { head, stamps, states_at, fixed_at, ends_at, end_bytes, text_at })
+        Some(Self { head, stamps, states_at, fixed_at, ends_at, end_bytes, text_at, words })
     }
 
     /// What `slot` holds.
@@ -302,7 +322,39 @@ impl<'a> Section<'a> {
             None => 0,
         };
         let value = bytes.get(self.text_at..)?.get(start..self.end(place.rank)?)?;
-        Some(ValueRef::new(place.value_type, value))
+        match self.words {
+            Some(words) if place.is_text => {
+                Some(ValueRef::new(place.value_type, words.text(value)?))
+            }
+            _ => Some(ValueRef::new(place.value_type, value)),
+        }
+    }
+
+    /// Whether any text of it is a word.
+    pub(super) fn has_words(&self) -> bool {
+        self.head.has_words()
+    }
+
+    /// Where the ends of the values of no fixed width begin.
+    pub(super) fn ends_at(&self) -> usize {
+        self.ends_at
+    }
+
+    /// Places and bytes of all values of no fixed width, as they stand; `None` of a section of the
+    /// earlier form, and of one with more slots than `layout` knows or with bytes that are none.
+    pub(super) fn others<'l>(&self, layout: &'l Layout) -> Option<Vec<(&'l Place, &'a [u8])>> {
+        let slot_count = self.head.slot_count;
+        if self.head.flags & EARLIER_FORM != 0 || slot_count > layout.slot_count() {
+            return None;
+        }
+        let text = self.head.bytes.get(self.text_at..)?;
+        let mut start = 0;
+        let others = layout.places(slot_count).iter().filter(|place| !place.is_fixed);
+        let cell = |place: &'l Place| {
+            let end = self.end(place.rank)?;
+            Some((place, text.get(std::mem::replace(&mut start, end)..end)?))
+        };
+        others.map(cell).collect()
     }
 
     #[inline(never)]

@@ -9,11 +9,15 @@
 
 use super::{
     edit::{Edit, Edited, edit_in_place, edited},
+    key_hash::{fingerprint_of, first_of_fingerprint, shard_of},
+    owned_row::OwnedRow,
     row::Row,
+    shard_rows::ShardRows,
+    shared::Shared,
+    tally::Tally,
 };
 use crate::feature::Timestamp;
-use hashbrown::{HashTable, hash_table::Entry};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Which state a look-up means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,40 +29,45 @@ pub enum Seen {
 }
 
 /// The rows of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shard {
-    rows: HashTable<(u64, Row)>,
+    rows: ShardRows,
+    shared: Arc<Shared>,
     pending: HashMap<Box<[u8]>, Pending, ahash::RandomState>,
     /// A flush that is not durable yet hides `rows` from the next write.
     flushed_at: Option<u64>,
     /// The last flush that readers see: no older cell comes back, however long it waited.
     flushed: u64,
-    live_rows: usize,
-    expiring_rows: usize,
-    /// Rows of which fields have ends of life.
-    ending_rows: usize,
-    bytes: usize,
+    /// Of `rows`.
+    tally: Tally,
 }
 
 #[derive(Debug)]
 struct Pending {
     lsn: u64,
     /// `None`: the key is gone.
-    row: Option<Row>,
+    row: Option<OwnedRow>,
 }
 
 impl Shard {
+    /// No rows.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let rows = ShardRows::new(Arc::clone(&shared));
+        let (pending, tally) = (HashMap::default(), Tally::default());
+        Self { rows, shared, pending, flushed_at: None, flushed: 0, tally }
+    }
+
     /// The row of `key`, whose hash is `hash`.
-    pub fn get(&self, hash: u64, key: &[u8], seen: Seen) -> Option<&Row> {
+    pub fn get(&self, hash: u64, key: &[u8], seen: Seen) -> Option<Row<'_>> {
         if seen == Seen::Latest {
             if let Some(pending) = self.pending.get(key) {
-                return pending.row.as_ref();
+                return pending.row.as_ref().map(|row| row.with_words(&self.shared.words));
             }
             if self.flushed_at.is_some() {
                 return None;
             }
         }
-        self.rows.find(hash, |(_, row)| row.key() == key).map(|(_, row)| row)
+        self.rows.get(hash, key)
     }
 
     /// Whether anything of `key` waits for its sync.
@@ -69,13 +78,14 @@ impl Shard {
     /// Applies `edit` as record `lsn` to what readers see.
     pub fn apply(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
         if let Edit::Plain(key, change) = edit
-            && let Some(row) = self.find_mut(hash, key).filter(|row| row.lsn() <= lsn)
-            && let Some(fields) = row.large_fields_mut(lsn)
+            && let Some(found) = self.rows.find(hash, key)
+            && let Some(row) = self.rows.alone_mut(found)
+            && row.as_row().lsn() <= lsn
         {
-            let before = (fields.has_ends(), fields.memory_bytes());
-            let is_edited = edit_in_place(fields, change);
-            let after = (fields.has_ends(), fields.memory_bytes());
-            self.recount(before, after);
+            let before = Tally::of(row.as_row());
+            let fields = row.large_fields_mut(lsn);
+            let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
+            self.tally = self.tally - before + Tally::of(row.as_row());
             if is_edited {
                 return;
             }
@@ -83,7 +93,7 @@ impl Shard {
         match edited(self.get(hash, edit.key(), Seen::Published), lsn, edit) {
             Edited::Keep => {}
             Edited::Replace(row) => self.put(hash, row),
-            Edited::Remove => self.remove(hash, edit.key()),
+            Edited::Remove => drop(self.remove(hash, edit.key())),
         }
     }
 
@@ -92,7 +102,7 @@ impl Shard {
         // A large hash is copied once for all writes that wait, not for each of them.
         if let Edit::Plain(key, change) = edit
             && let Some(pending) = self.pending.get_mut(key)
-            && let Some(row) = pending.row.as_mut().filter(|row| row.lsn() <= lsn)
+            && let Some(row) = pending.row.as_mut().filter(|row| row.as_row().lsn() <= lsn)
             && let Some(fields) = row.large_fields_mut(lsn)
             && edit_in_place(fields, change)
         {
@@ -102,7 +112,7 @@ impl Shard {
         let row = match edited(self.get(hash, edit.key(), Seen::Latest), lsn, edit) {
             // A write that changes nothing yet waits like any other: its reply must not be
             // overtaken by a read of the row without it.
-            Edited::Keep => self.get(hash, edit.key(), Seen::Latest).cloned(),
+            Edited::Keep => self.get(hash, edit.key(), Seen::Latest).map(OwnedRow::from),
             Edited::Replace(row) => Some(row),
             Edited::Remove => None,
         };
@@ -115,7 +125,7 @@ impl Shard {
             Some(pending) if pending.lsn == lsn && self.flushed_at.is_none_or(|at| at < lsn) => {
                 match self.pending.remove(edit.key()).and_then(|pending| pending.row) {
                     Some(row) => self.put(hash, row),
-                    None => self.remove(hash, edit.key()),
+                    None => drop(self.remove(hash, edit.key())),
                 }
             }
             _ => self.apply(hash, lsn, edit),
@@ -131,9 +141,11 @@ impl Shard {
         self.apply(hash, lsn, edit);
         // What is pending behind a flush knows nothing of what was before it.
         let is_flushed = self.flushed_at.is_some_and(|at| lsn < at);
+        let words = &self.shared.words;
         if !is_flushed
             && let Some(pending) = self.pending.get_mut(edit.key())
-            && let Edited::Replace(row) = edited(pending.row.as_ref(), lsn, edit)
+            && let Edited::Replace(row) =
+                edited(pending.row.as_ref().map(|row| row.with_words(words)), lsn, edit)
         {
             pending.row = Some(row);
         }
@@ -151,47 +163,45 @@ impl Shard {
         if self.flushed_at == Some(lsn) {
             self.flushed_at = None;
         }
-        if self.rows.iter().all(|(_, row)| row.lsn() < lsn) {
-            self.rows = HashTable::new();
-            (self.live_rows, self.expiring_rows, self.ending_rows, self.bytes) = (0, 0, 0, 0);
+        if self.rows.iter().all(|row| row.lsn() < lsn) {
+            self.rows = ShardRows::new(Arc::clone(&self.shared));
+            self.tally = Tally::default();
             return;
         }
-        self.retain(|row| row.lsn() > lsn);
+        drop(self.take(|_, row| row.lsn() <= lsn));
     }
 
     /// Puts a row that a snapshot holds, unless a newer one stands.
-    pub fn load(&mut self, hash: u64, row: Row) {
-        let lsn = row.lsn();
+    pub fn load(&mut self, hash: u64, row: OwnedRow) {
+        let lsn = row.as_row().lsn();
         self.put_over(hash, row, |standing| standing.lsn() <= lsn);
-    }
-
-    /// Keeps the rows for which `keep` says so.
-    fn retain(&mut self, mut keep: impl FnMut(&Row) -> bool) {
-        let gone: Vec<_> = self.rows.extract_if(|(_, row)| !keep(row)).collect();
-        gone.iter().for_each(|(_, row)| self.discount(row));
     }
 
     /// Takes out the rows past their end of life. What waits for its sync is left: it may know of a
     /// later end.
-    pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<(u64, Row)> {
+    pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<Option<OwnedRow>> {
         if self.flushed_at.is_some() {
             return Vec::new();
         }
-        let (rows, pending) = (&mut self.rows, &self.pending);
-        let is_gone = |row: &Row| row.is_expired(now) && !pending.contains_key(row.key());
-        let gone: Vec<_> = rows.extract_if(|(_, row)| is_gone(row)).collect();
-        gone.iter().for_each(|(_, row)| self.discount(row));
-        gone
+        self.take(|shard, row| row.is_expired(now) && !shard.pending.contains_key(row.key()))
+    }
+
+    /// Takes out the rows for which `is_gone` says so: as many entries, each with the row if that
+    /// takes a while to drop.
+    fn take(&mut self, is_gone: impl Fn(&Self, Row<'_>) -> bool) -> Vec<Option<OwnedRow>> {
+        let gone = self.rows.iter().filter(|row| is_gone(self, *row));
+        let keys: Vec<Box<[u8]>> = gone.map(|row| row.key().into()).collect();
+        keys.iter().map(|key| self.remove(self.shared.hasher.hash(key), key)).collect()
     }
 
     /// The keys of rows of which a field is past its end of life, with their hashes.
     pub(super) fn keys_with_fields_over(&self, now: Timestamp) -> Vec<(u64, Box<[u8]>)> {
-        if self.ending_rows == 0 {
+        if self.tally.ending_rows == 0 {
             return Vec::new();
         }
-        let is_due = |row: &Row| row.first_field_end().is_some_and(|end| end <= now);
-        let due = self.iter().filter(|(_, row)| is_due(row));
-        due.map(|(hash, row)| (hash, row.key().into())).collect()
+        let is_due = |row: &Row<'_>| row.first_field_end().is_some_and(|end| end <= now);
+        let due = self.iter().filter(is_due);
+        due.map(|row| (self.shared.hasher.hash(row.key()), row.key().into())).collect()
     }
 
     /// Removes fields past their end of life from the row of `key`, at most `count` of a large
@@ -206,128 +216,212 @@ impl Shard {
         if self.is_pending(key) {
             return 0;
         }
-        let Some(row) = self.find_mut(hash, key) else { return 0 };
+        let Some(found) = self.rows.find(hash, key) else { return 0 };
+        let Some(row) = self.rows.at(found) else { return 0 };
         if row.first_field_end().is_none_or(|end| end > now) {
             return 0;
         }
-        let before = (row.has_field_ends(), row.memory_bytes());
+        if let Row::Packed(..) = row {
+            let (left, removed) = OwnedRow::without_over(row, now);
+            match left {
+                Some(left) => self.put(hash, left),
+                None => drop(self.remove(hash, key)),
+            }
+            return removed;
+        }
+        let before = Tally::of(row);
+        let Some(row) = self.rows.alone_mut(found) else { return 0 };
         let (removed, is_empty) = row.remove_over(now, count);
-        let after = (row.has_field_ends(), row.memory_bytes());
-        self.recount(before, after);
+        self.tally = self.tally - before + Tally::of(row.as_row());
         if is_empty {
-            self.remove(hash, key);
+            drop(self.remove(hash, key));
         }
         removed
     }
 
-    /// Every row that readers see, with its hash, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Row)> {
-        self.rows.iter().map(|(hash, row)| (*hash, row))
+    /// Every row that readers see, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        self.rows.iter()
     }
 
-    /// Every row of the state that `seen` means, with its hash, in no order; `hash` is the hash of
-    /// a key.
-    pub fn iter_seen(
+    /// Every row of the state that `seen` means, in no order.
+    pub fn iter_seen(&self, seen: Seen) -> impl Iterator<Item = Row<'_>> {
+        self.iter().filter(move |row| self.stands(seen, *row)).chain(self.waiting(seen))
+    }
+
+    /// The rows of the state that `seen` means for which `is_wanted` says so and whose hash is not
+    /// less than `first`, a hash of this shard, each with its hash: so many at least, as far as
+    /// there are any. If there may be more, the second is the hash from which on.
+    pub fn rows_from(
         &self,
         seen: Seen,
-        hash: impl Fn(&[u8]) -> u64,
-    ) -> impl Iterator<Item = (u64, &Row)> {
-        let is_latest = seen == Seen::Latest;
-        let stands = move |row: &Row| !(is_latest && self.is_pending(row.key()));
-        let waiting = self.pending.values().filter(move |_| is_latest);
-        let waiting = waiting.filter_map(|pending| pending.row.as_ref());
-        let waiting = waiting.map(move |row| (hash(row.key()), row));
-        self.iter().filter(move |(_, row)| stands(row)).chain(waiting)
+        first: u64,
+        count: usize,
+        is_wanted: impl Fn(Row<'_>) -> bool,
+    ) -> (Vec<(u64, Row<'_>)>, Option<u64>) {
+        let (mut rows, mut last, mut end) = (Vec::new(), fingerprint_of(first), None);
+        for (fingerprint, row) in self.rows.iter_from(last) {
+            if fingerprint != last && rows.len() >= count {
+                end = Some(first_of_fingerprint(shard_of(first), fingerprint));
+                break;
+            }
+            last = fingerprint;
+            let hash = self.shared.hasher.hash(row.key());
+            if hash >= first && self.stands(seen, row) && is_wanted(row) {
+                rows.push((hash, row));
+            }
+        }
+        let waiting = self.waiting(seen).filter(|row| is_wanted(*row));
+        let waiting = waiting.map(|row| (self.shared.hasher.hash(row.key()), row));
+        let is_here = |hash: u64| hash >= first && end.is_none_or(|end| hash < end);
+        rows.extend(waiting.filter(|(hash, _)| is_here(*hash)));
+        (rows, end)
+    }
+
+    /// Whether a row that is published is the one that `seen` means.
+    fn stands(&self, seen: Seen, row: Row<'_>) -> bool {
+        seen == Seen::Published || !self.is_pending(row.key())
+    }
+
+    /// Rows that `seen` means and that are not published.
+    fn waiting(&self, seen: Seen) -> impl Iterator<Item = Row<'_>> {
+        let pending = self.pending.values().filter(move |_| seen == Seen::Latest);
+        let rows = pending.filter_map(|pending| pending.row.as_ref());
+        rows.map(|row| row.with_words(&self.shared.words))
     }
 
     /// How many rows of the state that `seen` means have a value.
     pub fn live_rows(&self, seen: Seen) -> usize {
-        self.count_seen(seen, self.live_rows, Row::has_value)
+        self.count_seen(seen, self.tally.live_rows, |row| row.has_value())
     }
 
     /// How many rows of the state that `seen` means have an end of life of their own.
     pub fn expiring_rows(&self, seen: Seen) -> usize {
-        self.count_seen(seen, self.expiring_rows, |row| row.expires_at().is_some())
+        self.count_seen(seen, self.tally.expiring_rows, |row| row.expires_at().is_some())
     }
 
     /// How many rows of the state that `seen` means have fields with an end of life.
     pub fn ending_rows(&self, seen: Seen) -> usize {
-        self.count_seen(seen, self.ending_rows, Row::has_field_ends)
+        self.count_seen(seen, self.tally.ending_rows, |row| row.has_field_ends())
     }
 
     /// How many rows of a state are such rows, of which `published` are published.
-    fn count_seen(&self, seen: Seen, published: usize, is_such: fn(&Row) -> bool) -> usize {
+    fn count_seen(&self, seen: Seen, published: usize, is_such: fn(Row<'_>) -> bool) -> usize {
         let is_all_published = self.pending.is_empty() && self.flushed_at.is_none();
         match seen {
             Seen::Latest if !is_all_published => {
-                self.iter_seen(seen, |_| 0).filter(|(_, row)| is_such(row)).count()
+                self.iter_seen(seen).filter(|row| is_such(*row)).count()
             }
             Seen::Published | Seen::Latest => published,
         }
     }
 
-    /// The bytes of the rows and of the table that holds them.
+    /// The bytes of the rows and of what holds them.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.rows.allocation_size()
+        self.rows.memory_bytes() + self.tally.bytes_alone
     }
 
-    /// What a row takes of the table: its place and its tag, free places aside.
-    pub const SLOT_BYTES: usize = size_of::<(u64, Row)>() + 1;
+    /// What a row takes beside its bytes, free places aside.
+    pub const SLOT_BYTES: usize = ShardRows::ROW_BYTES;
 
     /// The bytes of the rows alone.
     pub fn row_bytes(&self) -> usize {
-        self.bytes
+        self.tally.bytes
     }
 
-    fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Row> {
-        self.rows.find_mut(hash, |(_, row)| row.key() == key).map(|(_, row)| row)
-    }
-
-    fn put(&mut self, hash: u64, row: Row) {
+    fn put(&mut self, hash: u64, row: OwnedRow) {
         self.put_over(hash, row, |_| true);
     }
 
-    /// Puts a row, if what stands there may be replaced: with one look-up, for to wait for memory
-    /// is most of the time of loading.
-    fn put_over(&mut self, hash: u64, row: Row, may_replace: impl FnOnce(&Row) -> bool) {
-        self.count(&row);
-        let entry = self.rows.entry(hash, |(_, old)| old.key() == row.key(), |(hash, _)| *hash);
-        match entry {
-            Entry::Occupied(standing) if !may_replace(&standing.get().1) => self.discount(&row),
-            Entry::Occupied(mut standing) => {
-                let (_, old) = std::mem::replace(standing.get_mut(), (hash, row));
-                self.discount(&old);
+    /// Puts a row, if what stands there may be replaced.
+    fn put_over(&mut self, hash: u64, row: OwnedRow, may_replace: impl FnOnce(Row<'_>) -> bool) {
+        let found = self.rows.find(hash, row.as_row().key());
+        match found.and_then(|found| Some((found, self.rows.at(found)?))) {
+            Some((_, standing)) if !may_replace(standing) => {}
+            Some((found, standing)) => {
+                self.tally = self.tally - Tally::of(standing);
+                let added = self.rows.replace(found, row).map(Tally::of);
+                self.tally = self.tally + added.unwrap_or_default();
             }
-            Entry::Vacant(place) => {
-                place.insert((hash, row));
+            None => {
+                let added = self.rows.insert(hash, row).map(Tally::of);
+                self.tally = self.tally + added.unwrap_or_default();
             }
         }
     }
 
-    fn remove(&mut self, hash: u64, key: &[u8]) {
-        if let Ok(standing) = self.rows.find_entry(hash, |(_, row)| row.key() == key) {
-            let ((_, old), _) = standing.remove();
-            self.discount(&old);
+    /// Removes the row of `key`; gives it if to drop it takes a while.
+    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<OwnedRow> {
+        let found = self.rows.find(hash, key)?;
+        self.tally = self.tally - Tally::of(self.rows.at(found)?);
+        self.rows.remove(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{feature::PlainChange, online::key_hash::first_of_shard};
+    use proptest::prelude::*;
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::LazyLock,
+    };
+
+    static SHARED: LazyLock<Arc<Shared>> = LazyLock::new(|| Arc::new(Shared::new([1, 2, 3, 4])));
+    /// Keys of one shard.
+    static KEYS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let keys = (0..60_000).map(|number: u32| number.to_string().into_bytes());
+        keys.filter(|key| shard_of(SHARED.hasher.hash(key)) == 5).collect()
+    });
+
+    proptest! {
+        /// Keys are written, published or not, and deleted; a walk in steps of `count` meets each
+        /// that stands once, and at no step many more than it was asked for.
+        #[test]
+        fn a_walk_in_steps_meets_each_row_of_a_state_once(
+            writes in prop::collection::vec((0..50_usize, any::<bool>(), 0..4_u8), 0..120),
+            count in 1..9_usize,
+        ) {
+            let mut shard = Shard::new(Arc::clone(&SHARED));
+            let (mut published, mut latest) = (BTreeSet::new(), BTreeMap::new());
+            for (lsn, (key, is_pending, kind)) in (1..).zip(writes) {
+                let key = &KEYS[key % KEYS.len()];
+                let value = vec![0; usize::from(kind) * 100].into();
+                let change = match kind {
+                    0 => PlainChange::Delete,
+                    _ => PlainChange::SetString { value, expires_at: None },
+                };
+                let edit = Edit::Plain(key, &change);
+                if is_pending {
+                    shard.apply_pending(SHARED.hasher.hash(key), lsn, edit);
+                    latest.insert(key, kind > 0);
+                } else {
+                    shard.apply(SHARED.hasher.hash(key), lsn, edit);
+                    let _ = if kind > 0 { published.insert(key) } else { published.remove(key) };
+                }
+            }
+            let mut newest = published.clone();
+            for (key, stands) in latest {
+                let _ = if stands { newest.insert(key) } else { newest.remove(key) };
+            }
+            for (seen, model) in [(Seen::Published, published), (Seen::Latest, newest)] {
+                let (mut met, mut first) = (Vec::new(), first_of_shard(5));
+                loop {
+                    let (rows, end) = shard.rows_from(seen, first, count, |_| true);
+                    prop_assert!(end.is_none() || rows.len() >= count);
+                    met.extend(rows.iter().map(|(_, row)| row.key().to_vec()));
+                    let hash = |row: &Row<'_>| SHARED.hasher.hash(row.key());
+                    prop_assert!(rows.iter().all(|(told, row)| *told == hash(row)));
+                    let Some(end) = end else { break };
+                    prop_assert!(end > first && rows.iter().all(|(hash, _)| *hash < end));
+                    first = end;
+                }
+                met.sort_unstable();
+                let mut model: Vec<_> = model.into_iter().cloned().collect();
+                model.sort_unstable();
+                prop_assert_eq!(met, model);
+            }
         }
-    }
-
-    fn count(&mut self, row: &Row) {
-        self.live_rows += usize::from(row.has_value());
-        self.expiring_rows += usize::from(row.expires_at().is_some());
-        self.ending_rows += usize::from(row.has_field_ends());
-        self.bytes += row.memory_bytes();
-    }
-
-    fn discount(&mut self, row: &Row) {
-        self.live_rows -= usize::from(row.has_value());
-        self.expiring_rows -= usize::from(row.expires_at().is_some());
-        self.ending_rows -= usize::from(row.has_field_ends());
-        self.bytes -= row.memory_bytes();
-    }
-
-    /// A row was changed in place: whether fields of it have ends of life, and its bytes.
-    fn recount(&mut self, before: (bool, usize), after: (bool, usize)) {
-        self.ending_rows = self.ending_rows - usize::from(before.0) + usize::from(after.0);
-        self.bytes = self.bytes - before.1 + after.1;
     }
 }

@@ -3,25 +3,23 @@
 //! Each shard grows by itself, so no growth moves more than a few thousand rows, and a walk over
 //! all rows (SCAN, snapshot, expiry) holds one small lock at a time.
 //!
-//! A scan goes through the rows in the order of their hash, rotated so that its top bits number
-//! the shard. That order does not depend on how full a shard is, so a cursor stays good while the
-//! table grows: a row that stands from the first step to the last is returned.
+//! A scan goes through the rows in the order of their hash, whose top bits number the shard. That
+//! order does not depend on how full a shard is, so a cursor stays good while the table grows: a
+//! row that stands from the first step to the last is returned.
 
 use super::{
     edit::Edit,
+    key_hash::{SHARD_BITS, first_of_shard, shard_of},
+    layout::Layout,
+    owned_row::OwnedRow,
     row::Row,
     shard::{Seen, Shard},
+    shared::Shared,
 };
 use crate::feature::Timestamp;
-use ahash::RandomState;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
-/// Far more shards than cores, so that two rarely want the same lock.
-const SHARD_BITS: u32 = 10;
-/// Shard and bucket are chosen by different bits of the hash: hashbrown takes the lowest for the
-/// bucket and the highest seven for its tags.
-const ROTATION: u32 = 20;
 /// So many fields at most are swept out of a large hash under one lock.
 const SWEPT_FIELDS_MAX: usize = 1024;
 
@@ -33,7 +31,7 @@ const SAMPLED_ROWS_PER_SHARD: usize = 64;
 #[derive(Debug)]
 pub struct Table {
     shards: Box<[RwLock<Shard>]>,
-    hasher: RandomState,
+    shared: Arc<Shared>,
 }
 
 /// Where a scan goes on, and what it met.
@@ -62,21 +60,30 @@ impl Table {
 
     /// An empty table; `seed` makes hashes that a client cannot foresee.
     pub fn new(seed: [u64; 4]) -> Self {
-        let [a, b, c, d] = seed;
-        Self {
-            shards: (0..Self::SHARD_COUNT).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::with_seeds(a, b, c, d),
-        }
+        let shared = Arc::new(Shared::new(seed));
+        let shard = |_| RwLock::new(Shard::new(Arc::clone(&shared)));
+        Self { shards: (0..Self::SHARD_COUNT).map(shard).collect(), shared }
+    }
+
+    /// A shard of its own, for rows of this table that stand beside it.
+    pub fn empty_shard(&self) -> Shard {
+        Shard::new(Arc::clone(&self.shared))
+    }
+
+    /// Rows of these layouts are kept with words in the place of text that comes often, from when
+    /// they are written next.
+    pub fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>> + Clone) {
+        self.shared.words.know(layouts);
     }
 
     /// The hash of `key`.
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
+        self.shared.hasher.hash(key)
     }
 
     /// The number of the shard of a hash.
     pub fn shard_index(hash: u64) -> usize {
-        (hash.rotate_left(ROTATION) >> (u64::BITS - SHARD_BITS)) as usize
+        shard_of(hash)
     }
 
     /// How many shards there are; their numbers count from 0.
@@ -103,7 +110,7 @@ impl Table {
     }
 
     /// Calls `read` with the row of `key`, under the lock of its shard.
-    pub fn read<R>(&self, key: &[u8], seen: Seen, read: impl FnOnce(Option<&Row>) -> R) -> R {
+    pub fn read<R>(&self, key: &[u8], seen: Seen, read: impl FnOnce(Option<Row<'_>>) -> R) -> R {
         let hash = self.hash(key);
         read(self.shard(Self::shard_index(hash)).get(hash, key, seen))
     }
@@ -138,8 +145,8 @@ impl Table {
     }
 
     /// Puts a row that a snapshot holds.
-    pub fn load(&self, row: Row) {
-        let hash = self.hash(row.key());
+    pub fn load(&self, row: OwnedRow) {
+        let hash = self.hash(row.as_row().key());
         self.shard_mut(Self::shard_index(hash)).load(hash, row);
     }
 
@@ -158,13 +165,14 @@ impl Table {
         self.shards.iter().map(|shard| shard.read().expiring_rows(Seen::Published)).sum()
     }
 
-    /// The bytes of all rows and of the tables that hold them.
+    /// The bytes of all rows and of what holds them.
     pub fn memory_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().memory_bytes()).sum()
+        let shards: usize = self.shards.iter().map(|shard| shard.read().memory_bytes()).sum();
+        shards + self.shared.words.memory_bytes()
     }
 
-    /// How long rows with an end live on after `now`, in ms: the mean of a sample; 0 of none. Rows
-    /// stand in the order of their hash, so the first of a shard are as good as any.
+    /// How long rows with an end live on after `now`, in ms: the mean of a sample; 0 of none: the
+    /// first that stand in each shard.
     pub fn mean_ttl_ms(&self, now: Timestamp) -> i64 {
         let (mut seen_rows, mut count, mut sum_ms) = (0, 0, 0_i64);
         for shard in &self.shards {
@@ -172,7 +180,7 @@ impl Table {
             if shard.expiring_rows(Seen::Published) == 0 {
                 continue;
             }
-            for (_, row) in shard.iter().take(SAMPLED_ROWS_PER_SHARD) {
+            for row in shard.iter().take(SAMPLED_ROWS_PER_SHARD) {
                 seen_rows += 1;
                 let left_us = row.expires_at().map(|end| end.us().saturating_sub(now.us()));
                 if let Some(left_us) = left_us.filter(|left_us| *left_us > 0) {
@@ -198,7 +206,7 @@ impl Table {
         let shard = self.shard(index);
         let may_expire =
             shard.expiring_rows(Seen::Published) > 0 || shard.ending_rows(Seen::Published) > 0;
-        let has_expired = may_expire && shard.iter().any(|(_, row)| row.is_expired(now));
+        let has_expired = may_expire && shard.iter().any(|row| row.is_expired(now));
         let due = shard.keys_with_fields_over(now);
         drop(shard);
         // What was taken out is dropped without the lock: a large hash takes a while.
@@ -223,13 +231,13 @@ impl Table {
         cursor: u64,
         count: usize,
         seen: Seen,
-        mut visit: impl FnMut(&Row),
+        mut visit: impl FnMut(Row<'_>),
     ) -> ScanStep {
         let mut step = ScanStep::at(cursor);
         for index in step.shards() {
             let shard = self.shard(index);
-            let rows = shard.iter_seen(seen, |key| self.hash(key));
-            if step.walk_shard(index, count, rows, &mut visit) {
+            let (rows, end) = shard.rows_from(seen, step.cursor, step.left_of(count), |_| true);
+            if step.walk_shard(index, count, rows, end, &mut visit) {
                 break;
             }
         }
@@ -245,34 +253,43 @@ impl ScanStep {
 
     /// The shards from the cursor on.
     pub fn shards(&self) -> Range<usize> {
-        (self.cursor >> (u64::BITS - SHARD_BITS)) as usize..Table::SHARD_COUNT
+        shard_of(self.cursor)..Table::SHARD_COUNT
     }
 
-    /// Goes on through `rows`, all those of shard `index`; whether the step is over.
-    pub fn walk_shard<'r>(
+    /// How many rows this step still looks at, at least, if it looks at `count`.
+    pub fn left_of(&self, count: usize) -> usize {
+        count.saturating_sub(self.rows_seen).max(1)
+    }
+
+    /// Goes on through `rows` of shard `index` with their hashes, none before the cursor, in no
+    /// order; `end` is where there may be more. Whether the step is over: it is if there is an end
+    /// and as many rows as [`ScanStep::left_of`] said.
+    pub fn walk_shard(
         &mut self,
         index: usize,
         count: usize,
-        rows: impl Iterator<Item = (u64, &'r Row)>,
-        mut visit: impl FnMut(&Row),
+        mut rows: Vec<(u64, Row<'_>)>,
+        end: Option<u64>,
+        mut visit: impl FnMut(Row<'_>),
     ) -> bool {
-        let place = |hash: u64| hash.rotate_left(ROTATION);
-        let mut rows: Vec<(u64, &Row)> = rows.map(|(hash, row)| (place(hash), row)).collect();
-        rows.retain(|(place, _)| *place >= self.cursor);
-        rows.sort_unstable_by_key(|(place, _)| *place);
+        rows.sort_unstable_by_key(|(hash, _)| *hash);
         let mut last = None;
-        for (place, row) in rows {
+        for (hash, row) in rows {
             // Rows of one hash are one step: a cursor could not stand between them.
-            if self.rows_seen >= count && last.is_some_and(|last| last != place) {
-                self.cursor = place;
+            if self.rows_seen >= count && last.is_some_and(|last| last != hash) {
+                self.cursor = hash;
                 return true;
             }
             visit(row);
             self.rows_seen += 1;
-            last = Some(place);
+            last = Some(hash);
+        }
+        if let Some(end) = end {
+            self.cursor = end;
+            return true;
         }
         let is_last = index + 1 == Table::SHARD_COUNT;
-        self.cursor = if is_last { 0 } else { ((index as u64) + 1) << (u64::BITS - SHARD_BITS) };
+        self.cursor = if is_last { 0 } else { first_of_shard(index + 1) };
         is_last || self.rows_seen >= count
     }
 }

@@ -73,7 +73,7 @@ impl Store {
         for index in 0..self.table.shard_count() {
             let shard = self.table.shard(index);
             // What waits for its sync stands there, too.
-            for (_, row) in shard.iter_seen(Seen::Latest, |key| self.table.hash(key)) {
+            for row in shard.iter_seen(Seen::Latest) {
                 let entity = next.catalog.entity_of_key(row.key());
                 let is_plain = !matches!(row.body(), Some(Body::Entity(_)));
                 if let Some(entity) = entity.filter(|_| is_plain && !row.is_expired(now)) {

@@ -198,7 +198,7 @@ impl Store {
         for index in 0..self.table.shard_count() {
             rows.clear();
             let mut ends = Vec::new();
-            for (_, row) in self.table.shard(index).iter() {
+            for row in self.table.shard(index).iter() {
                 rows.extend_from_slice(&row.to_bytes());
                 ends.push(rows.len());
             }

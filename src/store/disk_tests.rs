@@ -70,7 +70,7 @@ impl Written {
     }
 }
 
-fn count_in(row: Option<&Row>) -> u64 {
+fn count_in(row: Option<Row<'_>>) -> u64 {
     let Some(Body::String(value)) = row.and_then(Row::body) else { return 0 };
     let text = String::from_utf8_lossy(value);
     text.split(' ').next().and_then(|count| count.parse().ok()).unwrap()

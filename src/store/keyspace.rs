@@ -49,7 +49,7 @@ impl<'a> Keyspace<'a> {
     }
 
     /// Calls `read` with the row of `key`, of the state that `seen` means.
-    pub fn read<R>(self, key: &[u8], seen: Seen, read: impl FnOnce(Option<&Row>) -> R) -> R {
+    pub fn read<R>(self, key: &[u8], seen: Seen, read: impl FnOnce(Option<Row<'_>>) -> R) -> R {
         match self.transaction {
             None => self.store.table.read(key, seen, read),
             Some(transaction) => transaction.with_rows(|rows| read(rows.row(key))),
@@ -100,7 +100,13 @@ impl<'a> Keyspace<'a> {
 
     /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the
     /// state that `seen` means.
-    pub fn scan(self, cursor: u64, count: usize, seen: Seen, visit: impl FnMut(&Row)) -> ScanStep {
+    pub fn scan(
+        self,
+        cursor: u64,
+        count: usize,
+        seen: Seen,
+        visit: impl FnMut(Row<'_>),
+    ) -> ScanStep {
         match self.transaction {
             None => self.store.table.scan(cursor, count, seen, visit),
             Some(transaction) => transaction.with_rows(|rows| rows.scan(cursor, count, visit)),

@@ -126,7 +126,7 @@ pub struct Locked<'a> {
 }
 
 /// What a transaction has changed so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Staged {
     /// The rows it touched, as it left them; of a key that is touched and not here nothing is left.
     rows: Shard,
@@ -218,7 +218,7 @@ impl<'a> Held<'a> {
         self.held_shard(index).map(|shard| &**shard)
     }
 
-    fn row(&self, hash: u64, key: &[u8]) -> Option<&Row> {
+    fn row(&self, hash: u64, key: &[u8]) -> Option<Row<'_>> {
         self.shard(Table::shard_index(hash))?.get(hash, key, self.seen)
     }
 }
@@ -227,7 +227,7 @@ impl<'a> Locked<'a> {
     /// The row of `key`, which is one of the keys that are held; a plain key past its end of life
     /// is no row. What is written where none is must say all there is: replay does not know the
     /// time of the write, and may find a row that was over.
-    pub fn row(&self, key: &[u8]) -> Option<&'a Row> {
+    pub fn row(&self, key: &[u8]) -> Option<Row<'a>> {
         let hash = self.held.table.hash(key);
         let row = match self.staged.filter(|staged| staged.covers(key)) {
             Some(staged) => staged.rows.get(hash, key, Seen::Published),
@@ -237,17 +237,29 @@ impl<'a> Locked<'a> {
     }
 
     /// Calls `visit` with at least `count` rows from `cursor` on: see [`Table::scan`].
-    pub(super) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Row)) -> ScanStep {
+    pub(super) fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(Row<'_>),
+    ) -> ScanStep {
         let Held { table, seen, .. } = self.held;
-        let is_staged = |row: &Row| self.staged.is_some_and(|staged| staged.covers(row.key()));
+        let is_staged = |row: Row<'_>| self.staged.is_some_and(|staged| staged.covers(row.key()));
         let mut step = ScanStep::at(cursor);
         for index in step.shards() {
-            let standing = self.held.shard(index).into_iter();
-            let standing = standing.flat_map(|shard| shard.iter_seen(*seen, |key| table.hash(key)));
-            let standing = standing.filter(|(_, row)| !is_staged(row));
+            let (first, left) = (step.cursor, step.left_of(count));
+            let standing = self.held.shard(index);
+            let standing =
+                standing.map(|shard| shard.rows_from(*seen, first, left, |row| !is_staged(row)));
+            let (mut rows, end) = standing.unwrap_or_default();
             let staged = self.staged.into_iter().flat_map(|staged| staged.rows.iter());
-            let staged = staged.filter(|(hash, _)| Table::shard_index(*hash) == index);
-            if step.walk_shard(index, count, standing.chain(staged), &mut visit) {
+            let staged = staged.map(|row| (table.hash(row.key()), row));
+            rows.extend(staged.filter(|(hash, _)| {
+                Table::shard_index(*hash) == index
+                    && *hash >= first
+                    && end.is_none_or(|end| *hash < end)
+            }));
+            if step.walk_shard(index, count, rows, end, &mut visit) {
                 break;
             }
         }
@@ -256,7 +268,7 @@ impl<'a> Locked<'a> {
 
     /// How many of the rows that are held have a value.
     pub(super) fn live_rows(&self) -> usize {
-        self.count(Shard::live_rows, Row::has_value)
+        self.count(Shard::live_rows, |row| row.has_value())
     }
 
     /// How many of the rows that are held have an end of life of their own.
@@ -266,11 +278,11 @@ impl<'a> Locked<'a> {
 
     /// How many of the rows that are held have fields with an end of life.
     pub(super) fn ending_rows(&self) -> usize {
-        self.count(Shard::ending_rows, Row::has_field_ends)
+        self.count(Shard::ending_rows, |row| row.has_field_ends())
     }
 
     /// How many are such rows; `of_shard` knows it of a shard.
-    fn count(&self, of_shard: fn(&Shard, Seen) -> usize, is_such: fn(&Row) -> bool) -> usize {
+    fn count(&self, of_shard: fn(&Shard, Seen) -> usize, is_such: fn(Row<'_>) -> bool) -> usize {
         let standing = self.held.sum(|shard| of_shard(shard, self.held.seen));
         let Some(staged) = self.staged else { return standing };
         let new = of_shard(&staged.rows, Seen::Published);
@@ -284,6 +296,12 @@ impl<'a> Locked<'a> {
 }
 
 impl Staged {
+    /// Nothing is staged yet.
+    pub(super) fn new(held: &Held<'_>) -> Self {
+        let (rows, touched) = (held.table.empty_shard(), HashSet::default());
+        Self { rows, touched, is_flushed: false }
+    }
+
     /// Whether what stands under `key` is told here and not in the table.
     fn covers(&self, key: &[u8]) -> bool {
         self.is_flushed || self.touched.contains(key)
@@ -295,14 +313,14 @@ impl Staged {
         if !self.covers(key)
             && let Some(row) = held.row(hash, key)
         {
-            self.rows.load(hash, row.clone());
+            self.rows.load(hash, row.into());
         }
         self.touched.insert(key.to_vec());
         self.rows.apply(hash, STAGED_LSN, edit);
     }
 
     /// Makes it true for the commands behind it that nothing stands.
-    pub(super) fn flush(&mut self) {
-        *self = Self { is_flushed: true, ..Self::default() };
+    pub(super) fn flush(&mut self, held: &Held<'_>) {
+        *self = Self { is_flushed: true, ..Self::new(held) };
     }
 }

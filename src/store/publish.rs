@@ -102,7 +102,7 @@ impl Store {
                 let catalog = parse_repository(&[file])
                     .and_then(|definitions| self.schema().catalog.apply(&definitions, *at))
                     .map_err(|error| self.unusable(lsn, &error.to_string()))?;
-                self.schema.store(Arc::new(Schema::new(catalog)));
+                self.show_schema(Schema::new(catalog));
                 self.jobs.lock().note(lsn.0, change);
             }
             Change::RunEnded(run) => {
@@ -112,7 +112,7 @@ impl Store {
                 let is_whole = run.from.is_none() && run.to >= run.started;
                 if run.state == RunState::Done && is_whole && filling == Some(run.generation) {
                     let catalog = schema.catalog.switch(&run.view, run.generation);
-                    self.schema.store(Arc::new(Schema::new(catalog)));
+                    self.show_schema(Schema::new(catalog));
                 }
                 self.jobs.lock().note(lsn.0, change);
             }
@@ -136,6 +136,12 @@ impl Store {
             let is_gone = || self.forgotten.load().hides(&write.key, lsn, write.stamp.event);
             self.table.admit(lsn, Edit::Cells(layout, write), is_gone);
         }
+    }
+
+    /// Makes `schema` the one that counts.
+    fn show_schema(&self, schema: Schema) {
+        self.table.know(schema.layouts());
+        self.schema.store(Arc::new(schema));
     }
 
     fn unusable(&self, lsn: Lsn, why: &str) -> Error {

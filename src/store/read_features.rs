@@ -198,7 +198,7 @@ fn status_of(event: Timestamp, is_null: bool, now: Timestamp, ttl: Option<Ttl>) 
 }
 
 /// The features of a row; none of a row that is not there.
-pub(super) fn entity_row(row: Option<&Row>) -> EntityRow<'_> {
+pub(super) fn entity_row(row: Option<Row<'_>>) -> EntityRow<'_> {
     match row.and_then(Row::body) {
         Some(Body::Entity(row)) => row,
         _ => EntityRow::EMPTY,

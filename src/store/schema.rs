@@ -23,6 +23,11 @@ impl Schema {
         Self { catalog, layouts }
     }
 
+    /// All layouts.
+    pub(super) fn layouts(&self) -> impl Iterator<Item = &Arc<Layout>> + Clone {
+        self.layouts.values()
+    }
+
     /// The layout of a generation of a view.
     pub fn layout(&self, view: ViewId, generation: u32) -> Option<&Arc<Layout>> {
         self.layouts.get(&(view, generation))

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     feature::{Change, Forgotten},
     log::{DataDirectory, ListedFile, Lsn, SnapshotFile},
-    online::Row,
+    online::OwnedRow,
 };
 use std::{
     path::{Path, PathBuf},
@@ -55,7 +55,7 @@ impl Store {
         let load_rows = |path: &Path, file: &SnapshotFile| {
             let mut untold = 0;
             let loaded = file.load_each(|entry| {
-                self.table.load(Row::from_bytes(entry).ok_or_else(|| damaged(path))?);
+                self.table.load(OwnedRow::from_bytes(entry).ok_or_else(|| damaged(path))?);
                 untold += 1;
                 if untold == ROWS_TOLD {
                     progress.add(untold);
@@ -67,6 +67,11 @@ impl Store {
             loaded
         };
         let load_rows = &load_rows;
+        let mut forgotten = Forgotten::default();
+        // Before the rows: the table keeps those whose layouts it knows in less memory.
+        self.load_meta(snapshot, &mut forgotten, |entry| {
+            !matches!(entry, MetaEntry::Future { .. })
+        })?;
         let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
         std::thread::scope(|scope| {
             let threads: Vec<_> =
@@ -77,18 +82,33 @@ impl Store {
             Ok::<(), Error>(())
         })?;
         // After the rows: a cell whose time came in the meantime belongs on top of its row.
-        let mut forgotten = Forgotten::default();
-        for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
-            file.for_each(|entry| {
-                let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
-                self.load_meta(entry, snapshot.lsn, &mut forgotten)
-            })?;
-        }
+        self.load_meta(snapshot, &mut forgotten, |entry| {
+            matches!(entry, MetaEntry::Future { .. })
+        })?;
         self.forgotten.store(Arc::new(forgotten));
         Ok(())
     }
 
-    fn load_meta(&self, entry: MetaEntry, lsn: Lsn, forgotten: &mut Forgotten) -> Result<()> {
+    /// Loads what is about no row, as far as `is_wanted` says so.
+    fn load_meta(
+        &self,
+        snapshot: &OpenSnapshot,
+        forgotten: &mut Forgotten,
+        is_wanted: impl Fn(&MetaEntry) -> bool,
+    ) -> Result<()> {
+        for (path, file) in snapshot.files.iter().filter(|(_, file)| file.shard().is_none()) {
+            file.for_each(|entry| {
+                let entry = postcard::from_bytes(entry).map_err(|_| damaged(path))?;
+                match is_wanted(&entry) {
+                    true => self.load_meta_entry(entry, snapshot.lsn, forgotten),
+                    false => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn load_meta_entry(&self, entry: MetaEntry, lsn: Lsn, forgotten: &mut Forgotten) -> Result<()> {
         match entry {
             MetaEntry::Clock(time) => {
                 self.clock.advance_to(time);

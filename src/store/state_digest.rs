@@ -42,7 +42,7 @@ impl Store {
         let mut summary = StateSummary { lsn, as_of, keys: 0, digest: StateDigest::default() };
         let schema = self.schema();
         for index in 0..self.table.shard_count() {
-            for (_, row) in self.table.shard(index).iter() {
+            for row in self.table.shard(index).iter() {
                 if let Some(entry) = entry_of(row, &schema, as_of) {
                     summary.digest.add(&entry);
                     summary.keys += u64::from(row.has_value());
@@ -66,7 +66,7 @@ impl Store {
 }
 
 /// What a row is to a reader at `now`; `None` if it is nothing.
-fn entry_of(row: &Row, schema: &Schema, now: Timestamp) -> Option<Vec<u8>> {
+fn entry_of(row: Row<'_>, schema: &Schema, now: Timestamp) -> Option<Vec<u8>> {
     if row.is_expired(now) {
         return None;
     }

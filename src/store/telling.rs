@@ -10,7 +10,7 @@ use crate::{
         CellWrite, CellsWrite, Change, Origin, PlainChange, RunState, Timestamp, ViewId,
         decode_record,
     },
-    online::{Body, CellState, EntityRow, Row},
+    online::{Body, CellState, EntityRow, OwnedRow},
     registry::{Catalog, DefinitionFile, parse_repository},
 };
 
@@ -79,7 +79,8 @@ impl Teller {
 
     /// What a row of a snapshot says.
     pub fn row(&self, bytes: &[u8]) -> Result<Told, String> {
-        let row = Row::from_bytes(bytes).ok_or("no row")?;
+        let row = OwnedRow::from_bytes(bytes).ok_or("no row")?;
+        let row = row.as_row();
         let mut told = Told { key: Some(row.key().to_vec()), ..Told::default() };
         told.lsn = Some(row.lsn());
         told.about.extend(row.expires_at().map(|at| ("expires_at", at.to_iso())));

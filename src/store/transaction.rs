@@ -23,7 +23,8 @@ pub(super) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(schema: Arc<Schema>, held: Held<'a>) -> Self {
-        Self { schema, held, staged: RefCell::default(), changes: RefCell::default() }
+        let staged = RefCell::new(Staged::new(&held));
+        Self { schema, held, staged, changes: RefCell::default() }
     }
 
     /// What is held, and all that was decided.
@@ -57,7 +58,7 @@ impl<'a> Transaction<'a> {
                     staged.stage(&self.held, Edit::Cells(layout, write));
                 }
                 Change::Plain { key, change } => staged.stage(&self.held, Edit::Plain(key, change)),
-                Change::FlushAll => staged.flush(),
+                Change::FlushAll => staged.flush(&self.held),
                 Change::Apply { .. } | Change::RunEnded(_) | Change::Forget { .. } => {
                     debug_assert!(false, "a decision about keys changes rows only");
                 }

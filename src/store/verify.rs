@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     feature::decode_record,
     log::{self, Decoders, Progress, Report},
-    online::Row,
+    online::OwnedRow,
 };
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl Store {
 
 const DECODERS: Decoders = Decoders {
     record: |bytes| decode_record(bytes).map(drop),
-    row: |bytes| Row::from_bytes(bytes).map(drop).ok_or_else(|| "no row".into()),
+    row: |bytes| OwnedRow::from_bytes(bytes).map(drop).ok_or_else(|| "no row".into()),
     meta: |bytes| {
         let (_, rest) =
             postcard::take_from_bytes::<MetaEntry>(bytes).map_err(|error| error.to_string())?;

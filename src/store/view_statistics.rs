@@ -175,7 +175,7 @@ impl ViewStatistics {
 
     fn add_row(
         &mut self,
-        row: &Row,
+        row: Row<'_>,
         cells: &[PlanCell],
         now: Timestamp,
         hash: impl Fn(&[u8]) -> u64,

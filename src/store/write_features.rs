@@ -14,7 +14,7 @@ use crate::{
     feature::{
         CellWrite, CellsWrite, Change, Entity, Origin, Stamp, Status, Timestamp, Value, View,
     },
-    online::{EntityRow, Merge, ValueRef},
+    online::{Merge, ValueRef},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -232,8 +232,9 @@ impl Keyspace<'_> {
                     origin,
                     cells: row.cells,
                 };
-                let standing = merged.get(&write.key).map(|body| EntityRow::new(body));
-                let standing = standing.unwrap_or_else(|| entity_row(locked.row(&write.key)));
+                let standing = entity_row(locked.row(&write.key));
+                let body = merged.get(&write.key);
+                let standing = body.map_or(standing, |body| standing.with_body(body));
                 match standing.merge(layout, &write) {
                     Merge::Changed(body) => {
                         count.applied += 1;

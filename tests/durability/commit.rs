@@ -158,7 +158,7 @@ pub(crate) fn visible(store: &Store, now_us: i64) -> Visible {
     let mut visible = Visible::new();
     let until =
         |end: Option<Timestamp>| end.map_or_else(String::new, |e| format!(" until {}", e.us()));
-    let show = |row: &Row| {
+    let show = |row: Row<'_>| {
         if row.is_expired(now) {
             return;
         }

@@ -260,7 +260,7 @@ impl Subject {
         }
         let mut newest = 0;
         for key in (0..4).flat_map(|key| [Key::Text(key), Key::Hash(key)]) {
-            let lsn = |row: Option<&Row>| row.map_or(0, Row::lsn);
+            let lsn = |row: Option<Row<'_>>| row.map_or(0, Row::lsn);
             let key = key.name();
             newest = newest.max(self.store.keyspace().read(key.as_bytes(), Seen::Published, lsn));
         }
