@@ -36,9 +36,11 @@ mod order_set;
 mod pushed;
 mod winners;
 
+mod best_rows;
 mod ties;
 
 mod gather;
+mod picks;
 mod rank;
 
 mod prune;
@@ -48,7 +50,9 @@ mod spine;
 
 mod keys;
 
+mod chunk;
 mod key_part;
+
 mod pages;
 
 mod source;
