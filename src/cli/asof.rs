@@ -29,19 +29,12 @@ pub fn asof(options: &AsofOptions) -> Result<()> {
     request.event_timestamp = options.event_timestamp.clone();
     request.full_names = options.full_names;
     request.map = options.map.iter().map(|pair| renamed(pair)).collect::<Result<_>>()?;
-    request.known_by = match options.known_by.as_str() {
-        "event" => KnownBy::Event,
-        "arrival" => KnownBy::Arrival,
-        other => {
-            return Err(Error::refused(format!(
-                "--known-by {other} is not known: expected event or arrival"
-            )));
-        }
-    };
+    request.known_by = known_by(&options.known_by)?;
     request.threads = NonZero::new(options.threads);
     let times = PhaseTimes::begin();
     times.enter("spine");
-    let spine = Spine::from_parquet(&options.spine, request.event_timestamp.as_deref())?;
+    let event_timestamp = request.event_timestamp.as_deref();
+    let spine = Spine::from_parquet(&options.spine, event_timestamp, request.threads)?;
     times.enter("open");
     let joined = join_files(&catalog, &request, &spine, &|phase| times.enter(name_of(phase)))?;
     times.enter("write");
@@ -140,6 +133,17 @@ impl PhaseTimes {
     fn finish(self) -> Vec<(&'static str, f64)> {
         self.enter("");
         self.phases.into_inner()
+    }
+}
+
+fn known_by(name: &str) -> Result<KnownBy> {
+    match name {
+        "event" => Ok(KnownBy::Event),
+        "arrival" => Ok(KnownBy::Arrival),
+        other => {
+            let why = format!("--known-by {other} is not known: expected event or arrival");
+            Err(Error::refused(why))
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     cells::column_of,
-    convert::arrow_type,
+    convert::{arrow_type, convert},
     keys::UNKNOWN,
     order_set::OrderSet,
     pushed::PushedWinners,
@@ -87,7 +87,7 @@ impl Answers {
         };
         for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
             if let Some(winner) = winner.found() {
-                answers.set(slot, Some(winner.event()), at, ttl);
+                answers.set(slot, Some(winner.event()), Timestamp(*at), ttl);
             }
         }
         let wanted = answers.number_rows(winners, rows);
@@ -134,7 +134,7 @@ impl Answers {
         ttl: Option<Ttl>,
     ) -> Self {
         let mut answers = self.clone();
-        for (slot, at) in slots.times().enumerate() {
+        for (slot, at) in slots.times().iter().enumerate() {
             let Some((rank, candidate)) = pushed.at(slot) else { continue };
             let winner = winners.get(slot).and_then(|winner| winner.found());
             // A pushed cell arrived after the file that has the same stamp was read.
@@ -143,7 +143,7 @@ impl Answers {
             }
             let is_cell = *candidate.write != CellWrite::Tombstone;
             let event = is_cell.then_some(candidate.stamp.event);
-            let is_visible = answers.set(slot, event, at, ttl) == Status::Present;
+            let is_visible = answers.set(slot, event, Timestamp(*at), ttl) == Status::Present;
             if let Some(place) = answers.places.get_mut(slot) {
                 *place = if is_visible { (gathered + rank as usize) as u32 } else { UNKNOWN };
             }
@@ -192,7 +192,9 @@ pub(super) fn fill_column(
     let values = values_of(view, feature, gathered, pushed)?;
     let array = match &values {
         Some(values) if !values.is_empty() => take(values, &rows.places, None)
-            .map_err(|error| too_large(view, feature, &error.to_string()))?,
+            .map_err(|error| error.to_string())
+            .and_then(|taken| convert(&taken, feature.value_type))
+            .map_err(|why| too_large(view, feature, &why))?,
         _ => new_null_array(&arrow_type(feature.value_type), rows.places.len()),
     };
     let nulls = array.null_count() as u64;
@@ -238,6 +240,8 @@ fn values_of(
         ))
     })?;
     let Some(gathered) = gathered else { return Ok(Some(pushed)) };
+    let gathered = convert(gathered, feature.value_type);
+    let gathered = gathered.map_err(|why| too_large(view, feature, &why))?;
     concat(&[gathered.as_ref(), pushed.as_ref()])
         .map(Some)
         .map_err(|error| too_large(view, feature, &error.to_string()))

@@ -39,6 +39,9 @@ use std::{
     },
 };
 
+/// Of so many rows a column of features is worth its own turn.
+const MANY_ROWS: usize = if cfg!(test) { 4 } else { 64 * 1024 };
+
 /// Features of one view that a training set asks for.
 #[derive(Clone, Debug)]
 pub struct ViewRequest<'a> {
@@ -121,8 +124,8 @@ pub fn as_of_join(
 ) -> Result<Joined> {
     let names = requests.iter().flat_map(|request| &request.output_names);
     refuse_clashes(spine.batch().schema_ref(), names.map(String::as_str))?;
-    let mut groups = Groups { spine, groups: Vec::new() };
     let threads = thread_count(options.threads);
+    let mut groups = Groups { spine, threads, groups: Vec::new() };
     let join = Join { options, threads, bytes_read: Arc::default() };
     let mut report = JoinReport { rows: spine.rows() as u64, ..JoinReport::default() };
     let mut columns = Vec::new();
@@ -175,6 +178,7 @@ fn assemble(
 /// The spine sorted by each set of key columns that a view asks for, once per set.
 struct Groups<'a> {
     spine: &'a Spine,
+    threads: usize,
     groups: Vec<(Vec<(usize, KeyType)>, Group)>,
 }
 
@@ -207,7 +211,7 @@ impl Groups<'_> {
             Error::refused(format!("the spine's keys of entity {}: {why}", entity.name))
         })?;
         table.seal();
-        let slots = Slots::build(&entities, table.len(), self.spine.times());
+        let slots = Slots::build(&entities, table.len(), self.spine.times(), self.threads)?;
         Ok(Group { table, slots })
     }
 }
@@ -239,29 +243,48 @@ impl Join<'_> {
         let source = source.transpose()?;
         watch(Phase::Scan);
         let (parquet, wanted, scanned) = self.settle(request, group, source.as_ref())?;
-        watch(Phase::Gather);
-        let gathered = source.as_ref();
-        let gathered = gathered
-            .map(|source| gather_pieces(source, &wanted, self.threads, &self.bytes_read))
-            .transpose()?;
-        watch(Phase::Fill);
+        let side = (source.as_ref(), &parquet, wanted.as_slice());
+        let mut columns = self.columns(request, group, &features, side, watch)?;
+        for (column, name) in columns.iter_mut().zip(&request.output_names) {
+            column.counts.name.clone_from(name);
+        }
+        Ok((columns, wanted.len() as u64, scanned))
+    }
+
+    /// The columns of all features. Where many rows are wanted a few features are done at a time,
+    /// so that what was gathered of the others need not be in memory beside the result.
+    fn columns(
+        &self,
+        request: &ViewRequest<'_>,
+        group: &Group,
+        features: &[&Feature],
+        (source, parquet, wanted): (Option<&ViewSource<'_>>, &ParquetSide, &[u64]),
+        watch: &dyn Fn(Phase),
+    ) -> Result<Vec<Column>> {
+        let at_once = if wanted.len() < MANY_ROWS { features.len() } else { self.threads };
         let entities = entities_of(request.pushed, group);
-        let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
-            let Some(feature) = features.get(index) else { return Ok(()) };
-            let gathered = gathered.as_ref().map(|gathered| gathered.take(index)).transpose()?;
-            let gathered = gathered.as_ref();
-            filled
-                .push((index, self.fill(request, group, feature, gathered, &parquet, &entities)?));
-            Ok(())
-        })?;
-        let mut filled: Vec<(usize, Column)> = filled.into_iter().flatten().collect();
-        filled.sort_unstable_by_key(|(index, _)| *index);
-        let columns =
-            filled.into_iter().zip(&request.output_names).map(|((_, mut column), name)| {
-                column.counts.name.clone_from(name);
-                column
-            });
-        Ok((columns.collect(), wanted.len() as u64, scanned))
+        let mut columns = Vec::with_capacity(features.len());
+        for (turn, features) in features.chunks(at_once.max(1)).enumerate() {
+            let first = turn * at_once;
+            watch(Phase::Gather);
+            let own = first..first + features.len();
+            let gather =
+                |source| gather_pieces(source, wanted, own, self.threads, &self.bytes_read);
+            let gathered = source.map(gather).transpose()?;
+            watch(Phase::Fill);
+            let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
+                let Some(feature) = features.get(index) else { return Ok(()) };
+                let gathered = gathered.as_ref().map(|g| g.take(first + index)).transpose()?;
+                let gathered = gathered.as_ref();
+                let column = self.fill(request, group, feature, gathered, parquet, &entities)?;
+                filled.push((index, column));
+                Ok(())
+            })?;
+            let mut filled: Vec<(usize, Column)> = filled.into_iter().flatten().collect();
+            filled.sort_unstable_by_key(|(index, _)| *index);
+            columns.extend(filled.into_iter().map(|(_, column)| column));
+        }
+        Ok(columns)
     }
 
     /// What the source answers, and the rows that its answers stand in.

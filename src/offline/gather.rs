@@ -5,11 +5,15 @@
 //! decoded          ━━━━━    │   ━━━━ │        │━     rows close together in one stretch; a page
 //! pages            ════╪════╪════════╪════════╪═══   without a wanted row is not even read
 //! ```
-//! Where most of a row group would be decoded anyway, it is decoded from end to end.
+//! Numbers and texts are picked out of their pages one by one (`picks.rs`); the picture is that of
+//! all other columns. Where most of a row group would be decoded anyway, these are decoded from end
+//! to end.
 
 use super::{
-    convert::{Rounding, arrow_type, convert, times_us},
+    convert::{Rounding, arrow_type, convert as plain, times_us},
+    dataset::DataFile,
     parallel::for_each,
+    picks::pick,
     scan::{ColumnReader, in_column},
     source::{Column, RowGroup, ViewSource},
 };
@@ -18,6 +22,7 @@ use crate::{
     feature::Timestamp,
 };
 use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
+use arrow_schema::DataType;
 use arrow_select::{concat::concat, take::take};
 use parking_lot::Mutex;
 use std::{
@@ -36,18 +41,21 @@ struct Task<'a> {
     features: Range<usize>,
 }
 
-/// The features of wanted rows, each in pieces until it is asked for: then there is one column of
+/// Some features of wanted rows, each in pieces until it is asked for: then there is one column of
 /// them at a time beside the pieces.
 pub(super) struct Gathered<'a> {
     source: &'a ViewSource<'a>,
+    /// The first of them.
+    first: usize,
     pieces: Vec<Mutex<Vec<ArrayRef>>>,
 }
 
 impl Gathered<'_> {
-    /// One feature, of its declared type. It is there once.
+    /// One feature, of its declared type or as a dictionary of that. It is there once.
     pub(super) fn take(&self, feature: usize) -> Result<ArrayRef> {
-        let pieces = self.pieces.get(feature).map(|pieces| mem::take(&mut *pieces.lock()));
-        join_pieces(self.source, feature, &pieces.unwrap_or_default())
+        let pieces = feature.checked_sub(self.first).and_then(|place| self.pieces.get(place));
+        let pieces = pieces.map(|pieces| mem::take(&mut *pieces.lock()));
+        join_coded(self.source, feature, &pieces.unwrap_or_default())
     }
 }
 
@@ -59,26 +67,28 @@ pub(super) fn gather(
     threads: usize,
     bytes_read: &Arc<AtomicU64>,
 ) -> Result<Vec<ArrayRef>> {
-    let gathered = gather_pieces(source, wanted, threads, bytes_read)?;
-    (0..source.types.len()).map(|feature| gathered.take(feature)).collect()
+    let all = 0..source.types.len();
+    let gathered = gather_pieces(source, wanted, all, threads, bytes_read)?;
+    let features = gathered.pieces.iter().enumerate();
+    features.map(|(feature, pieces)| join_pieces(source, feature, &pieces.lock())).collect()
 }
 
-/// The same, not joined yet.
+/// The same for some features, not joined yet.
 pub(super) fn gather_pieces<'a>(
     source: &'a ViewSource<'_>,
     wanted: &[u64],
+    features: Range<usize>,
     threads: usize,
     bytes_read: &Arc<AtomicU64>,
 ) -> Result<Gathered<'a>> {
-    let features = source.types.len();
     let groups = wanted_by_row_group(source, wanted);
     // With few row groups the features of one are shared out among the threads.
-    let width = if groups.len() >= 2 * threads { features.max(1) } else { 1 };
+    let width = if groups.len() >= 2 * threads { features.len().max(1) } else { 1 };
     let mut tasks = Vec::new();
     for (row_group, wanted) in groups {
-        for start in (0..features).step_by(width) {
-            let features = start..features.min(start + width);
-            tasks.push(Task { row_group, wanted, features });
+        for start in features.clone().step_by(width) {
+            let own = start..features.end.min(start + width);
+            tasks.push(Task { row_group, wanted, features: own });
         }
     }
     let done = for_each(threads, tasks.len(), Vec::new, |done, index| {
@@ -90,30 +100,53 @@ pub(super) fn gather_pieces<'a>(
     })?;
     let mut done: Vec<(usize, Vec<Vec<ArrayRef>>)> = done.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(index, _)| *index);
-    let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); features];
+    let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); features.len()];
     for (index, pieces) in done {
         let Some(task) = tasks.get(index) else { continue };
-        for (column, pieces) in columns.iter_mut().skip(task.features.start).zip(pieces) {
+        let first = task.features.start - features.start;
+        for (column, pieces) in columns.iter_mut().skip(first).zip(pieces) {
             column.extend(pieces);
         }
     }
-    Ok(Gathered { source, pieces: columns.into_iter().map(Mutex::new).collect() })
+    let first = features.start;
+    Ok(Gathered { source, first, pieces: columns.into_iter().map(Mutex::new).collect() })
 }
 
-/// The pieces of one feature as one column.
+/// The pieces of one feature as one column of its declared type.
 pub(super) fn join_pieces(
     source: &ViewSource<'_>,
     feature: usize,
     pieces: &[ArrayRef],
 ) -> Result<ArrayRef> {
-    match (pieces, source.types.get(feature)) {
-        ([only], _) => Ok(Arc::clone(only)),
-        ([], Some(value_type)) => Ok(new_empty_array(&arrow_type(*value_type))),
-        _ => {
-            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
-            concat(&pieces).map_err(|error| too_large(source, &error.to_string()))
-        }
+    let joined = join_coded(source, feature, pieces)?;
+    match source.types.get(feature) {
+        Some(value_type) => plain(&joined, *value_type).map_err(|why| too_large(source, &why)),
+        None => Ok(joined),
     }
+}
+
+/// The same, but texts stay codes where all pieces have them so.
+fn join_coded(source: &ViewSource<'_>, feature: usize, pieces: &[ArrayRef]) -> Result<ArrayRef> {
+    let Some(value_type) = source.types.get(feature) else {
+        return Err(Error::refused(format!("view {} has no such feature", source.view.name)));
+    };
+    match pieces {
+        [only] => return Ok(Arc::clone(only)),
+        [] => return Ok(new_empty_array(&arrow_type(*value_type))),
+        _ => {}
+    }
+    let is_coded = |piece: &ArrayRef| matches!(piece.data_type(), DataType::Dictionary(..));
+    let joined = if pieces.iter().all(is_coded) {
+        let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
+        concat(&pieces).map_err(|error| error.to_string())
+    } else {
+        let pieces = pieces.iter().map(|piece| plain(piece, *value_type));
+        pieces.collect::<Result<Vec<ArrayRef>, String>>().and_then(|pieces| {
+            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
+            concat(&pieces).map_err(|error| error.to_string())
+        })
+    };
+    joined.map_err(|why| too_large(source, &why))
 }
 
 fn too_large(source: &ViewSource<'_>, why: &str) -> Error {
@@ -143,7 +176,8 @@ pub(super) fn wanted_by_row_group<'a>(
     groups
 }
 
-/// Some features of the wanted rows of one row group: per feature a list of pieces, in order.
+/// Some features of the wanted rows of one row group: per feature a list of pieces, in order, each
+/// of the declared type or a dictionary of that.
 pub(super) fn gather_rows(
     source: &ViewSource<'_>,
     row_group: &RowGroup,
@@ -152,23 +186,66 @@ pub(super) fn gather_rows(
     bytes_read: &Arc<AtomicU64>,
 ) -> Result<Vec<Vec<ArrayRef>>> {
     let (file, columns) = source.file(row_group)?;
-    let columns: Vec<_> = columns.features.get(features.clone()).into_iter().flatten().collect();
-    let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); columns.len()];
-    let place = (source, row_group, wanted);
-    read_rows(place, &columns, bytes_read, |batch| {
-        for ((feature, column), pieces) in features.clone().zip(batch).zip(&mut pieces) {
-            let Some(value_type) = source.types.get(feature) else { continue };
-            let converted = convert(column, *value_type);
-            let name = || file.metadata().schema().fields();
-            pieces.push(converted.map_err(|why| {
-                let root = columns.get(feature - features.start).map(|column| column.root);
-                let field = root.and_then(|root| name().get(root));
-                in_column(file, field.map_or("", |field| field.name()), &why)
-            })?);
+    let rows = rows_within(row_group, wanted);
+    let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); features.len()];
+    let mut others: Vec<(usize, &Column)> = Vec::new();
+    for ((feature, pieces), column) in
+        features.clone().zip(&mut pieces).zip(columns.features.iter().skip(features.start))
+    {
+        match pick(file, row_group, column, &rows, bytes_read)? {
+            Some(picked) => {
+                let picked =
+                    picked.iter().map(|piece| declared(source, file, column, feature, piece));
+                *pieces = picked.collect::<Result<_>>()?;
+            }
+            None => others.push((feature, column)),
+        }
+    }
+    if others.is_empty() {
+        return Ok(pieces);
+    }
+    let columns: Vec<&Column> = others.iter().map(|(_, column)| *column).collect();
+    read_rows(source, row_group, &rows, &columns, bytes_read, |batch| {
+        for ((feature, column), read) in others.iter().zip(batch) {
+            let piece = declared(source, file, column, *feature, read)?;
+            pieces
+                .get_mut(feature - features.start)
+                .into_iter()
+                .for_each(|own| own.push(Arc::clone(&piece)));
         }
         Ok(())
     })?;
     Ok(pieces)
+}
+
+/// What was read, in the type that was declared; a dictionary of that stays one.
+fn declared(
+    source: &ViewSource<'_>,
+    file: &DataFile,
+    column: &Column,
+    feature: usize,
+    read: &ArrayRef,
+) -> Result<ArrayRef> {
+    let Some(value_type) = source.types.get(feature) else { return Ok(Arc::clone(read)) };
+    let is_coded = |data_type: &DataType| match data_type {
+        DataType::Dictionary(codes, values) => {
+            **codes == DataType::Int32 && **values == arrow_type(*value_type)
+        }
+        _ => false,
+    };
+    if is_coded(read.data_type()) {
+        return Ok(Arc::clone(read));
+    }
+    plain(read, *value_type).map_err(|why| {
+        let field = file.metadata().schema().fields().get(column.root);
+        in_column(file, field.map_or("", |field| field.name()), &why)
+    })
+}
+
+/// The rows with the orders `wanted` as they count in their row group.
+fn rows_within(row_group: &RowGroup, wanted: &[u64]) -> Vec<usize> {
+    let row = |order: &u64| usize::try_from(order - row_group.first_order).unwrap_or(usize::MAX);
+    wanted.iter().map(row).collect()
 }
 
 /// The created timestamps of the rows with the orders `wanted`, which ascend and do not repeat.
@@ -184,7 +261,8 @@ pub(super) fn gather_created(
         let (file, columns) = source.file(row_group)?;
         let columns: Vec<&Column> = columns.created.iter().collect();
         let mut all = Vec::with_capacity(wanted.len());
-        read_rows((source, row_group, wanted), &columns, bytes_read, |batch| {
+        let rows = rows_within(row_group, wanted);
+        read_rows(source, row_group, &rows, &columns, bytes_read, |batch| {
             for column in batch {
                 let name = source.view.created_timestamp.as_deref().unwrap_or_default();
                 let times = times_us(column, Rounding::Up);
@@ -203,18 +281,16 @@ pub(super) fn gather_created(
 
 /// Decodes some columns of the wanted rows of one row group, as they are in the file.
 fn read_rows(
-    (source, row_group, wanted): (&ViewSource<'_>, &RowGroup, &[u64]),
+    source: &ViewSource<'_>,
+    row_group: &RowGroup,
+    rows: &[usize],
     columns: &[&Column],
     bytes_read: &Arc<AtomicU64>,
     mut each: impl FnMut(&[ArrayRef]) -> Result<()>,
 ) -> Result<()> {
     let (file, _) = source.file(row_group)?;
-    let rows: Vec<usize> = wanted
-        .iter()
-        .map(|order| usize::try_from(order - row_group.first_order).unwrap_or(usize::MAX))
-        .collect();
-    let ranges = stretches(&rows, usize::try_from(row_group.rows).unwrap_or(usize::MAX));
-    let places = places_in(&rows, ranges.as_deref());
+    let ranges = stretches(rows, usize::try_from(row_group.rows).unwrap_or(usize::MAX));
+    let places = places_in(rows, ranges.as_deref());
     let mut reader = ColumnReader::open(file, row_group, columns, ranges.as_deref(), bytes_read)?;
     let mut first = 0_usize;
     let mut rest = places.as_slice();

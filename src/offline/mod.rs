@@ -36,9 +36,11 @@ mod order_set;
 mod pushed;
 mod winners;
 
+mod best_rows;
 mod ties;
 
 mod gather;
+mod picks;
 mod rank;
 
 mod prune;
@@ -51,6 +53,7 @@ mod keys;
 mod bucket;
 mod key_part;
 mod sink;
+mod chunk;
 mod pages;
 
 mod source;

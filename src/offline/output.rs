@@ -207,7 +207,7 @@ mod tests {
         let path = folder.path().join("out.parquet");
         let bytes = write_batch(&batch(), &path, None).unwrap();
         assert_eq!(bytes, fs::metadata(&path).unwrap().len());
-        assert_eq!(Spine::from_parquet(&path, None).unwrap().batch(), &batch());
+        assert_eq!(Spine::from_parquet(&path, None, None).unwrap().batch(), &batch());
         let stream = to_ipc_stream(&batch()).unwrap();
         assert_eq!(Spine::from_ipc_stream(&stream, None).unwrap().batch(), &batch());
         let path = folder.path().join("out.arrow");

@@ -2,7 +2,8 @@
 
 use super::answers::FeatureCounts;
 
-/// What a join is doing: one after the other, for each view.
+/// What a join is doing: one after the other, for each view, but that the last two take turns where
+/// many rows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It sorts the spine by entity and time.

@@ -4,6 +4,7 @@
 //! varint 2n        then one number in as few bytes as hold it: n times that number
 //! varint 2n + 1    then n times 8 numbers, each as many bits wide as the page says, lowest first
 //! ```
+//! A number can be picked out without unpacking those before it: only the heads of runs are read.
 //! From the hybrid encoding of <https://parquet.apache.org/docs/file-format/data-pages/encodings>.
 
 use bytes::Bytes;
@@ -80,6 +81,87 @@ impl Runs {
         Some(())
     }
 
+    /// Appends the numbers at `places`, which ascend; the next number has place 0. What is left of
+    /// the page begins somewhere behind them. `None` if there are not as many.
+    pub(super) fn pick(
+        &mut self,
+        places: impl Iterator<Item = usize>,
+        out: &mut Vec<u32>,
+    ) -> Option<()> {
+        // The place of the first number that the current run has left.
+        let mut first = 0_usize;
+        for place in places {
+            let mut left = self.left();
+            while place - first >= left {
+                first += left;
+                self.next_run()?;
+                left = self.left();
+            }
+            out.push(match &self.run {
+                Run::Repeated { number, .. } => *number,
+                Run::Packed { bit, .. } => {
+                    let bit = bit + (place - first) * self.width;
+                    bits_at(&self.bytes, bit, self.width)? as u32
+                }
+            });
+        }
+        Some(())
+    }
+
+    /// Tells of each of `places`, which ascend, whether the number there is 1 and how many before
+    /// it are; the next number has place 0. All have one bit. What is left of the page begins
+    /// behind the last place. `None` if there are not as many.
+    pub(super) fn rank(
+        &mut self,
+        places: impl Iterator<Item = usize>,
+        mut each: impl FnMut(bool, usize),
+    ) -> Option<()> {
+        let (mut next, mut ones) = (0, 0);
+        for place in places {
+            ones += self.take_ones(place - next)?;
+            let is_one = self.take_ones(1)? == 1;
+            each(is_one, ones);
+            ones += usize::from(is_one);
+            next = place + 1;
+        }
+        Some(())
+    }
+
+    /// Takes the next `count` numbers, of one bit each, and tells how many of them are 1.
+    fn take_ones(&mut self, mut count: usize) -> Option<usize> {
+        let mut ones = 0;
+        while count > 0 {
+            let taken = match &mut self.run {
+                Run::Repeated { left: 0, .. } | Run::Packed { left: 0, .. } => {
+                    self.next_run()?;
+                    continue;
+                }
+                Run::Repeated { number, left } => {
+                    let taken = count.min(*left);
+                    ones += taken * usize::from(*number == 1);
+                    *left -= taken;
+                    taken
+                }
+                Run::Packed { bit, left } => {
+                    let taken = count.min(*left).min(BITS_AT_ONCE);
+                    ones += bits_at(&self.bytes, *bit, taken)?.count_ones() as usize;
+                    *bit += taken;
+                    *left -= taken;
+                    taken
+                }
+            };
+            count -= taken;
+        }
+        Some(ones)
+    }
+
+    /// How many numbers the current run has left.
+    fn left(&self) -> usize {
+        match self.run {
+            Run::Repeated { left, .. } | Run::Packed { left, .. } => left,
+        }
+    }
+
     fn next_run(&mut self) -> Option<()> {
         if self.width == 0 {
             // Of one number there is nothing to tell, and some writers do not.
@@ -142,6 +224,24 @@ fn unpack(
         number as u32
     }));
     Some(())
+}
+
+/// So many bits stand in eight bytes, wherever in the first of them they begin.
+const BITS_AT_ONCE: usize = 57;
+
+/// The number of `width` bits, 1 to [`BITS_AT_ONCE`], at bit `first` of `bytes`.
+#[inline]
+fn bits_at(bytes: &[u8], first: usize, width: usize) -> Option<u64> {
+    let rest = bytes.get(first / 8..)?;
+    let mask = u64::MAX >> (64 - width);
+    let word = match rest.first_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None if first % 8 + width <= rest.len() * 8 => {
+            rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+        }
+        None => return None,
+    };
+    Some((word >> (first % 8)) & mask)
 }
 
 #[cfg(test)]
@@ -211,6 +311,42 @@ mod tests {
             }
             prop_assert_eq!(&out, &expected);
             prop_assert!(runs.read(1, &mut out).is_none());
+        }
+
+        #[test]
+        fn picked_numbers_are_those_that_reading_gives(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            width in 0_u8..=32,
+            chosen in prop::collection::btree_set(0_usize..300, 0..40),
+        ) {
+            let mut all = Vec::new();
+            let mut runs = Runs::new(bytes.clone().into(), width).unwrap();
+            while all.len() < 300 && runs.read(1, &mut all).is_some() {}
+            let expected: Option<Vec<u32>> =
+                chosen.iter().map(|place| all.get(*place).copied()).collect();
+            let mut picked = Vec::new();
+            let mut runs = Runs::new(bytes.into(), width).unwrap();
+            let is_there = runs.pick(chosen.iter().copied(), &mut picked).is_some();
+            prop_assert_eq!(is_there.then_some(picked), expected);
+        }
+
+        #[test]
+        fn ranks_are_those_that_counting_gives(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            chosen in prop::collection::btree_set(0_usize..300, 0..40),
+        ) {
+            let mut all = Vec::new();
+            let mut runs = Runs::new(bytes.clone().into(), 1).unwrap();
+            while all.len() < 300 && runs.read(1, &mut all).is_some() {}
+            let is_one = |place: &usize| Some(all.get(*place)? == &1);
+            let count = |place: &usize| all[..*place].iter().filter(|number| **number == 1).count();
+            let expected: Option<Vec<(bool, usize)>> =
+                chosen.iter().map(|place| Some((is_one(place)?, count(place)))).collect();
+            let mut ranks = Vec::new();
+            let mut runs = Runs::new(bytes.into(), 1).unwrap();
+            let places = chosen.iter().copied();
+            let is_there = runs.rank(places, |is_one, before| ranks.push((is_one, before)));
+            prop_assert_eq!(is_there.map(|()| ranks), expected);
         }
 
         #[test]

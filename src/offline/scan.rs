@@ -6,9 +6,9 @@
 //!   entry of the dictionary.
 
 use super::{
+    chunk::ChunkReader,
     convert::{Rounding, times_us},
     dataset::DataFile,
-    pages::ChunkReader,
     parquet_file::{ParquetFile, damaged, guarded},
     source::{Column, FileColumns, RowGroup, ViewSource},
 };

@@ -6,8 +6,9 @@
 
 use super::{
     convert::{Rounding, converts, is_time, times_us},
-    dataset::open_file,
+    dataset::{DataFile, open_file},
     ipc_stream::read_ipc_stream,
+    parallel::{for_each, thread_count},
     parquet_file::{available, damaged, guarded},
     source::key_value_type,
 };
@@ -16,16 +17,17 @@ use crate::{
     feature::{Entity, KeyPart, KeyType, Scalar, Timestamp, ValueType},
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, new_empty_array,
+    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, RecordBatchReader,
+    StringArray, TimestampMicrosecondArray, new_empty_array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat;
 use parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
-    errors::{ParquetError, Result as ParquetResult},
+    arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    errors::Result as ParquetResult,
 };
 use std::{
+    num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,23 +44,28 @@ pub struct Spine {
 }
 
 impl Spine {
-    /// Reads a Parquet file. Without a name, its one timestamp column tells the times.
-    pub fn from_parquet(path: &Path, event_timestamp: Option<&str>) -> Result<Self> {
+    /// Reads a Parquet file, its columns on as many threads as asked for. Without a name, its one
+    /// timestamp column tells the times.
+    pub fn from_parquet(
+        path: &Path,
+        event_timestamp: Option<&str>,
+        threads: Option<NonZero<usize>>,
+    ) -> Result<Self> {
         let file = open_file(path.to_owned())?;
-        let source = file.open(&Arc::default())?;
-        let (schema, batches) = guarded(path, || {
-            let metadata = file.metadata().clone();
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
-            let schema = Arc::clone(builder.schema());
-            let reader = builder.with_batch_size(64 * 1024).build()?;
-            let batches: Result<Vec<RecordBatch>, _> = reader.collect();
-            ParquetResult::Ok((schema, batches.map_err(ParquetError::from)?))
-        })?;
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        if rows as u64 != file.rows() {
-            return Err(damaged(path, "some of its rows are missing"));
-        }
-        let mut spine = Self::from_batches(&schema, batches, event_timestamp)?;
+        let schema = Arc::clone(file.metadata().schema());
+        let read =
+            for_each(thread_count(threads), schema.fields().len(), Vec::new, |read, root| {
+                read.push((root, read_column(&file, root)?));
+                Ok(())
+            })?;
+        let mut columns: Vec<(usize, ArrayRef)> = read.into_iter().flatten().collect();
+        columns.sort_unstable_by_key(|(root, _)| *root);
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        let rows = usize::try_from(file.rows()).ok();
+        let options = RecordBatchOptions::new().with_row_count(rows);
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
+        let batch = batch.map_err(|error| damaged(path, &error.to_string()))?;
+        let mut spine = Self::from_batch(batch, event_timestamp)?;
         spine.path = Some(path.to_owned());
         Ok(spine)
     }
@@ -107,8 +114,8 @@ impl Spine {
 
     /// The table as it is, with the named column as times, or its one timestamp column.
     pub fn from_batch(batch: RecordBatch, event_timestamp: Option<&str>) -> Result<Self> {
-        if batch.num_rows() >= u32::MAX as usize {
-            return Err(Error::refused("the spine has more than 4,294,967,294 rows: split it"));
+        if batch.num_rows() >= i32::MAX as usize {
+            return Err(Error::refused("the spine has more than 2,147,483,646 rows: split it"));
         }
         let index = time_column(batch.schema_ref(), event_timestamp)?;
         let name = batch.schema_ref().fields().get(index).map(|field| field.name().clone());
@@ -175,6 +182,27 @@ impl Spine {
         };
         entity.join_keys.iter().map(find).collect()
     }
+}
+
+/// One of the top-level columns of a file.
+fn read_column(file: &DataFile, root: usize) -> Result<ArrayRef> {
+    let source = file.open(&Arc::default())?;
+    guarded(file.path(), || {
+        let metadata = file.metadata().clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
+        let reader = builder.with_projection(mask).with_batch_size(64 * 1024).build()?;
+        let data_type = reader.schema().field(0).data_type().clone();
+        let mut pieces: Vec<ArrayRef> = Vec::new();
+        for batch in reader {
+            pieces.extend(batch?.columns().first().cloned());
+        }
+        let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+        ParquetResult::Ok(match pieces.is_empty() {
+            true => new_empty_array(&data_type),
+            false => concat(&pieces)?,
+        })
+    })
 }
 
 /// The batches as one; never more than one column of it is in memory twice.

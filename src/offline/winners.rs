@@ -10,6 +10,7 @@
 //! stamp stays there. What arrival decides, the order of files, row groups and rows decides.
 
 use super::{
+    best_rows::{BestRows, SortedRows},
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     parallel::for_each,
     prune::Bounds,
@@ -24,13 +25,9 @@ use crate::{
     feature::Timestamp,
 };
 use arrow_array::Array;
-use std::{
-    hint::black_box,
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// What a training row may know.
@@ -135,47 +132,38 @@ impl Search<'_, '_> {
         let bounds = Bounds { keys, from: Timestamp::MIN, to, created: by_arrival };
         let row_groups: Vec<&RowGroup> =
             source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
+        let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
         let is_too_many = AtomicBool::new(false);
-        let state = || Scan::<R>::new(group, source.view.created_timestamp.is_some());
+        let next_thread = AtomicUsize::new(0);
+        let state = || Scan::new(next_thread.fetch_add(1, Ordering::Relaxed));
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
             let Some(row_group) = row_groups.get(item) else { return Ok(()) };
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
             scan_row_group(source, row_group, self.with_created, self.bytes_read, |batch| {
-                let added = scan.add(group, batch, by_arrival);
-                added.map_err(|why| why.named(source, row_group))
-            })?;
-            is_too_many.fetch_or(scan.ties.are_too_many(scan.rows), Ordering::Relaxed);
-            Ok(())
+                let added = scan.add(&group.table, &best, batch, by_arrival);
+                let too_many = added.map_err(|why| why.named(source, row_group))?;
+                is_too_many.fetch_or(too_many, Ordering::Relaxed);
+                Ok(())
+            })
         })?;
         let (all, read) = (source.row_groups.len() as u64, row_groups.len() as u64);
-        let mut scanned =
-            Scanned { row_groups: read, row_groups_skipped: all - read, ..Scanned::default() };
-        let mut winners = Vec::new();
-        let mut ties = Ties::default();
-        for mut scan in scans {
-            scanned.rows += scan.rows;
-            scanned.rows_skipped += scan.rows_skipped;
-            ties.append(mem::take(&mut scan.ties));
-            winners = greatest(winners, scan.finish(), &mut ties);
-        }
+        let scanned = Scanned {
+            row_groups: read,
+            row_groups_skipped: all - read,
+            rows: scans.iter().map(|scan| scan.rows).sum(),
+            rows_skipped: scans.iter().map(|scan| scan.rows_skipped).sum(),
+        };
+        let (winners, ties) = best.finish();
         let ties = (!is_too_many.into_inner()).then_some(ties);
         Ok((winners, ties, scanned))
     }
-}
 
-fn greatest<R: Rank>(mut winners: Vec<R>, others: Vec<R>, ties: &mut Ties) -> Vec<R> {
-    if winners.is_empty() {
-        return others;
+    /// Whether there is something that settles ties.
+    fn has_created(&self) -> bool {
+        self.source.view.created_timestamp.is_some()
     }
-    for (slot, (winner, other)) in winners.iter_mut().zip(others).enumerate() {
-        if other.is_tied(winner) {
-            ties.add(slot as u32, &other.min(*winner));
-        }
-        *winner = other.max(*winner);
-    }
-    winners
 }
 
 fn carry_forward<R: Rank>(winners: &mut [R], slots: &Slots) {
@@ -213,42 +201,35 @@ impl Refusal {
     }
 }
 
-/// What one thread has found so far.
-struct Scan<R> {
-    /// Per slot, but for what the cursors still hold.
-    winners: Vec<R>,
-    /// Per entity.
-    cursors: Vec<Cursor<R>>,
+/// What one thread reads rows with.
+struct Scan {
     entities: Vec<u32>,
     caches: Vec<DictionaryCache>,
-    /// Whether there is something that settles ties.
-    has_created: bool,
-    ties: Ties,
+    sorted: SortedRows,
     rows: u64,
     rows_skipped: u64,
 }
 
-impl<R: Rank> Scan<R> {
-    fn new(group: &Group, has_created: bool) -> Self {
+impl Scan {
+    fn new(thread: usize) -> Self {
         Self {
-            winners: vec![R::NONE; group.slots.len()],
-            cursors: vec![Cursor::AWAY; group.table.len()],
             entities: Vec::new(),
             caches: Vec::new(),
-            has_created,
-            ties: Ties::default(),
+            sorted: SortedRows::new(thread),
             rows: 0,
             rows_skipped: 0,
         }
     }
 
-    fn add(
+    /// Brings the rows of a batch to `best`. Tells whether there are too many ties.
+    fn add<R: Rank>(
         &mut self,
-        group: &Group,
+        table: &KeyTable,
+        best: &BestRows<'_, R>,
         batch: &KeysAndTimes,
         by_arrival: bool,
-    ) -> Result<(), Refusal> {
-        let found = group.table.find(&batch.keys, &mut self.caches, &mut self.entities);
+    ) -> Result<bool, Refusal> {
+        let found = table.find(&batch.keys, &mut self.caches, &mut self.entities);
         found.map_err(Refusal::Keys)?;
         self.rows += batch.events.len() as u64;
         let usable = batch.usable();
@@ -258,106 +239,34 @@ impl<R: Rank> Scan<R> {
                 *entity = if usable { *entity } else { UNKNOWN };
             }
         }
-        let events = batch.events.values();
-        match &batch.created {
-            None => self.keep(group, batch.first_order, events, |_| None, false),
-            Some(created) if created.null_count() == 0 => {
-                let times = created.values();
-                let created = |row: usize| times.get(row).map(|time| Timestamp(*time));
-                self.keep(group, batch.first_order, events, created, by_arrival);
-            }
-            Some(created) => {
-                let null = |row| created.is_null(row);
-                let usable = |row| usable.as_ref().is_none_or(|usable| usable.is_valid(row));
-                if by_arrival && (0..created.len()).any(|row| null(row) && usable(row)) {
-                    return Err(Refusal::NotCreated);
-                }
-                let created = |row| (!null(row)).then(|| Timestamp(created.value(row)));
-                self.keep(group, batch.first_order, events, created, by_arrival);
-            }
+        let Some(created) = &batch.created else {
+            return Ok(self.offer(best, batch, |_| None, false));
+        };
+        let usable = |row| usable.as_ref().is_none_or(|usable| usable.is_valid(row));
+        if by_arrival && (0..created.len()).any(|row| created.is_null(row) && usable(row)) {
+            return Err(Refusal::NotCreated);
         }
-        Ok(())
+        let created = |row| created.is_valid(row).then(|| Timestamp(created.value(row)));
+        Ok(self.offer(best, batch, created, by_arrival))
     }
 
-    /// The hot loop: one step per row of the history.
-    #[allow(clippy::indexing_slicing, reason = "one cursor per entity, one winner per slot")]
+    #[allow(clippy::indexing_slicing, reason = "there is an event for every row")]
     #[inline]
-    fn keep(
+    fn offer<R: Rank>(
         &mut self,
-        group: &Group,
-        first_order: u64,
-        events: &[i64],
+        best: &BestRows<'_, R>,
+        batch: &KeysAndTimes,
         created: impl Fn(usize) -> Option<Timestamp>,
         by_arrival: bool,
-    ) {
-        for (row, (entity, event)) in self.entities.iter().zip(events).enumerate() {
-            if row % TOUCHED_ROWS == 0 {
-                touch(&self.cursors, self.entities.get(row..).unwrap_or_default());
-            }
-            if *entity == UNKNOWN {
-                continue;
-            }
-            let created = created(row);
-            let known = match created {
-                Some(created) if by_arrival => created.us().max(*event),
-                _ => *event,
-            };
-            let cursor = &mut self.cursors[*entity as usize];
-            if !(cursor.after < known && known <= cursor.until) {
-                cursor.leave(&mut self.winners);
-                let place = group.slots.interval(*entity, known, cursor.slot);
-                (cursor.slot, cursor.after, cursor.until) = place;
-                cursor.best = self.winners.get(cursor.slot as usize).map_or(R::NONE, |w| *w);
-            }
-            let candidate = R::new(Timestamp(*event), created, first_order + row as u64);
-            if self.has_created && cursor.slot != UNKNOWN && candidate.is_tied(&cursor.best) {
-                self.ties.add(cursor.slot, &candidate.min(cursor.best));
-            }
-            if candidate > cursor.best {
-                cursor.best = candidate;
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<R> {
-        for cursor in &mut self.cursors {
-            cursor.leave(&mut self.winners);
-        }
-        self.winners
-    }
-}
-
-/// So many rows ahead the cursors are brought from memory.
-const TOUCHED_ROWS: usize = 32;
-
-/// Loads the cursors of the next rows all at once: in the loop itself each would wait for the
-/// branches of the row before.
-#[inline]
-fn touch<R>(cursors: &[Cursor<R>], entities: &[u32]) {
-    let ahead = entities.iter().take(TOUCHED_ROWS);
-    let loaded = ahead.filter_map(|entity| cursors.get(*entity as usize));
-    black_box(loaded.fold(0, |all, cursor| all ^ cursor.after));
-}
-
-/// The slot that the last row of an entity fell into: the next row, in a file that is ordered by
-/// time, most often falls there as well, and is then settled within this one line of the cache.
-#[derive(Clone, Copy, Debug)]
-struct Cursor<R> {
-    /// Rows known after this and not after `until` belong to `slot`.
-    after: i64,
-    until: i64,
-    best: R,
-    /// [`UNKNOWN`] for what lies after all slots.
-    slot: u32,
-}
-
-impl<R: Rank> Cursor<R> {
-    /// Nowhere yet: no time lies in its interval.
-    const AWAY: Self = Self { after: i64::MAX, until: i64::MIN, best: R::NONE, slot: UNKNOWN };
-
-    fn leave(&mut self, winners: &mut [R]) {
-        if let Some(winner) = winners.get_mut(self.slot as usize) {
-            *winner = self.best;
-        }
+    ) -> bool {
+        let events = batch.events.values();
+        let known = |row: usize| match created(row) {
+            Some(created) if by_arrival => created.us().max(events[row]),
+            _ => events[row],
+        };
+        let candidate = |row: usize| {
+            R::new(Timestamp(events[row]), created(row), batch.first_order + row as u64)
+        };
+        best.add(&self.entities, known, candidate, &mut self.sorted)
     }
 }

@@ -25,7 +25,7 @@ fn weather() -> (View, Entity) {
 }
 
 fn spine() -> Spine {
-    Spine::from_parquet(&data("flights.parquet"), Some("sched_departure")).unwrap()
+    Spine::from_parquet(&data("flights.parquet"), Some("sched_departure"), None).unwrap()
 }
 
 fn count_and_sum(batch: &RecordBatch, name: &str) -> (usize, f64) {

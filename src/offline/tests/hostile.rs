@@ -35,7 +35,7 @@ fn use_file(path: &Path, (view, entity): &(View, Entity)) -> Result<Joined> {
     let window = Window { from: None, to: Timestamp::MAX };
     let mut newest = latest(view, entity, &dataset, window, None, &|_, _| ())?;
     while newest.next_batch(1024)?.is_some() {}
-    let _ = Spine::from_parquet(path, Some("time_hour"));
+    let _ = Spine::from_parquet(path, Some("time_hour"), None);
     Ok(joined)
 }
 

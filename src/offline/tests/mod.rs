@@ -9,6 +9,7 @@ mod history_files;
 mod history_shapes;
 mod hostile;
 mod naive;
+mod picked;
 mod sources;
 
 mod fixture;

@@ -252,9 +252,11 @@ proptest! {
     fn the_join_is_the_naive_join_whatever_the_threads(case in case()) {
         let opened = [open(&case.sources[0], 0), open(&case.sources[1], 1)];
         let one = join(&case, &opened, 1);
-        let two = join(&case, &opened, 2);
-        prop_assert_eq!(&one.batch, &two.batch);
-        prop_assert_eq!(&one.statuses, &two.statuses);
+        for threads in [2, 5] {
+            let several = join(&case, &opened, threads);
+            prop_assert_eq!(&one.batch, &several.batch);
+            prop_assert_eq!(&one.statuses, &several.statuses);
+        }
         prop_assert_eq!(one.batch.num_rows(), case.spine.len());
         let statuses = one.statuses.as_ref().unwrap();
         for (row, (key, at)) in case.spine.iter().enumerate() {
