@@ -387,7 +387,7 @@ mod tests {
             let (mut published, mut latest) = (BTreeSet::new(), BTreeMap::new());
             for (lsn, (key, is_pending, kind)) in (1..).zip(writes) {
                 let key = &KEYS[key % KEYS.len()];
-                let value = vec![0; usize::from(kind) * 100].into();
+                let value = vec![0; usize::from(kind) * 100];
                 let change = match kind {
                     0 => PlainChange::Delete,
                     _ => PlainChange::SetString { value, expires_at: None },

@@ -72,7 +72,8 @@ impl ShardRows {
 
     /// Adds a row; none of its key stands. Gives it as it stands now.
     pub(super) fn insert(&mut self, hash: u64, row: OwnedRow) -> Option<Row<'_>> {
-        let number = self.store(self.worded(row));
+        let worded = self.worded(&row);
+        let number = self.store(row, worded);
         self.index.insert(fingerprint_of(hash), number);
         self.row(number)
     }
@@ -80,14 +81,14 @@ impl ShardRows {
     /// Puts a row of the same key in the place of the one that was found. Gives it as it stands
     /// now.
     pub(super) fn replace(&mut self, found: Found, row: OwnedRow) -> Option<Row<'_>> {
-        let row = self.worded(row);
-        if let OwnedRow::Packed(bytes) = &row
+        let worded = self.worded(&row);
+        if let Some(bytes) = packed_bytes(&row, worded.as_deref())
             && self.packed.replace(found.number, bytes)
         {
             return self.row(found.number);
         }
         drop(self.discard(found.number));
-        let number = self.store(row);
+        let number = self.store(row, worded);
         self.index.set_row(found.at, number);
         self.tidy();
         // It may have been moved.
@@ -134,24 +135,21 @@ impl ShardRows {
         }
     }
 
-    /// The row with words in the place of text.
-    fn worded(&self, row: OwnedRow) -> OwnedRow {
-        match &row {
-            OwnedRow::Packed(bytes) => match worded(bytes, &self.shared.words) {
-                Some(bytes) => OwnedRow::Packed(bytes.into()),
-                None => row,
-            },
-            OwnedRow::Large(_) => row,
+    /// The bytes of a row with words in the place of text, if that changes them.
+    fn worded(&self, row: &OwnedRow) -> Option<Vec<u8>> {
+        match row {
+            OwnedRow::Packed(bytes) => worded(bytes, &self.shared.words),
+            OwnedRow::Large(_) => None,
         }
     }
 
-    /// Writes down a row; its number.
-    fn store(&mut self, row: OwnedRow) -> u32 {
-        let packed = match &row {
-            OwnedRow::Packed(bytes) if bytes.len() <= ROW_BYTES_MAX => self.packed.append(bytes),
-            OwnedRow::Packed(_) | OwnedRow::Large(_) => None,
-        };
-        packed.unwrap_or_else(|| self.store_alone(row))
+    /// Writes down a row, which may be `worded`; its number.
+    fn store(&mut self, row: OwnedRow, worded: Option<Vec<u8>>) -> u32 {
+        let packed = packed_bytes(&row, worded.as_deref());
+        let packed = packed.filter(|bytes| bytes.len() <= ROW_BYTES_MAX);
+        let number = packed.and_then(|bytes| self.packed.append(bytes));
+        let worded_row = |bytes: Vec<u8>| OwnedRow::Packed(bytes.into());
+        number.unwrap_or_else(|| self.store_alone(worded.map_or(row, worded_row)))
     }
 
     fn store_alone(&mut self, row: OwnedRow) -> u32 {
@@ -189,6 +187,14 @@ impl ShardRows {
             }
         }
         self.packed.free(taken);
+    }
+}
+
+/// The bytes of a packed row, which may be `worded`.
+fn packed_bytes<'r>(row: &'r OwnedRow, worded: Option<&'r [u8]>) -> Option<&'r [u8]> {
+    match row {
+        OwnedRow::Packed(bytes) => Some(worded.unwrap_or(bytes)),
+        OwnedRow::Large(_) => None,
     }
 }
 

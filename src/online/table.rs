@@ -72,7 +72,7 @@ impl Table {
 
     /// Rows of these layouts are kept with words in the place of text that comes often, from when
     /// they are written next.
-    pub fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>> + Clone) {
+    pub fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>>) {
         self.shared.words.know(layouts);
     }
 

@@ -56,6 +56,9 @@ fn rewritten(
 ) -> Option<Vec<u8>> {
     let (before, body) = row.split_at_checked(entity_body_at(row)?)?;
     let layouts = words.layouts();
+    if layouts.is_empty() {
+        return None;
+    }
     let (mut out, mut copied) = (Vec::new(), 0);
     let mut at = 0;
     for (bytes, view) in EntityRow::new(body).sections() {
@@ -87,9 +90,10 @@ fn rewritten_section(
     layout: &Layout,
     say: impl Fn(&[u8], &mut Vec<u8>) -> Said,
 ) -> Option<Vec<u8>> {
-    let (mut text, mut ends) = (Vec::with_capacity(bytes.len()), Vec::new());
+    let others = section.others(layout)?;
+    let (mut text, mut ends) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(others.len()));
     let (mut is_anew, mut has_words) = (false, false);
-    for (place, cell) in section.others(layout)? {
+    for (place, cell) in others {
         let start = text.len();
         if place.is_text {
             is_anew |= matches!(say(cell, &mut text), Said::Anew);

@@ -74,14 +74,15 @@ impl Words {
 
     /// Rows of these layouts hold words from now on. Slots are only added behind the last: of two
     /// layouts of one generation the longer one stands for both.
-    pub(super) fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>> + Clone) {
+    pub(super) fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>>) {
+        let layouts: Vec<_> = layouts.filter(|layout| layout.has_text()).collect();
         self.layouts.rcu(|known| {
             let mut known = Layouts::clone(known);
-            for layout in layouts.clone().filter(|layout| layout.has_text()) {
+            for layout in &layouts {
                 let standing = known.entry((layout.view, layout.generation));
-                let standing = standing.or_insert_with(|| Arc::clone(layout));
+                let standing = standing.or_insert_with(|| Arc::clone(*layout));
                 if standing.slot_count() < layout.slot_count() {
-                    *standing = Arc::clone(layout);
+                    *standing = Arc::clone(*layout);
                 }
             }
             known

@@ -24,7 +24,7 @@ impl Schema {
     }
 
     /// All layouts.
-    pub(super) fn layouts(&self) -> impl Iterator<Item = &Arc<Layout>> + Clone {
+    pub(super) fn layouts(&self) -> impl Iterator<Item = &Arc<Layout>> {
         self.layouts.values()
     }
 
