@@ -4,7 +4,7 @@
 //! - An integer has one spelling: no plus, no leading zero, no space, no minus zero (as in Redis).
 //! - A double written here reads back to the same bits, not-a-number apart.
 
-use crate::short_number::{ShortNumber, short_header};
+use crate::short_number::ShortNumber;
 
 /// The longest text of an `i64`: a minus and nineteen digits.
 const INTEGER_BYTES_MAX: usize = 20;
@@ -95,23 +95,18 @@ pub(crate) fn push_bulk(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends the line that starts most things in RESP: what it is, and a count or a length.
 #[inline]
 pub(crate) fn write_header(kind: u8, count: usize, out: &mut Vec<u8>) {
-    match u32::try_from(count) {
-        // Short rows and short texts are the common case.
-        Ok(count @ 0..=99) => {
-            let (line, line_bytes) = short_header(kind, count);
-            let length = out.len() + line_bytes as usize;
-            out.extend_from_slice(&line.to_le_bytes());
-            out.truncate(length);
+    // One or two digits need no formatter; short rows and short texts are the common case.
+    match u8::try_from(count) {
+        Ok(digit @ 0..=9) => out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']),
+        Ok(two @ 10..=99) => {
+            out.extend_from_slice(&[kind, b'0' + two / 10, b'0' + two % 10, b'\r', b'\n']);
         }
-        _ => write_long_header(kind, count, out),
+        _ => {
+            out.push(kind);
+            out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
     }
-}
-
-#[inline(never)]
-fn write_long_header(kind: u8, count: usize, out: &mut Vec<u8>) {
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl ShortNumber {
         let fraction_count = if fraction == 0 { 0 } else { 9 - fraction.leading_zeros() / 8 };
         let text_count = sign_count + whole_count + fraction_count;
 
-        let (header, text_at) = short_header(b'$', text_count);
+        let (header, text_at) = header(text_count);
         let whole_at = text_at + sign_count;
         let point_at = whole_at + whole_count;
         let end = point_at + fraction_count;
@@ -105,15 +105,15 @@ impl ShortNumber {
     }
 }
 
-/// The line that says what follows and a count below a hundred, the first byte in the lowest, and
-/// its length: built in a register, since each byte on its own would be checked on its way.
+/// The line before a text of less than a hundred bytes, the first byte in the lowest, and how many
+/// it has.
 #[inline]
-pub(crate) fn short_header(kind: u8, count: u32) -> (u64, u32) {
-    let (tens, ones) = (u64::from(count / 10), u64::from(count % 10));
+fn header(text_count: u32) -> (u64, u32) {
+    let (tens, ones) = (u64::from(text_count / 10), u64::from(text_count % 10));
     let line = u64::from_le_bytes(*b"0\r\n\0\0\0\0\0") + ones;
     match tens {
-        0 => ((line << 8) | u64::from(kind), 4),
-        _ => ((line << 16) | ((u64::from(b'0') + tens) << 8) | u64::from(kind), 5),
+        0 => ((line << 8) | u64::from(b'$'), 4),
+        _ => ((line << 16) | ((u64::from(b'0') + tens) << 8) | u64::from(b'$'), 5),
     }
 }
 

@@ -213,7 +213,10 @@ mod tests {
         online::Merge,
         registry::{Catalog, DefinitionFile, parse_repository},
     };
-    use proptest::{collection::vec, prelude::*};
+    use proptest::{
+        collection::{btree_map, vec},
+        prelude::*,
+    };
     use std::collections::BTreeMap;
 
     const DEFINITIONS: &str = r#"
@@ -300,7 +303,7 @@ features = { p = "float32", q = "float64", r = "float32", s = "float64[2]", t = 
         /// The slow way is the standard: each feature on its own.
         #[test]
         fn features_read_together_are_those_read_alone(
-            writes in vec((0_i64..60, prop::collection::btree_map(0_usize..10, 0_u8..9, 0..11)), 0..5),
+            writes in vec((0_i64..60, btree_map(0_usize..10, 0_u8..9, 0..11)), 0..5),
             is_whole: bool,
             names in vec(0_usize..11, 0..20),
             now_s in 0_i64..90,
