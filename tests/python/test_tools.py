@@ -148,7 +148,8 @@ def test_a_cut_segment_a_cut_snapshot_and_a_lost_manifest_are_damage(data):
     assert (found["file"], found["offset"]) == (str(segment), 512 * 5)
     assert (found["first_lsn"], found["last_lsn"]) == (5, 23), "the second snapshot proves these"
     snapshot = sorted((data / "snapshots").iterdir())[0]
-    change(snapshot, lambda content: content.__delitem__(slice(100, None)))
+    # How long it is depends on the rows that hash to it: there may be none.
+    change(snapshot, lambda content: content.__delitem__(slice(len(content) // 2, None)))
     assert any(found["file"] == str(snapshot) for found in damage(verify(data)))
     (manifest,) = data.glob("MANIFEST-*")
     manifest.unlink()
