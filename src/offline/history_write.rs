@@ -9,6 +9,7 @@
 use super::{
     bucket::Bucket,
     cells::column_of,
+    gathered::Gathered,
     history_layout::{
         ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata, runs_metadata,
         schema, slot_columns, stored_type,
@@ -84,6 +85,7 @@ pub struct HistoryFileWriter<W: Write + Send> {
     limits: Limits,
     writer: ArrowWriter<Sink<W>>,
     failure: Failure,
+    gathered: Gathered,
 }
 
 impl<W: Write + Send> HistoryFileWriter<W> {
@@ -106,7 +108,16 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         let writer = ArrowWriter::try_new(sink, Arc::clone(&schema), Some(properties))
             .map_err(|error| unwritten(&view.name, &failure, &error))?;
         let (view_name, entity) = (view.name.clone(), entity.clone());
-        Ok(Self { view_name, entity, slots, schema, limits, writer, failure })
+        Ok(Self {
+            view_name,
+            entity,
+            slots,
+            schema,
+            limits,
+            writer,
+            failure,
+            gathered: Gathered::default(),
+        })
     }
 
     /// Says that the file holds no entities but those of `bucket`.
@@ -116,13 +127,28 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         }
     }
 
-    /// Writes a piece: rows in any order, which are sorted row groups of their own then.
+    /// Adds rows, in any order, to those that are written next.
     ///
     /// Refused if a key or a value is not of the declared type, or if the cells of a row do not
     /// ascend by slot, or are of one that no feature has.
     pub fn add(&mut self, mut rows: Vec<PushedCells>) -> Result<()> {
-        rows.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-        self.add_sorted(&rows)
+        while !rows.is_empty() {
+            let rest = rows.split_off(batch_length(&rows, self.limits));
+            let batch = self.batch(&rows)?;
+            self.gathered.add(batch, rows);
+            rows = rest;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows that were added, sorted, as row groups of their own.
+    pub fn write_added(&mut self) -> Result<()> {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for sorted in gathered.sorted(self.limits.page_rows) {
+            let sorted = sorted.map_err(|error| refused(&self.view_name, &error))?;
+            self.write_batch(&sorted)?;
+        }
+        self.end_row_group().map(drop)
     }
 
     /// Writes a piece that is in its order, as row groups of its own.
@@ -136,14 +162,22 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         let mut rest = rows;
         while !rest.is_empty() {
             let (rows, after) = rest.split_at(batch_length(rest, self.limits));
-            let Self { entity, slots, schema, .. } = &*self;
-            let batch = Batch { entity, slots, schema, rows };
-            let batch = batch.build().map_err(|why| refused(&self.view_name, &why))?;
-            let written = caught(|| self.writer.write(&batch));
-            written.map_err(|error| unwritten(&self.view_name, &self.failure, &error))?;
+            let batch = self.batch(rows)?;
+            self.write_batch(&batch)?;
             rest = after;
         }
         Ok(())
+    }
+
+    fn batch(&self, rows: &[PushedCells]) -> Result<RecordBatch> {
+        let Self { entity, slots, schema, .. } = self;
+        let batch = Batch { entity, slots, schema, rows };
+        batch.build().map_err(|why| refused(&self.view_name, &why))
+    }
+
+    fn write_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let written = caught(|| self.writer.write(batch));
+        written.map_err(|error| unwritten(&self.view_name, &self.failure, &error))
     }
 
     /// Closes the row group that is open, if it has rows; how many row groups there are.
@@ -159,8 +193,9 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         self.finish()
     }
 
-    /// Ends the file, and gives back what it was written to.
-    pub fn finish(self) -> Result<W> {
+    /// Writes what was added, ends the file, and gives back what it was written to.
+    pub fn finish(mut self) -> Result<W> {
+        self.write_added()?;
         let Self { writer, view_name, failure, .. } = self;
         let sink = caught(|| writer.into_inner());
         Ok(sink.map_err(|error| unwritten(&view_name, &failure, &error))?.to)

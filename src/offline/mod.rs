@@ -20,6 +20,8 @@ mod history_merge;
 mod history_file;
 mod history_write;
 
+mod gathered;
+
 mod history_keys;
 mod history_layout;
 

@@ -26,8 +26,11 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// So many bytes of records are in memory, as cells, before they go to the files.
-const PIECE_RECORD_BYTES: usize = 512 * 1024;
+/// So many bytes of records are in memory as cells, which take some three times as much.
+const PIECE_RECORD_BYTES: usize = 128 * 1024;
+/// So many are in memory as columns, which take less than they, before they go to the files. Of
+/// each row group the writer keeps some hundred bytes for every column until the file ends.
+const ROW_GROUP_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
@@ -153,7 +156,7 @@ impl Store {
         let snapshots = directory.generations().iter().rev().map(|generation| generation.lsn);
         let mut borders = snapshots.filter(|border| (first..lsn).contains(border)).peekable();
         flush.range.1 = borders.peek().copied().unwrap_or(lsn);
-        let mut record_bytes = 0;
+        let (mut record_bytes, mut added_bytes) = (0, 0);
         for record in self.log.read(first)? {
             let (at, bytes) = record?;
             if at > lsn {
@@ -167,8 +170,12 @@ impl Store {
             flush.add(at, record.changes)?;
             record_bytes += bytes.len();
             if record_bytes >= PIECE_RECORD_BYTES {
-                record_bytes = 0;
-                flush.write_pieces()?;
+                added_bytes += std::mem::take(&mut record_bytes);
+                flush.add_pieces()?;
+            }
+            if added_bytes >= ROW_GROUP_RECORD_BYTES {
+                added_bytes = 0;
+                flush.write_row_groups()?;
             }
         }
         if planted("history not flushed") {
@@ -292,7 +299,7 @@ impl<'a> Flush<'a> {
         })
     }
 
-    fn write_pieces(&mut self) -> Result<()> {
+    fn add_pieces(&mut self) -> Result<()> {
         for part in self.parts.values_mut() {
             let piece = std::mem::take(&mut part.piece);
             part.rows += piece.len() as u64;
@@ -301,9 +308,13 @@ impl<'a> Flush<'a> {
         Ok(())
     }
 
+    fn write_row_groups(&mut self) -> Result<()> {
+        self.parts.values_mut().try_for_each(|part| part.writer.write_added())
+    }
+
     /// Ends every file that was begun.
     fn end(&mut self) -> Result<()> {
-        self.write_pieces()?;
+        self.add_pieces()?;
         for (_, part) in std::mem::take(&mut self.parts) {
             self.writer.end(part.writer.finish()?, part.rows)?;
         }

@@ -240,13 +240,20 @@ proptest! {
     }
 
     #[test]
-    fn pieces_come_back_one_after_the_other(case in case(), cut: prop::sample::Index) {
+    fn what_is_added_in_pieces_comes_back_as_it_was_written(
+        case in case(),
+        cuts: [prop::sample::Index; 2],
+    ) {
         let (view, entity) = (case.view(|_| true), case.entity());
         let mut writer = HistoryFileWriter::new(&view, &entity, Vec::new()).unwrap();
-        let (first, second) = case.rows.split_at(cut.index(case.rows.len() + 1));
+        let (together, last) = case.rows.split_at(cuts[0].index(case.rows.len() + 1));
+        let (first, second) = together.split_at(cuts[1].index(together.len() + 1));
+        writer.add(first.to_vec()).unwrap();
+        writer.add(second.to_vec()).unwrap();
+        writer.write_added().unwrap();
+        writer.add(last.to_vec()).unwrap();
         let mut expected = Vec::new();
-        for rows in [first, second] {
-            writer.add(rows.to_vec()).unwrap();
+        for rows in [together, last] {
             expected.extend(Case { rows: rows.to_vec(), ..case.clone() }.expected());
         }
         prop_assert_eq!(case.found(writer.finish().unwrap()).unwrap(), expected);

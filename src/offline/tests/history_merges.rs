@@ -175,7 +175,10 @@ fn many(files: u64, rows: u64) -> (Case, Vec<HistoryFile>) {
     let (view, entity) = (case.view(|_| true), case.entity());
     let file = |rows: &[PushedCells]| {
         let mut writer = HistoryFileWriter::new(&view, &entity, Vec::new()).unwrap();
-        rows.chunks(500).for_each(|piece| writer.add(piece.to_vec()).unwrap());
+        for piece in rows.chunks(500) {
+            writer.add(piece.to_vec()).unwrap();
+            writer.write_added().unwrap();
+        }
         case.open(writer.finish().unwrap()).unwrap()
     };
     let files = case.rows.chunks(rows as usize).map(file).collect();
