@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const PIECE_RECORD_BYTES: usize = 128 * 1024;
 /// So many are in memory as columns, which take less than they, before they go to the files. Of
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
-const ROW_GROUP_RECORD_BYTES: usize = 4 * 1024 * 1024;
+const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
