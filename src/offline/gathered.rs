@@ -11,8 +11,17 @@ use arrow_select::interleave::interleave_record_batch;
 #[derive(Default)]
 pub(super) struct Gathered {
     batches: Vec<RecordBatch>,
-    /// Key, stamp and order of each row, and where it is: batch, and row of that.
-    rows: Vec<(Vec<KeyPart>, Stamp, u64, (usize, usize))>,
+    rows: Vec<RowPlace>,
+}
+
+/// What a row is sorted by, and where it stands.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct RowPlace {
+    key: Vec<KeyPart>,
+    stamp: Stamp,
+    order: u64,
+    /// The number of its batch, and its place there: of equal rows the first stays the first.
+    at: (usize, usize),
 }
 
 impl Gathered {
@@ -21,12 +30,13 @@ impl Gathered {
         let number = self.batches.len();
         self.batches.push(batch);
         let places = (0..).map(|row| (number, row));
-        let sorted_by = rows.into_iter().zip(places);
-        self.rows.extend(sorted_by.map(|(row, at)| (row.key, row.stamp, row.order, at)));
+        self.rows.extend(rows.into_iter().zip(places).map(|(row, at)| {
+            let PushedCells { key, stamp, order, .. } = row;
+            RowPlace { key, stamp, order, at }
+        }));
     }
 
-    /// All rows in the order of a file, so many at a time. What is equal otherwise stays in the
-    /// order it came in.
+    /// All rows in the order of a file, so many at a time.
     pub(super) fn sorted(
         &mut self,
         rows_at_once: usize,
@@ -34,7 +44,7 @@ impl Gathered {
         self.rows.sort_unstable();
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
         self.rows.chunks(rows_at_once.max(1)).map(move |rows| {
-            let places: Vec<(usize, usize)> = rows.iter().map(|(.., at)| *at).collect();
+            let places: Vec<(usize, usize)> = rows.iter().map(|row| row.at).collect();
             interleave_record_batch(&batches, &places)
         })
     }
