@@ -9,6 +9,7 @@ mod planted;
 
 pub mod disk; // floor 1
 pub mod feature;
+mod parallel;
 pub mod stats;
 
 pub mod log; // floor 2

@@ -16,7 +16,6 @@ use super::{
     gather::gather_pieces,
     keys::KeyTable,
     names::refuse_clashes,
-    parallel::{for_each, thread_count},
     pushed::{PushedCells, PushedWinners, entities_of},
     rank::{Rank, Winner},
     report::{JoinReport, Phase},
@@ -28,6 +27,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Entity, Feature, Forgotten, KeyType, Status, Timestamp, View},
+    parallel::{for_each, thread_count},
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};

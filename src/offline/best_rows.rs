@@ -11,8 +11,8 @@
 //! is fetched for all of them at once, stage by stage, also in the search: a row that waited for
 //! memory alone would wait ten times as long.
 
-use super::{keys::UNKNOWN, parallel::for_each, rank::Rank, slots::Slots, ties::Ties};
-use crate::error::Result;
+use super::{keys::UNKNOWN, rank::Rank, slots::Slots, ties::Ties};
+use crate::{error::Result, parallel::for_each};
 use parking_lot::Mutex;
 use std::{
     hint::{black_box, select_unpredictable},

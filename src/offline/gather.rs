@@ -12,7 +12,6 @@
 use super::{
     convert::{Rounding, arrow_type, convert as plain, times_us},
     dataset::DataFile,
-    parallel::for_each,
     picks::pick,
     scan::{ColumnReader, in_column},
     source::{Column, RowGroup, ViewSource},
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::Timestamp,
+    parallel::for_each,
 };
 use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow_schema::DataType;

@@ -9,7 +9,6 @@ use super::{
     gather::gather,
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     latest::Window,
-    parallel::{for_each, thread_count},
     prune::Bounds,
     rank::Winner,
     scan::{KeysAndTimes, in_column, scan_row_group},
@@ -19,6 +18,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Entity, KeyPart, Stamp, Timestamp, Value, View},
+    parallel::{for_each, thread_count},
 };
 use arrow_array::{Array, ArrayRef};
 use std::sync::Arc;

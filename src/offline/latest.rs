@@ -11,7 +11,6 @@ use super::{
     dataset::Dataset,
     gather::{gather_created, gather_rows, join_pieces, wanted_by_row_group},
     keys::{DictionaryCache, KeyTable, UNKNOWN},
-    parallel::{for_each, thread_count},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
     scan::{KeysAndTimes, in_column, scan_row_group},
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Entity, KeyPart, Stamp, Timestamp, Value, View, visible_at},
+    parallel::{for_each, thread_count},
 };
 use arrow_array::{Array, ArrayRef};
 use std::{

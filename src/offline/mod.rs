@@ -69,7 +69,6 @@ mod runs;
 mod cells;
 mod convert;
 mod lists;
-mod parallel;
 
 pub use answers::FeatureCounts;
 pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};

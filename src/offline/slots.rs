@@ -7,8 +7,8 @@
 //! Each row of the spine has a slot of its own. Of slots of one entity and one instant the first is
 //! the one that rows of the history fall into, and its answer is carried forward to the others.
 
-use super::{keys::UNKNOWN, parallel::for_each};
-use crate::{error::Result, feature::Timestamp};
+use super::keys::UNKNOWN;
+use crate::{error::Result, feature::Timestamp, parallel::for_each};
 use arrow_array::{Array, Int64Array};
 use parking_lot::Mutex;
 use std::ops::Range;

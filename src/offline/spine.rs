@@ -8,13 +8,13 @@ use super::{
     convert::{Rounding, converts, is_time, times_us},
     dataset::{DataFile, open_file},
     ipc_stream::read_ipc_stream,
-    parallel::{for_each, thread_count},
     parquet_file::{available, damaged, guarded},
     source::key_value_type,
 };
 use crate::{
     error::{Error, Result},
     feature::{Entity, KeyPart, KeyType, Scalar, Timestamp, ValueType},
+    parallel::{for_each, thread_count},
 };
 use arrow_array::{
     Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, RecordBatchReader,

@@ -12,7 +12,6 @@
 use super::{
     best_rows::{BestRows, SortedRows},
     keys::{DictionaryCache, KeyTable, UNKNOWN},
-    parallel::for_each,
     prune::Bounds,
     rank::{Newest, Rank, Winner},
     scan::{KeysAndTimes, in_column, scan_row_group},
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::Timestamp,
+    parallel::for_each,
 };
 use arrow_array::Array;
 use std::sync::{

@@ -16,9 +16,10 @@ use crate::{
     feature::{Change, Record, decode_record, sole_row_key},
     log::Lsn,
     online::Table,
+    parallel::{thread_count, threads_for},
     planted::planted,
 };
-use std::{num::NonZero, sync::mpsc, thread};
+use std::{sync::mpsc, thread};
 
 /// A chunk ends with the record that reaches this.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -52,40 +53,39 @@ impl Store {
 
     /// Applies the records from `from` on.
     pub(super) fn replay(&self, from: Lsn, progress: &LoadPart) -> Result<()> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let apply = |chunk: Chunk| {
+            self.apply_chunk(&chunk, thread_count(None))?;
+            progress.add(chunk.records.len() as u64);
+            Ok(())
+        };
+        if threads_for(bytes_after(from.previous(), &self.log.segments())) == 1 {
+            return self.read_chunks(from, apply);
+        }
         thread::scope(|scope| {
             let (sender, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
-            scope.spawn(move || self.read_chunks(from, &sender));
-            for chunk in chunks {
-                let chunk: Chunk = chunk?;
-                self.apply_chunk(&chunk, threads)?;
-                progress.add(chunk.records.len() as u64);
-            }
-            Ok(())
+            scope.spawn(move || {
+                let send =
+                    |chunk| sender.send(Ok(chunk)).map_err(|_| Error::refused("replay ended"));
+                if let Err(error) = self.read_chunks(from, send) {
+                    drop(sender.send(Err(error)));
+                }
+            });
+            chunks.into_iter().try_for_each(|chunk| apply(chunk?))
         })
     }
 
-    /// Sends the records from `from` on, or why they end too early, as long as somebody listens.
-    fn read_chunks(&self, from: Lsn, chunks: &mpsc::SyncSender<Result<Chunk>>) {
+    /// Hands on the records from `from` on, as long as they are taken.
+    fn read_chunks(&self, from: Lsn, mut take: impl FnMut(Chunk) -> Result<()>) -> Result<()> {
         let mut chunk = Chunk::empty();
-        let records = self.log.read(from);
-        let records = records.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))));
-        for record in records {
-            match record {
-                Ok((lsn, bytes)) => {
-                    let key = sole_row_key(&bytes);
-                    let shard = key.map(|key| Table::shard_index(self.table.hash(key)));
-                    chunk.push(lsn, shard, &bytes);
-                }
-                Err(error) => return drop(chunks.send(Err(error))),
-            }
-            if chunk.bytes.len() >= CHUNK_BYTES
-                && chunks.send(Ok(std::mem::replace(&mut chunk, Chunk::empty()))).is_err()
-            {
-                return;
+        for record in self.log.read(from)? {
+            let (lsn, bytes) = record?;
+            let key = sole_row_key(&bytes);
+            chunk.push(lsn, key.map(|key| Table::shard_index(self.table.hash(key))), &bytes);
+            if chunk.bytes.len() >= CHUNK_BYTES {
+                take(std::mem::replace(&mut chunk, Chunk::empty()))?;
             }
         }
-        drop(chunks.send(Ok(chunk)));
+        take(chunk)
     }
 
     fn apply_chunk(&self, chunk: &Chunk, threads: usize) -> Result<()> {
@@ -170,4 +170,61 @@ fn on_threads(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::{Cut, SimulatedFs},
+        feature::{PlainChange, Timestamp},
+        store::snapshot_loading::OpenSnapshot,
+        store::{Clock, StoreOptions},
+    };
+    use std::{path::Path, sync::Arc};
+
+    const KEYS: u64 = 900;
+    const FLUSHED_AT: u64 = 3 * KEYS + 100;
+
+    fn open(fs: &SimulatedFs) -> Arc<Store> {
+        let options = StoreOptions { segment_bytes: 1024 * 1024, ..StoreOptions::default() };
+        let clock = Clock::manual(Timestamp(1_000));
+        Store::open(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap()
+    }
+
+    /// Sets keys again and again, to a KiB that does not get smaller, and empties all once.
+    fn write(store: &Store, counts: std::ops::Range<u64>) {
+        for count in counts {
+            let name = format!("key:{}", count % KEYS).into_bytes();
+            let mut value = vec![0; 1024];
+            blake3::Hasher::new().update(&count.to_le_bytes()).finalize_xof().fill(&mut value);
+            let change = PlainChange::SetString { value, expires_at: None };
+            let changes = vec![Change::Plain { key: name.clone(), change }];
+            store.keyspace().commit(&[&name], |_| Ok((changes, ()))).unwrap();
+            if count == FLUSHED_AT {
+                store.keyspace().flush_all().unwrap();
+            }
+        }
+        store.acknowledged_blocking(store.last_written()).unwrap();
+    }
+
+    #[test]
+    fn what_is_loaded_by_many_threads_is_what_was_written() {
+        let fs = SimulatedFs::new();
+        let store = open(&fs);
+        write(&store, 0..5 * KEYS);
+        let log_bytes: u64 = bytes_after(Lsn(0), &store.log.segments());
+        assert!(log_bytes > 4 * CHUNK_BYTES as u64, "{log_bytes} bytes are several chunks");
+        let from_log = open(&fs.crash(0, Cut::Process));
+        assert_eq!(from_log.summary(), store.summary());
+
+        store.checkpoint().unwrap();
+        let snapshot = OpenSnapshot::newest(&store.directory.lock(), &store.loading.snapshot);
+        assert!(snapshot.unwrap().threads() >= thread_count(None).min(3));
+        let from_snapshot = open(&fs.crash(0, Cut::Process));
+        assert_eq!(from_snapshot.summary(), store.summary());
+        write(&store, 0..2 * KEYS + 17);
+        let from_both = open(&fs.crash(0, Cut::Process));
+        assert_eq!(from_both.summary(), store.summary());
+    }
 }

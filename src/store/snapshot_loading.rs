@@ -4,8 +4,9 @@ use super::{checkpoints::Checkpoint, engine::Store, loading::LoadPart, meta_entr
 use crate::{
     error::{Error, Result},
     feature::{Change, Forgotten},
-    log::{DataDirectory, ListedFile, Lsn, SnapshotFile},
+    log::{DataDirectory, Lsn, SnapshotFile},
     online::OwnedRow,
+    parallel::{self, threads_for},
 };
 use std::{
     path::{Path, PathBuf},
@@ -19,6 +20,8 @@ const ROWS_TOLD: u64 = 1024;
 #[derive(Default)]
 pub(super) struct OpenSnapshot {
     lsn: Lsn,
+    /// So many are loaded at once.
+    threads: usize,
     files: Vec<(PathBuf, SnapshotFile)>,
 }
 
@@ -28,24 +31,23 @@ impl OpenSnapshot {
         self.lsn
     }
 
+    /// So many load it at once.
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// The newest snapshot of a directory; an empty one if there is none.
     pub(super) fn newest(directory: &DataDirectory, progress: &LoadPart) -> Result<Self> {
         let Some(newest) = directory.generations().first() else { return Ok(Self::default()) };
         progress.begin(newest.entries, newest.files.iter().map(|listed| listed.bytes).sum());
         // To verify the hashes of all files takes longer than anything else here.
-        let open = &|listed: &ListedFile| {
+        let threads = threads_for(newest.files.iter().map(|listed| listed.bytes).sum());
+        let files = parallel::map(threads, &newest.files, |listed| {
             let file = directory.open_snapshot(newest, listed)?;
             Ok((directory.root().join(&listed.name), file))
-        };
-        let files = std::thread::scope(|scope| {
-            let spawn = |listed| scope.spawn(move || open(listed));
-            let threads: Vec<_> = newest.files.iter().map(spawn).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                thread.join().map_err(|_| Error::refused("opening a snapshot panicked"))?
-            };
-            threads.into_iter().map(join).collect::<Result<_>>()
         })?;
-        Ok(Self { lsn: newest.lsn, files })
+        Ok(Self { lsn: newest.lsn, threads, files })
     }
 }
 
@@ -66,21 +68,14 @@ impl Store {
             progress.add(untold);
             loaded
         };
-        let load_rows = &load_rows;
         let mut forgotten = Forgotten::default();
         // Before the rows: the table keeps those whose layouts it knows in less memory.
         self.load_meta(snapshot, &mut forgotten, |entry| {
             !matches!(entry, MetaEntry::Future { .. })
         })?;
-        let of_rows = || snapshot.files.iter().filter(|(_, file)| file.shard().is_some());
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                of_rows().map(|(path, file)| scope.spawn(move || load_rows(path, file))).collect();
-            for thread in threads {
-                thread.join().map_err(|_| Error::refused("loading a snapshot panicked"))??;
-            }
-            Ok::<(), Error>(())
-        })?;
+        let of_rows: Vec<_> =
+            snapshot.files.iter().filter(|(_, file)| file.shard().is_some()).collect();
+        parallel::map(snapshot.threads, &of_rows, |(path, file)| load_rows(path, file))?;
         // After the rows: a cell whose time came in the meantime belongs on top of its row.
         self.load_meta(snapshot, &mut forgotten, |entry| {
             matches!(entry, MetaEntry::Future { .. })

@@ -9,9 +9,9 @@ use super::{
 use crate::{
     disk::{FileSystem, Mapped},
     error::{Error, Result},
+    parallel::threads_for,
 };
 use std::{
-    num::NonZero,
     path::{Path, PathBuf},
     thread,
 };
@@ -64,8 +64,8 @@ pub(super) fn walk_all(
     };
     let walk = |opened: Result<_>| opened.and_then(|(path, bytes)| Walked::new(path, bytes));
     let mut opened: Vec<Result<_>> = numbers.iter().map(|number| open(*number)).collect();
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = opened.len().div_ceil(threads).max(1);
+    let bytes: usize = opened.iter().flatten().map(|(_, bytes)| bytes.len()).sum();
+    let share = opened.len().div_ceil(threads_for(bytes as u64)).max(1);
     thread::scope(|scope| {
         let mut running = Vec::new();
         while opened.len() > share {

@@ -8,14 +8,23 @@ use std::{
     thread,
 };
 
+/// Fewer bytes than this are read, verified and taken apart sooner than a thread is started.
+const BYTES_A_THREAD: u64 = 256 * 1024;
+
+/// As many threads as `bytes` are worth, at most one for each core.
+pub(crate) fn threads_for(bytes: u64) -> usize {
+    let worth = usize::try_from(bytes / BYTES_A_THREAD).unwrap_or(usize::MAX);
+    thread_count(None).min(worth.max(1))
+}
+
 /// As many threads as asked for, or as the machine has cores for `None`.
-pub(super) fn thread_count(threads: Option<NonZero<usize>>) -> usize {
+pub(crate) fn thread_count(threads: Option<NonZero<usize>>) -> usize {
     threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
 }
 
 /// Does `work` for each of `items`, each thread with a state of its own, and returns the states.
 /// Where several items fail, the error is that of the first one.
-pub(super) fn for_each<S: Send>(
+pub(crate) fn for_each<S: Send>(
     threads: usize,
     items: usize,
     state: impl Fn() -> S + Sync,
@@ -54,6 +63,24 @@ pub(super) fn for_each<S: Send>(
     failed.map_or(Ok(states), |(_, error)| Err(error))
 }
 
+/// What `work` makes of each of `items`, in their order. Where several fail, the error is that of
+/// the first one.
+pub(crate) fn map<T: Sync, U: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<U> + Sync,
+) -> Result<Vec<U>> {
+    let made = for_each(threads, items.len(), Vec::new, |made, index| {
+        if let Some(item) = items.get(index) {
+            made.push((index, work(item)?));
+        }
+        Ok(())
+    })?;
+    let mut made: Vec<(usize, U)> = made.into_iter().flatten().collect();
+    made.sort_unstable_by_key(|(index, _)| *index);
+    Ok(made.into_iter().map(|(_, made)| made).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +96,21 @@ mod tests {
             done.sort_unstable();
             assert_eq!(done, (0..100).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_is_made_is_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..100).collect();
+        for threads in [1, 2, 5] {
+            assert_eq!(map(threads, &items, |item| Ok(*item)).unwrap(), items);
+        }
+    }
+
+    #[test]
+    fn few_bytes_are_not_worth_a_thread() {
+        assert_eq!(threads_for(0), 1);
+        assert_eq!(threads_for(2 * BYTES_A_THREAD - 1), 1);
+        assert_eq!(threads_for(u64::MAX), thread_count(None));
     }
 
     #[test]
