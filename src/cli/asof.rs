@@ -12,17 +12,16 @@ use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
     num::NonZero,
+    path::{Path, absolute},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Joins and writes; prints what was done.
 pub fn asof(options: &AsofOptions) -> Result<()> {
     let started = (now(), Instant::now());
-    if options
-        .report
-        .as_ref()
-        .is_some_and(|report| [&options.out, &options.spine].contains(&report))
-    {
+    let is_same = |a: &Path, b: &Path| absolute(a).ok() == absolute(b).ok();
+    let others = [&options.out, &options.spine];
+    if options.report.iter().any(|report| others.iter().any(|other| is_same(report, other))) {
         return Err(Error::refused("--report names the spine or the result: name another file"));
     }
     // When it was applied does not matter here: nothing is kept of it.

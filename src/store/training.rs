@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, echo},
-    feature::Forgotten,
+    feature::{Entity, Forgotten},
     offline::{
         BatchSink, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase, ResultFile, Spine,
         SpineSource,
@@ -101,8 +101,12 @@ impl<'a> Training<'a> {
         // The rows are split by the keys that most of the history is looked through for.
         let mut views: Vec<&Opened> = self.opened.iter().collect();
         views.sort_by_key(|view| Reverse(view.dataset.as_ref().map_or(0, |d| d.rows())));
-        let mut entities: Vec<_> = views.iter().map(|view| &*view.entity).collect();
-        entities.dedup_by_key(|entity| entity.id);
+        let mut entities: Vec<&Entity> = Vec::new();
+        for entity in views.iter().map(|view| &view.entity) {
+            if entities.iter().all(|known| known.id != entity.id) {
+                entities.push(entity);
+            }
+        }
         let features = request.features.iter();
         let features = features.filter_map(|of| of.view.features.get(of.feature));
         let shape = JoinShape {

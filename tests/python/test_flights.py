@@ -251,7 +251,7 @@ def test_a_report_names_every_definition_and_file(tmp_path):
     for name in ("started", "seconds"):
         told.pop(name), repeated.pop(name)
     assert repeated == told
-    clash = asof(*options, "--out", out, "--report", out)
+    clash = asof(*options, "--out", out, "--report", f"{tmp_path}/./set.parquet")
     assert clash.returncode == 1 and "name another file" in clash.stderr
 
 
