@@ -261,7 +261,7 @@ def test_a_set_made_in_parts_is_the_set_made_at_once(tmp_path, ending):
     spine = tmp_path / "spine.parquet"
     pq.write_table(pq.read_table(SPINE).slice(150_000, 25_000), spine, row_group_size=7_001)
     told = []
-    for name, options in {"whole": [], "parts": ["--memory", "4MiB"]}.items():
+    for name, options in {"whole": [], "parts": ["--memory", "1MiB"]}.items():
         folder = tmp_path / name
         folder.mkdir()
         options += ["--out", folder / f"set.{ending}", "--report", tmp_path / f"{name}.json"]
