@@ -49,6 +49,8 @@ mod reader;
 
 mod segment;
 
+mod compression;
+
 mod log_frame;
 
 pub(super) use live_copy::{segment_names, whole_frames};

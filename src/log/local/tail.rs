@@ -18,7 +18,8 @@
 
 use super::{
     catalog::Catalog,
-    log_frame::{FrameHeader, encode_frame},
+    compression::Compression,
+    log_frame::{FrameHeader, encode_packed},
     packing::Batch,
     queue::{Queue, WallClock},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader},
@@ -81,6 +82,7 @@ pub(super) struct Tail {
     pub(super) written: Lsn,
     pub(super) synced: Lsn,
     acknowledged: Lsn,
+    compression: Compression,
     frame: Vec<u8>,
 }
 
@@ -103,6 +105,10 @@ impl Shared {
     /// Writes what is queued, on this thread, unless another is at it and will. What belongs into
     /// a segment that is not open is left to the thread of the log, which makes one.
     pub(super) fn write_here(&self) {
+        if thread::panicking() {
+            // What panicked is not this write.
+            return self.queue.wake_writer();
+        }
         for _ in 0..ROUNDS_MAX {
             let Some(mut tail) = self.tail.try_lock() else { return };
             let _poison_if_panicking = PoisonIfPanicking(self);
@@ -149,6 +155,7 @@ impl Tail {
             written: last,
             synced: last,
             acknowledged: last,
+            compression: Compression::default(),
             frame: Vec::new(),
         }
     }
@@ -197,18 +204,14 @@ impl Tail {
         Ok(())
     }
 
-    fn write_frame(
-        &mut self,
-        shared: &Shared,
-        header: &FrameHeader,
-        raw: &[u8],
-    ) -> Result<usize> {
+    fn write_frame(&mut self, shared: &Shared, header: &FrameHeader, raw: &[u8]) -> Result<usize> {
         let Some(current) = &mut self.current else {
             return Err(Error::refused("a frame needs a segment"));
         };
         self.frame.clear();
         let place = current.header.place(current.offset);
-        self.chain = encode_frame(header, raw, place, &mut self.frame);
+        let packed = self.compression.pack(raw);
+        self.chain = encode_packed(header, raw, packed, place, &mut self.frame);
         let written = current.file.write_all_at(current.offset as u64, &self.frame);
         if !planted("failed write ignored") {
             written.map_err(Error::io("writing the log", &current.path))?;
@@ -261,8 +264,7 @@ impl Tail {
         let Some(spare) = shared.queue.take_spare(number) else {
             return Err(Error::refused(format!("segment {number} has no space allocated")));
         };
-        let (path, file) =
-            spare.name(&*shared.fs, &shared.directory, &header.encode())?;
+        let (path, file) = spare.name(&*shared.fs, &shared.directory, &header.encode())?;
         let offset = SEGMENT_HEADER_BYTES;
         shared.catalog.add(path.clone(), number, batch.first_lsn, offset as u64);
         self.current = Some(Current { header, file: file.into(), path, offset });
@@ -300,8 +302,7 @@ impl Tail {
             Durability::Interval { .. } => (self.synced, self.written),
             Durability::Never => (self.written, self.written),
         };
-        let newly_synced =
-            shared.synced.swap(self.synced.0, Ordering::Release) < self.synced.0;
+        let newly_synced = shared.synced.swap(self.synced.0, Ordering::Release) < self.synced.0;
         shared.durable.store(durable.0, Ordering::Release);
         if safe > self.acknowledged {
             self.acknowledged = safe;
