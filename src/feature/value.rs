@@ -390,7 +390,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_short_decimal_is_the_double_that_it_means(text in "-?[0-9.]{0,18}|-?[0-9]{1,9}\\.[0-9]{1,8}") {
+        fn a_short_decimal_is_the_double_that_it_means(
+            text in "-?[0-9.]{0,18}|-?[0-9]{1,9}\\.[0-9]{1,8}",
+        ) {
             if let Some(value) = short_decimal(text.as_bytes()) {
                 prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
             }

@@ -114,19 +114,19 @@ pub(super) fn encode_frame(
     place: Place,
     out: &mut Vec<u8>,
 ) -> u64 {
-    encode_packed(header, raw, pack(raw), place, out)
+    encode_packed(header, raw, pack(raw).as_deref(), place, out)
 }
 
 /// The same with what [`pack`] gave of `raw`, or without packing.
 pub(super) fn encode_packed(
     header: &FrameHeader,
     raw: &[u8],
-    packed: Option<Vec<u8>>,
+    packed: Option<&[u8]>,
     place: Place,
     out: &mut Vec<u8>,
 ) -> u64 {
     assert!(header.is_footer == (header.count == 0) && raw.len() <= u32::MAX as usize);
-    let stored: &[u8] = packed.as_deref().unwrap_or(raw);
+    let stored: &[u8] = packed.unwrap_or(raw);
     let flags = if packed.is_some() { FLAG_LZ4 } else { 0 }
         | if header.is_footer { FLAG_FOOTER } else { 0 };
     let table = place.table(stored);

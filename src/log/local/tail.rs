@@ -211,7 +211,7 @@ impl Tail {
         self.frame.clear();
         let place = current.header.place(current.offset);
         let packed = self.compression.pack(raw);
-        self.chain = encode_packed(header, raw, packed, place, &mut self.frame);
+        self.chain = encode_packed(header, raw, packed.as_deref(), place, &mut self.frame);
         let written = current.file.write_all_at(current.offset as u64, &self.frame);
         if !planted("failed write ignored") {
             written.map_err(Error::io("writing the log", &current.path))?;

@@ -1,8 +1,8 @@
 //! The thread of the log: it writes, if nobody else does, syncs, and begins segments.
 //!
 //! ```text
-//! wait for work ─> hold the tail ─> write ─> let go ─> sync, as the mode says ─> on_durable ─> again
-//!                                   segment full? footer, sync, next segment
+//! wait for work ─> hold the tail ─> write ─> let go ─> sync, if the mode says so ─> on_durable
+//!                         segment full? footer, sync, next segment
 //! ```
 //! Invariants
 //! - It alone syncs, seals and names segments.
