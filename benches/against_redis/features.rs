@@ -92,6 +92,7 @@ impl Case {
             batch: self.batch,
             read: if tier == "plain" { "hmget" } else { self.read },
             mix: self.mix,
+            rate: None,
             warm_up: options.warm_up,
             timed: options.timed,
         }

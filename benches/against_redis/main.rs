@@ -20,12 +20,14 @@
 #[path = "../load/nowthen_bench.rs"]
 mod nowthen_bench;
 
+mod echo;
 mod features;
 mod memory;
 mod options;
 mod report;
 mod server;
 mod single_key;
+mod tails;
 
 use nowthen_bench::Measured;
 use options::Options;
@@ -42,10 +44,17 @@ fn main() -> Result<()> {
     if words.iter().any(|word| word == "--test") {
         return Ok(());
     }
+    if let [word, port, reply_bytes] = words.as_slice()
+        && word == echo::ECHO
+    {
+        return echo::serve(port.parse()?, reply_bytes.parse()?);
+    }
     let options = Options::parse(&words)?;
     server::pin_this_process()?;
     let mut lines = features::compare(&options)?;
     lines.extend(single_key::compare(&options)?);
+    lines.extend(echo::compare(&options)?);
+    lines.extend(tails::compare(&options)?);
     lines.extend(memory::compare(&options)?);
     println!("{}", report::markdown(&lines));
     if let Some(path) = &options.json {

@@ -17,6 +17,7 @@ pub(super) enum Figure {
     CpuPerRequest,
     Throughput,
     TimePerBatch,
+    Tail,
     BytesPerEntity,
 }
 
@@ -26,6 +27,7 @@ impl Figure {
             Self::CpuPerRequest => "CPU µs/request",
             Self::Throughput => "requests/s",
             Self::TimePerBatch => "µs/batch, p50",
+            Self::Tail => "p99.9 µs",
             Self::BytesPerEntity => "bytes",
         }
     }
@@ -35,6 +37,7 @@ impl Figure {
             Self::CpuPerRequest => measured.server_cpu_us_per_request,
             Self::Throughput => measured.requests_per_second,
             Self::TimePerBatch => measured.p50_us,
+            Self::Tail => measured.p999_us,
             Self::BytesPerEntity => f64::NAN,
         }
     }

@@ -5,7 +5,7 @@
 //! - Neither writes to disk: Redis without RDB and AOF, nowthen with `--durability never`.
 //! - Whatever happens, the process and its folder are gone when the value is dropped.
 
-use crate::Result;
+use crate::{Result, echo::ECHO};
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -56,6 +56,15 @@ impl Server {
         command.arg("--http-port").arg(free_port()?.to_string());
         command.args(["--durability", "never", "--threads", "1"]);
         Self::start("nowthen", command, port, folder)
+    }
+
+    /// This program, as a server that answers everything with so many bytes.
+    pub(super) fn start_echo(reply_bytes: usize) -> Result<Self> {
+        let port = free_port()?;
+        let own = std::env::current_exe()?;
+        let mut command = pinned(own.to_str().ok_or("the path of this program is no text")?);
+        command.args([ECHO, &port.to_string(), &reply_bytes.to_string()]);
+        Self::start("an echo", command, port, tempfile::tempdir()?)
     }
 
     /// `taskset` becomes what it starts.

@@ -48,7 +48,8 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn run(
+/// A command many times: how fast, and what it costs the server.
+pub(super) fn run(
     options: &Options,
     server: &Server,
     words: &[&str],

@@ -39,6 +39,7 @@ impl Case {
             batch: 1,
             read: "hmget",
             mix: "read=0,write=100",
+            rate: None,
             warm_up: options.timed / 5,
             timed: options.timed,
         }

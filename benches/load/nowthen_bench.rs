@@ -11,7 +11,7 @@ use std::{
 
 pub(crate) const CONNECTIONS: u64 = 50;
 
-/// As fast as it can.
+/// As fast as it can, or at a rate.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) port: u16,
@@ -31,6 +31,8 @@ pub(crate) struct Load {
     pub(crate) read: &'static str,
     /// `read=95,write=5`
     pub(crate) mix: &'static str,
+    /// How many requests are due a second.
+    pub(crate) rate: Option<u64>,
     pub(crate) warm_up: Duration,
     pub(crate) timed: Duration,
 }
@@ -75,7 +77,7 @@ impl Load {
 
     fn run(&self, more: &[&str]) -> Result<Json, Box<dyn Error>> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nowthen"));
-        command.args(["bench", "--rate", "max", "--json"]).args(more);
+        command.args(["bench", "--json", "--late-max", "1h"]).args(more);
         for (name, value) in [
             ("--url", format!("redis://127.0.0.1:{}", self.port)),
             ("--server-pid", self.process_id.to_string()),
@@ -87,6 +89,7 @@ impl Load {
             ("--pipeline", self.pipeline.to_string()),
             ("--batch", self.batch.to_string()),
             ("--read", self.read.to_owned()),
+            ("--rate", self.rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string())),
             ("--mix", self.mix.to_owned()),
             ("--warmup", format!("{}us", self.warm_up.as_micros())),
             ("--duration", format!("{}us", self.timed.as_micros())),

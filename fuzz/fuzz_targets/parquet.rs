@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nowthen::offline::{Dataset, Spine};
+use nowthen::offline::{Dataset, SpineFile};
 use std::{fs, num::NonZero, path::PathBuf, process, sync::LazyLock};
 
 /// One file a process: what is read has a path.
@@ -15,7 +15,7 @@ static PATH: LazyLock<PathBuf> =
 fuzz_target!(init: drop(std::panic::take_hook()), |bytes: &[u8]| {
     fs::write(&*PATH, bytes).expect("a folder to write to");
     let opened = Dataset::open(&PATH.to_string_lossy());
-    let read = Spine::from_parquet(&PATH, None, NonZero::new(1));
+    let read = SpineFile::open(&PATH).and_then(|file| file.read(None, NonZero::new(1)));
     if let (Ok(dataset), Ok(spine)) = (opened, read) {
         assert_eq!(dataset.rows(), spine.rows() as u64, "all rows or none");
     }

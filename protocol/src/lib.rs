@@ -14,6 +14,8 @@
 //! Not here: what a command means (`src/command/`), sockets (`src/server/`, `client/`). The wire
 //! format is told in `PROTOCOL.md`, whose examples `tests/protocol_document.rs` checks.
 
+mod keys_ahead;
+
 pub mod request;
 
 pub mod reply;
@@ -40,6 +42,7 @@ pub use arguments::{Arguments, OwnedArguments};
 pub use command::encode_request;
 pub use error::ProtocolError;
 pub use frame::FrameFinder;
+pub use keys_ahead::KeysAhead;
 pub use known_lists::KnownLists;
 pub use limits::RequestLimits;
 pub use number::{format_double, parse_integer};

@@ -375,7 +375,7 @@ impl RequestParser {
 /// Most counts are less than a hundred, and most arguments are shorter than a hundred bytes. To see
 /// that at a glance makes parsing twice as fast as looking for the line end first.
 #[inline]
-fn short_line(kind: u8, bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn short_line(kind: u8, bytes: &[u8]) -> Option<(usize, usize)> {
     match *bytes {
         [first, ones @ b'0'..=b'9', b'\r', _, ..] if first == kind => {
             Some((usize::from(ones - b'0'), 4))

@@ -4,56 +4,101 @@ use super::{boot::definitions_in, options::AsofOptions};
 use crate::{
     error::{Error, Result},
     feature::Timestamp,
-    offline::{JoinReport, KnownBy, Phase, Spine, write_batch},
+    offline::{JoinReport, KnownBy, Phase, SpineFile, SpineSource},
     registry::Catalog,
-    store::{TrainingRequest, join_files},
+    store::{MadeSet, ReportedFile, Training, TrainingReport, TrainingRequest},
 };
 use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
     num::NonZero,
-    time::Instant,
+    path::{Path, absolute},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Joins and writes; prints what was done.
 pub fn asof(options: &AsofOptions) -> Result<()> {
-    let started = Instant::now();
+    let started = (now(), Instant::now());
+    let is_same = |a: &Path, b: &Path| absolute(a).ok() == absolute(b).ok();
+    let others = [&options.out, &options.spine];
+    if options.report.iter().any(|report| others.iter().any(|other| is_same(report, other))) {
+        return Err(Error::refused("--report names the spine or the result: name another file"));
+    }
     // When it was applied does not matter here: nothing is kept of it.
     let catalog = Catalog::empty().apply(&definitions_in(&options.repo)?, Timestamp(0))?;
+    let request = request(options, &catalog)?;
+    let memory = options.memory.as_deref().map(memory_bytes).transpose()?;
+    let times = PhaseTimes::begin();
+    times.enter("open");
+    let file = SpineFile::open(&options.spine)?;
+    let training = Training::of_files(&catalog, &request)?;
+    let spine = SpineSource::File(&file);
+    let watch = |phase| times.enter(name_of(phase));
+    let joined = training.write(&spine, &options.out, memory, &watch)?;
+    if let Some(path) = &options.report {
+        times.enter("report");
+        let spine = ReportedFile {
+            path: Some(file.path().display().to_string()),
+            bytes: file.bytes(),
+            rows: file.rows(),
+            blake3: file.hash()?.to_string(),
+        };
+        let seconds = started.1.elapsed().as_secs_f64();
+        let made =
+            MadeSet { started: started.0, seconds, spine, path: &options.out, joined: &joined };
+        TrainingReport::new(&training, made)?.write(path)?;
+    }
+    let phases = times.finish();
+    let seconds = started.1.elapsed().as_secs_f64();
+    let columns = spine.schema().fields().len() + joined.features.len();
+    tell(options, (&joined, columns), &phases, seconds);
+    Ok(())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn request(options: &AsofOptions, catalog: &Catalog) -> Result<TrainingRequest> {
     let features: Vec<&str> = options.features.iter().map(|name| name.trim()).collect();
     let selected = match &options.service {
         Some(service) => catalog.select_service(service)?,
         None => catalog.select(&features)?,
     };
     let mut request = TrainingRequest::new(selected);
+    request.service = options.service.as_ref().and_then(|name| catalog.service(name)).cloned();
     request.event_timestamp = options.event_timestamp.clone();
     request.full_names = options.full_names;
     request.map = options.map.iter().map(|pair| renamed(pair)).collect::<Result<_>>()?;
     request.known_by = known_by(&options.known_by)?;
     request.threads = NonZero::new(options.threads);
-    let times = PhaseTimes::begin();
-    times.enter("spine");
-    let event_timestamp = request.event_timestamp.as_deref();
-    let spine = Spine::from_parquet(&options.spine, event_timestamp, request.threads)?;
-    times.enter("open");
-    let joined = join_files(&catalog, &request, &spine, &|phase| times.enter(name_of(phase)))?;
-    times.enter("write");
-    write_batch(&joined.batch, &options.out, Some(&options.spine))?;
-    let phases = times.finish();
-    let report = &joined.report;
-    let seconds = started.elapsed().as_secs_f64();
+    request.with_ages = options.report.is_some();
+    Ok(request)
+}
+
+/// Prints what was done.
+fn tell(
+    options: &AsofOptions,
+    (report, columns): (&JoinReport, usize),
+    phases: &[(&str, f64)],
+    seconds: f64,
+) {
     if options.json {
         let mut told = json!({
-            "rows": joined.batch.num_rows(),
-            "columns": joined.batch.num_columns(),
+            "rows": report.rows,
+            "columns": columns,
             "files": report.files,
             "rows_scanned": report.rows_scanned,
             "seconds": seconds,
             "out": options.out,
         });
         if let Some(told) = told.as_object_mut().filter(|_| options.explain) {
+            told.insert("pieces".into(), report.pieces.into());
             told.insert("row_groups".into(), report.row_groups.into());
             told.insert("row_groups_skipped".into(), report.row_groups_skipped.into());
+            told.insert("pages".into(), report.pages.into());
+            told.insert("pages_skipped".into(), report.pages_skipped.into());
             told.insert("rows_skipped".into(), report.rows_skipped.into());
             told.insert("winners".into(), report.winners.into());
             told.insert("bytes".into(), report.bytes.into());
@@ -61,12 +106,12 @@ pub fn asof(options: &AsofOptions) -> Result<()> {
             told.insert("phases".into(), Value::Object(phases.collect()));
         }
         println!("{told}");
-        return Ok(());
+        return;
     }
     println!(
         "{} rows, {} features from {} files ({} rows scanned) in {seconds:.2} s: {}",
-        joined.batch.num_rows(),
-        request.features.len(),
+        report.rows,
+        report.features.len(),
         report.files,
         report.rows_scanned,
         options.out.display()
@@ -75,20 +120,25 @@ pub fn asof(options: &AsofOptions) -> Result<()> {
         println!("  {}: {} of {} rows present", feature.name, feature.present, report.rows);
     }
     if options.explain {
-        explain(report, &phases);
+        explain(report, phases);
     }
-    Ok(())
 }
 
 fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
+    if report.pieces > 1 {
+        println!("joined in {} pieces: what was read counts for each", report.pieces);
+    }
     println!(
         "{} row groups read by keys and times, {} skipped by their statistics; {} rows in them, {} \
-         without key or time; {} rows decoded for their features; {:.1} MB read",
+         without key or time; {} rows decoded for their features; {} pages read, {} skipped; {:.1} \
+         MB read",
         report.row_groups,
         report.row_groups_skipped,
         report.rows_scanned,
         report.rows_skipped,
         report.winners,
+        report.pages,
+        report.pages_skipped,
         report.bytes as f64 / 1e6
     );
     for (name, seconds) in phases {
@@ -98,10 +148,14 @@ fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
 
 fn name_of(phase: Phase) -> &'static str {
     match phase {
+        Phase::Spine => "spine",
+        Phase::Split => "split",
         Phase::Group => "group",
         Phase::Scan => "scan",
         Phase::Gather => "gather",
         Phase::Fill => "fill",
+        Phase::Merge => "merge",
+        Phase::Write => "write",
     }
 }
 
@@ -145,6 +199,24 @@ fn known_by(name: &str) -> Result<KnownBy> {
             Err(Error::refused(why))
         }
     }
+}
+
+/// `1GiB`, `512MB` or bytes; a unit is a power of 1024.
+fn memory_bytes(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase();
+    let factor = match unit.as_str() {
+        "" | "b" => Some(1),
+        "kb" | "kib" => Some(1 << 10),
+        "mb" | "mib" => Some(1 << 20),
+        "gb" | "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Error::refused(format!("--memory {text}: expected a size such as 512MiB or 1GiB"))
+    })
 }
 
 /// `origin=dest`: the join key, and the column that holds it.

@@ -13,6 +13,9 @@ pub struct LimitOptions {
     /// The most memory for rows; above it, writes that may need more are refused [default: 0, none]
     #[arg(long, env = "NOWTHEN_MAXMEMORY", value_name = "SIZE")]
     pub maxmemory: Option<String>,
+    /// About what FS.ASOF may take beside its spine; more is done in parts [default: 0, any]
+    #[arg(long, env = "NOWTHEN_ASOF_MEMORY", value_name = "SIZE")]
+    pub asof_memory: Option<String>,
     /// Seconds of silence after which the kernel asks whether a client is there [default: 300]
     #[arg(long, env = "NOWTHEN_TCP_KEEPALIVE", value_name = "SECONDS")]
     pub tcp_keepalive: Option<String>,
@@ -66,6 +69,7 @@ impl LimitOptions {
         let all = [
             ("maxclients", &self.maxclients),
             ("maxmemory", &self.maxmemory),
+            ("asof-memory", &self.asof_memory),
             ("tcp-keepalive", &self.tcp_keepalive),
             ("timeout", &self.timeout),
             ("partial-command-timeout", &self.partial_command_timeout),

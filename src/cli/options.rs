@@ -201,6 +201,10 @@ pub struct AsofOptions {
     /// Where the training set goes: .parquet, .arrow or .csv.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Where a report goes, as JSON: what the set holds, and every definition and file, by its
+    /// hash, that it was made of.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// The column of the spine that is the event timestamp, if it has several.
     #[arg(long, value_name = "COLUMN")]
     pub event_timestamp: Option<String>,
@@ -213,6 +217,10 @@ pub struct AsofOptions {
     /// Name columns `view__feature`.
     #[arg(long)]
     pub full_names: bool,
+    /// About how much memory the join may take, such as `1GiB`: a spine that takes more is joined
+    /// in parts, which wait on the disk beside the result. Without it all is done in memory.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
     /// Tell what was read and skipped, and how long each phase took.
     #[arg(long)]
     pub explain: bool,

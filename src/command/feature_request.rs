@@ -145,6 +145,30 @@ impl FeatureRequest {
         Ok(())
     }
 
+    /// Asks the memory for what the first of `rows` will read, of several at once. Of how many.
+    pub(super) fn fetch<'r, 't: 'r>(
+        &self,
+        keyspace: Keyspace<'_>,
+        rows: impl Iterator<Item = &'r [KeyText<'t>]>,
+        key: &mut Vec<u8>,
+    ) -> usize {
+        let (mut ahead, mut count) = (keyspace.ahead(), 0);
+        for row in rows {
+            for group in &self.groups {
+                // What is no key is refused when it is read.
+                if group.write_key(row, key).is_ok_and(|is_key| is_key) {
+                    ahead.push(key);
+                }
+            }
+            count += 1;
+            if ahead.is_full() {
+                break;
+            }
+        }
+        ahead.fetch();
+        count
+    }
+
     /// Whether all features are of one entity: then [`Self::read_row`] meets them in the order
     /// asked, each of them.
     pub(super) fn is_of_one_entity(&self) -> bool {

@@ -126,9 +126,12 @@ pub(super) fn write_vector(
         if answers.is_some() {
             return Ok(());
         }
-        let mut key = Vec::new();
+        let (mut key, mut fetched) = (Vec::new(), 0);
         for (index, row) in rows.iter().enumerate() {
             let (keyspace, first) = (ctx.keyspace, columns.first(index));
+            if index == fetched {
+                fetched += request.fetch(keyspace, rows.iter().skip(index), &mut key);
+            }
             request.read_stretches(keyspace, row, (now, seen), &mut key, |stretch| {
                 write_stretch(&mut writer, &columns, first, stretch);
             })?;

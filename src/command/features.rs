@@ -171,9 +171,12 @@ fn write_rows(
     let (seen, now) = (ctx.seen(), ctx.now);
     let scratch = &mut ctx.session.scratch;
     let (start, mut is_too_long) = (reply.len(), false);
-    let mut key = Vec::new();
+    let (mut key, mut fetched) = (Vec::new(), 0);
     reply.array(rows.len());
-    for row in rows.iter() {
+    for (index, row) in rows.iter().enumerate() {
+        if index == fetched {
+            fetched += request.fetch(ctx.keyspace, rows.iter().skip(index), &mut key);
+        }
         reply.array(request.features.len());
         let when = (now, seen);
         let written = request.read_stretches(ctx.keyspace, row, when, &mut key, |mut stretch| {

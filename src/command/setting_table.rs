@@ -61,6 +61,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     kept("appendfsync", |app| appendfsync(app.store.durability()).into(), AT_START),
     only("appendonly", "yes", "the log cannot be switched off"),
     count("arguments-max", |all| &all.arguments_max, 16, 16 * MIB),
+    memory("asof-memory", |all| &all.asof_memory_bytes, 0, i64::MAX),
     kept(
         "bind",
         |app| app.identity.bind.to_string(),

@@ -83,6 +83,9 @@ impl std::fmt::Debug for Password {
 pub struct Settings {
     /// The most connections at a time; the operator has a place beside them.
     pub clients_max: Number,
+    /// A training set is made in about so much memory, its spine and an answer in one piece aside;
+    /// 0: no limit.
+    pub asof_memory_bytes: Number,
     /// After how many seconds of silence the kernel asks whether a client is still there; 0: never.
     pub tcp_keepalive_s: Number,
     /// With more than this in memory, commands that may need more are refused; 0: no limit.
@@ -148,6 +151,7 @@ impl Default for Settings {
         let bytes = |bytes: usize| Number::new(i64::try_from(bytes).unwrap_or(i64::MAX));
         Self {
             clients_max: Number::new(10_000),
+            asof_memory_bytes: Number::new(0),
             tcp_keepalive_s: Number::new(300),
             memory_bytes_max: Number::new(0),
             idle_timeout_s: Number::new(0),

@@ -7,27 +7,79 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    offline::{KnownBy, to_ipc_stream},
-    store::TrainingRequest,
+    offline::{KnownBy, Spine, SpineSource},
+    store::{MadeSet, ReportedFile, Schema, TrainingReport, TrainingRequest},
 };
 use nowthen_protocol::Reply;
+use std::time::Instant;
 
 /// `FS.ASOF {SERVICE name | FEATURES n f ...} SPINE arrow-ipc-stream [TIME column]
-/// [KNOWNBY EVENT|ARRIVAL] [FULLNAMES] [MAP n key column ...] [INTO name]`: the spine with the
-/// features as columns behind it, as an Arrow IPC stream; with INTO they are written to
-/// `training/<name>.parquet` in the data directory, and the reply is a map of rows and path.
+/// [KNOWNBY EVENT|ARRIVAL] [FULLNAMES] [MAP n key column ...] [INTO name [REPORT]]`: the spine
+/// with the features as columns behind it, as an Arrow IPC stream; with INTO they are written to
+/// `training/<name>.parquet` in the data directory, and the reply is a map of rows and path. With
+/// REPORT what the set was made of is written to `training/<name>.json`, and that path is told too.
 pub(super) fn asof(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
+    let (started, since) = (ctx.app.store.now(), Instant::now());
     let schema = ctx.keyspace.schema();
-    let features = selection(&schema, args)?;
+    let Asked { request, stream, into } = asked(&schema, args)?;
+    let spine = Spine::from_ipc_stream(stream, request.event_timestamp.as_deref())?;
+    let source = SpineSource::Memory(&spine);
+    let store = &ctx.app.store;
+    let memory = Some(ctx.app.settings.asof_memory_bytes.count()).filter(|memory| *memory > 0);
+    let Some(name) = into else {
+        let training = store.training(&schema, &request)?;
+        // Only what is joined in parts waits there.
+        let folder = memory.map(|_| store.training_folder()).transpose()?.unwrap_or_default();
+        reply.bulk(&training.stream(&source, &folder, memory)?);
+        return Ok(());
+    };
+    let path = store.training_path(name)?;
+    let training = store.training(&schema, &request)?;
+    let joined = training.write(&source, &path, memory, &|_| ())?;
+    let report = path.with_extension("json");
+    if request.with_ages {
+        let spine = ReportedFile {
+            path: None,
+            bytes: stream.len() as u64,
+            rows: spine.rows() as u64,
+            blake3: blake3::hash(stream).to_string(),
+        };
+        let seconds = since.elapsed().as_secs_f64();
+        let made = MadeSet { started, seconds, spine, path: &path, joined: &joined };
+        TrainingReport::new(&training, made)?.write(&report)?;
+    }
+    reply.map(if request.with_ages { 3 } else { 2 });
+    reply.bulk_text("rows");
+    reply.integer(joined.rows.cast_signed());
+    reply.bulk_text("path");
+    reply.bulk_text(&path.display().to_string());
+    if request.with_ages {
+        reply.bulk_text("report");
+        reply.bulk_text(&report.display().to_string());
+    }
+    Ok(())
+}
+
+/// The arguments.
+struct Asked<'a> {
+    request: TrainingRequest,
+    stream: &'a [u8],
+    into: Option<&'a str>,
+}
+
+fn asked<'a>(schema: &Schema, args: &mut Args<'a>) -> Result<Asked<'a>> {
+    let mut ahead = *args;
+    let service = if ahead.take_word("SERVICE") { Some(ahead.text("service")?) } else { None };
+    let mut request = TrainingRequest::new(selection(schema, args)?);
+    request.service = service.and_then(|name| schema.catalog.service(name)).cloned();
     if !args.take_word("SPINE") {
         return Err(Error::refused("expected SPINE and an Arrow IPC stream after the features"));
     }
-    let spine = args.next()?;
-    let mut request = TrainingRequest::new(features);
+    let stream = args.next()?;
     let mut into = None;
     while !args.is_empty() {
         if args.take_word("TIME") {
@@ -40,22 +92,13 @@ pub(super) fn asof(
             request.map = renamed(args)?;
         } else if args.take_word("INTO") {
             into = Some(args.text("name")?);
+        } else if into.is_some() && args.take_word("REPORT") {
+            request.with_ages = true;
         } else {
             return Err(syntax());
         }
     }
-    let joined = ctx.app.store.training_set_from_ipc(&schema, &request, spine)?;
-    let Some(name) = into else {
-        reply.bulk(&to_ipc_stream(&joined.batch)?);
-        return Ok(());
-    };
-    let path = ctx.app.store.write_training_set(name, &joined)?;
-    reply.map(2);
-    reply.bulk_text("rows");
-    reply.integer(joined.batch.num_rows() as i64);
-    reply.bulk_text("path");
-    reply.bulk_text(&path.display().to_string());
-    Ok(())
+    Ok(Asked { request, stream, into })
 }
 
 fn known_by(args: &mut Args<'_>) -> Result<KnownBy> {

@@ -3,7 +3,7 @@
 //! Invariants
 //! - Only files that are complete, synced and never written again are mapped: sealed segments of
 //!   the log, snapshots. Nothing is ever written through a map.
-//! - This is the only file with `unsafe` in it.
+//! - This is the only file of the disk with `unsafe` in it.
 
 use memmap2::Mmap;
 use std::{fs::File, io, ops::Deref};

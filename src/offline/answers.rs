@@ -5,6 +5,7 @@
 //! - A tombstone that wins counts as no cell, and a null that wins stays null.
 
 use super::{
+    ages::Ages,
     cells::column_of,
     convert::{arrow_type, convert},
     keys::UNKNOWN,
@@ -24,7 +25,7 @@ use arrow_select::{concat::concat, take::take};
 const ROWS_PER_SORTED: u64 = 512;
 
 /// How many cells of a column met what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FeatureCounts {
     /// The column.
     pub name: String,
@@ -36,6 +37,27 @@ pub struct FeatureCounts {
     pub outside_max_age: u64,
     /// Cells that are not there.
     pub not_found: u64,
+    /// Of these: the row of the spine has no time, or not all of its key.
+    pub without_key: u64,
+    /// Of these: what won is a delete.
+    pub deleted: u64,
+    /// How old the values are, if asked for.
+    pub ages: Option<Ages>,
+}
+
+impl FeatureCounts {
+    /// Adds what the same column met in other rows.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.present += other.present;
+        self.null_value += other.null_value;
+        self.outside_max_age += other.outside_max_age;
+        self.not_found += other.not_found;
+        self.without_key += other.without_key;
+        self.deleted += other.deleted;
+        if let (Some(ages), Some(other)) = (&mut self.ages, &other.ages) {
+            ages.append(other);
+        }
+    }
 }
 
 /// The cell that answers at each slot.
@@ -47,6 +69,8 @@ pub(super) struct Answers {
     statuses: Vec<Status>,
     /// Its place among the values gathered and pushed; [`UNKNOWN`] if it may not be seen.
     places: Vec<u32>,
+    /// How many slots see a delete.
+    deleted: u64,
 }
 
 /// The answers as the rows of the spine see them.
@@ -56,6 +80,8 @@ pub(super) struct RowAnswers {
     places: UInt32Array,
     outside_max_age: u64,
     not_found: u64,
+    without_key: u64,
+    deleted: u64,
 }
 
 /// A finished column of a training set.
@@ -84,6 +110,7 @@ impl Answers {
             events: vec![None; if with_events { slots.len() } else { 0 }],
             statuses: vec![Status::NotFound; slots.len()],
             places: vec![UNKNOWN; slots.len()],
+            deleted: 0,
         };
         for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
             if let Some(winner) = winner.found() {
@@ -143,6 +170,7 @@ impl Answers {
             }
             let is_cell = *candidate.write != CellWrite::Tombstone;
             let event = is_cell.then_some(candidate.stamp.event);
+            answers.deleted += u64::from(!is_cell);
             let is_visible = answers.set(slot, event, Timestamp(*at), ttl) == Status::Present;
             if let Some(place) = answers.places.get_mut(slot) {
                 *place = if is_visible { (gathered + rank as usize) as u32 } else { UNKNOWN };
@@ -166,8 +194,9 @@ impl Answers {
 
     /// The answers in the order of the spine's rows.
     pub(super) fn of_rows(&self, slots: &Slots) -> RowAnswers {
-        let (mut outside_max_age, mut not_found) = (0, 0);
+        let (mut outside_max_age, mut not_found, mut without_key) = (0, 0, 0);
         let places = slots.of_rows().map(|slot| {
+            without_key += u64::from(slot.is_none());
             match slot.and_then(|slot| self.statuses.get(slot)) {
                 Some(Status::Present | Status::NullValue) => {}
                 Some(Status::OutsideMaxAge) => outside_max_age += 1,
@@ -177,7 +206,8 @@ impl Answers {
             place.filter(|place| *place != UNKNOWN)
         });
         let places = places.collect();
-        RowAnswers { places, outside_max_age, not_found }
+        // Each row with key and time has a slot of its own.
+        RowAnswers { places, outside_max_age, not_found, without_key, deleted: self.deleted }
     }
 }
 
@@ -204,11 +234,28 @@ pub(super) fn fill_column(
         null_value: nulls - rows.outside_max_age - rows.not_found,
         outside_max_age: rows.outside_max_age,
         not_found: rows.not_found,
+        without_key: rows.without_key,
+        deleted: rows.deleted,
+        ages: None,
     };
     Ok(Column { array, counts, statuses: Vec::new(), event_timestamps: Vec::new() })
 }
 
 impl Column {
+    /// Adds how old the values are. `answers` keep their events.
+    pub(super) fn with_ages(mut self, answers: &Answers, slots: &Slots) -> Self {
+        let mut ages = Ages::new();
+        for (row, (slot, at)) in slots.of_rows().zip(slots.times_of_rows()).enumerate() {
+            let event = slot.and_then(|slot| answers.events.get(slot).copied().flatten());
+            if let (Some(event), Some(ages), true) = (event, &mut ages, self.array.is_valid(row)) {
+                // What is seen is not of the future.
+                ages.add(at.us().saturating_sub(event.us()).unsigned_abs());
+            }
+        }
+        self.counts.ages = ages;
+        self
+    }
+
     /// Adds what every row met.
     pub(super) fn with_status(
         mut self,

@@ -18,6 +18,7 @@ use super::{
     names::refuse_clashes,
     pushed::{PushedCells, PushedWinners, entities_of},
     rank::{Rank, Winner},
+    reads::Reads,
     report::{JoinReport, Phase},
     slots::Slots,
     source::ViewSource,
@@ -31,13 +32,7 @@ use crate::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
-use std::{
-    num::NonZero,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{num::NonZero, sync::Arc};
 
 /// Of so many rows a column of features is worth its own turn.
 const MANY_ROWS: usize = if cfg!(test) { 4 } else { 64 * 1024 };
@@ -72,6 +67,8 @@ pub struct JoinOptions {
     pub known_by: KnownBy,
     /// Whether to tell the status and the event timestamp of every cell.
     pub with_status: bool,
+    /// Whether to tell how old the values of each feature are.
+    pub with_ages: bool,
 }
 
 /// A training set.
@@ -126,8 +123,8 @@ pub fn as_of_join(
     refuse_clashes(spine.batch().schema_ref(), names.map(String::as_str))?;
     let threads = thread_count(options.threads);
     let mut groups = Groups { spine, threads, groups: Vec::new() };
-    let join = Join { options, threads, bytes_read: Arc::default() };
-    let mut report = JoinReport { rows: spine.rows() as u64, ..JoinReport::default() };
+    let join = Join { options, threads, reads: Reads::default() };
+    let mut report = JoinReport { rows: spine.rows() as u64, pieces: 1, ..JoinReport::default() };
     let mut columns = Vec::new();
     for request in requests {
         watch(Phase::Group);
@@ -141,7 +138,9 @@ pub fn as_of_join(
         report.rows_skipped += scanned.rows_skipped;
         columns.extend(joined);
     }
-    report.bytes = join.bytes_read.load(Ordering::Relaxed);
+    report.bytes = join.reads.bytes();
+    report.pages = join.reads.pages();
+    report.pages_skipped = join.reads.pages_skipped();
     assemble(spine, columns, options, report)
 }
 
@@ -220,7 +219,7 @@ impl Groups<'_> {
 struct Join<'a> {
     options: &'a JoinOptions,
     threads: usize,
-    bytes_read: Arc<AtomicU64>,
+    reads: Reads,
 }
 
 impl Join<'_> {
@@ -268,8 +267,7 @@ impl Join<'_> {
             let first = turn * at_once;
             watch(Phase::Gather);
             let own = first..first + features.len();
-            let gather =
-                |source| gather_pieces(source, wanted, own, self.threads, &self.bytes_read);
+            let gather = |source| gather_pieces(source, wanted, own, self.threads, &self.reads);
             let gathered = source.map(gather).transpose()?;
             watch(Phase::Fill);
             let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
@@ -294,17 +292,17 @@ impl Join<'_> {
         group: &Group,
         source: Option<&ViewSource<'_>>,
     ) -> Result<(ParquetSide, Vec<u64>, Scanned)> {
-        let (threads, bytes_read) = (self.threads, &self.bytes_read);
+        let (threads, reads) = (self.threads, &self.reads);
         let known_by = self.options.known_by;
         let rows = source.map_or(0, |source| source.dataset.rows());
         let (winners, answers, scanned) = match source {
             // Only a pushed cell is ever compared with a winner by its created timestamp.
             Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
-                let (winners, scanned) = find_newest(source, group, threads, bytes_read)?;
+                let (winners, scanned) = find_newest(source, group, threads, reads)?;
                 (Vec::new(), self.answers(request, group, winners, rows).1, scanned)
             }
             Some(source) => {
-                let found = find_winners(source, group, known_by, threads, bytes_read)?;
+                let found = find_winners(source, group, known_by, threads, reads)?;
                 let (winners, answers) = self.answers(request, group, found.0, rows);
                 (winners, answers, found.1)
             }
@@ -330,7 +328,8 @@ impl Join<'_> {
             hide_forgotten(&mut winners, group, request.entity, forgotten);
         }
         let (slots, ttl) = (&group.slots, request.view.ttl);
-        let answers = Answers::of_parquet(&winners, slots, ttl, rows, self.options.with_status);
+        let with_events = self.options.with_status || self.options.with_ages;
+        let answers = Answers::of_parquet(&winners, slots, ttl, rows, with_events);
         (winners, answers)
     }
 
@@ -359,7 +358,10 @@ impl Join<'_> {
             Some((answers, rows)) => (answers, rows),
             None => (&parquet.answers, &parquet.rows),
         };
-        let column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
+        let mut column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
+        if self.options.with_ages {
+            column = column.with_ages(answers, slots);
+        }
         let with_status = self.options.with_status;
         Ok(if with_status { column.with_status(answers, slots, ttl) } else { column })
     }

@@ -13,6 +13,7 @@
 use super::{
     dataset::DataFile,
     pages::{DataPage, NextPage, Pages, Values},
+    reads::Reads,
     runs::Runs,
     source::{Column, RowGroup},
 };
@@ -29,7 +30,7 @@ use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::basic::Type as PhysicalType;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 /// Decodes one column chunk.
 pub(super) struct ChunkReader<'a> {
@@ -66,10 +67,10 @@ impl<'a> ChunkReader<'a> {
         file: &'a DataFile,
         row_group: &RowGroup,
         column: &Column,
-        bytes_read: &Arc<AtomicU64>,
+        reads: &'a Reads,
     ) -> Result<Option<Self>> {
         let Some(kind) = Kind::of(column) else { return Ok(None) };
-        let pages = Pages::open(file, row_group, column, bytes_read)?;
+        let pages = Pages::open(file, row_group, column, reads)?;
         let page = DataPage { rows: 0, levels: None, values: Values::Plain(Bytes::new()) };
         Ok(pages.map(|pages| Self { pages, kind, dictionary: None, page }))
     }

@@ -13,6 +13,7 @@ use super::{
     convert::{Rounding, arrow_type, convert as plain, times_us},
     dataset::DataFile,
     picks::pick,
+    reads::Reads,
     scan::{ColumnReader, in_column},
     source::{Column, RowGroup, ViewSource},
 };
@@ -25,11 +26,7 @@ use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow_schema::DataType;
 use arrow_select::{concat::concat, take::take};
 use parking_lot::Mutex;
-use std::{
-    mem,
-    ops::Range,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{mem, ops::Range, sync::Arc};
 
 /// Decoding this many rows that nobody wants costs less than to begin another stretch.
 const GAP_ROWS: usize = 128;
@@ -65,10 +62,10 @@ pub(super) fn gather(
     source: &ViewSource<'_>,
     wanted: &[u64],
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<Vec<ArrayRef>> {
     let all = 0..source.types.len();
-    let gathered = gather_pieces(source, wanted, all, threads, bytes_read)?;
+    let gathered = gather_pieces(source, wanted, all, threads, reads)?;
     let features = gathered.pieces.iter().enumerate();
     features.map(|(feature, pieces)| join_pieces(source, feature, &pieces.lock())).collect()
 }
@@ -79,7 +76,7 @@ pub(super) fn gather_pieces<'a>(
     wanted: &[u64],
     features: Range<usize>,
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<Gathered<'a>> {
     let groups = wanted_by_row_group(source, wanted);
     // With few row groups the features of one are shared out among the threads.
@@ -94,7 +91,7 @@ pub(super) fn gather_pieces<'a>(
     let done = for_each(threads, tasks.len(), Vec::new, |done, index| {
         let Some(task) = tasks.get(index) else { return Ok(()) };
         let pieces =
-            gather_rows(source, task.row_group, task.wanted, task.features.clone(), bytes_read)?;
+            gather_rows(source, task.row_group, task.wanted, task.features.clone(), reads)?;
         done.push((index, pieces));
         Ok(())
     })?;
@@ -183,7 +180,7 @@ pub(super) fn gather_rows(
     row_group: &RowGroup,
     wanted: &[u64],
     features: Range<usize>,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<Vec<Vec<ArrayRef>>> {
     let (file, columns) = source.file(row_group)?;
     let rows = rows_within(row_group, wanted);
@@ -192,7 +189,7 @@ pub(super) fn gather_rows(
     for ((feature, pieces), column) in
         features.clone().zip(&mut pieces).zip(columns.features.iter().skip(features.start))
     {
-        match pick(file, row_group, column, &rows, bytes_read)? {
+        match pick(file, row_group, column, &rows, reads)? {
             Some(picked) => {
                 let picked =
                     picked.iter().map(|piece| declared(source, file, column, feature, piece));
@@ -205,7 +202,7 @@ pub(super) fn gather_rows(
         return Ok(pieces);
     }
     let columns: Vec<&Column> = others.iter().map(|(_, column)| *column).collect();
-    read_rows(source, row_group, &rows, &columns, bytes_read, |batch| {
+    read_rows(source, row_group, &rows, &columns, reads, |batch| {
         for ((feature, column), read) in others.iter().zip(batch) {
             let piece = declared(source, file, column, *feature, read)?;
             pieces
@@ -253,7 +250,7 @@ pub(super) fn gather_created(
     source: &ViewSource<'_>,
     wanted: &[u64],
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<Vec<Option<Timestamp>>> {
     let groups = wanted_by_row_group(source, wanted);
     let done = for_each(threads, groups.len(), Vec::new, |done, index| {
@@ -262,7 +259,7 @@ pub(super) fn gather_created(
         let columns: Vec<&Column> = columns.created.iter().collect();
         let mut all = Vec::with_capacity(wanted.len());
         let rows = rows_within(row_group, wanted);
-        read_rows(source, row_group, &rows, &columns, bytes_read, |batch| {
+        read_rows(source, row_group, &rows, &columns, reads, |batch| {
             for column in batch {
                 let name = source.view.created_timestamp.as_deref().unwrap_or_default();
                 let times = times_us(column, Rounding::Up);
@@ -285,13 +282,13 @@ fn read_rows(
     row_group: &RowGroup,
     rows: &[usize],
     columns: &[&Column],
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
     mut each: impl FnMut(&[ArrayRef]) -> Result<()>,
 ) -> Result<()> {
     let (file, _) = source.file(row_group)?;
     let ranges = stretches(rows, usize::try_from(row_group.rows).unwrap_or(usize::MAX));
     let places = places_in(rows, ranges.as_deref());
-    let mut reader = ColumnReader::open(file, row_group, columns, ranges.as_deref(), bytes_read)?;
+    let mut reader = ColumnReader::open(file, row_group, columns, ranges.as_deref(), reads)?;
     let mut first = 0_usize;
     let mut rest = places.as_slice();
     while let Some(batch) = reader.next_batch()? {

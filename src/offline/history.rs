@@ -11,6 +11,7 @@ use super::{
     latest::Window,
     prune::Bounds,
     rank::Winner,
+    reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::ViewSource,
     spine::key_column,
@@ -21,7 +22,6 @@ use crate::{
     parallel::{for_each, thread_count},
 };
 use arrow_array::{Array, ArrayRef};
-use std::sync::Arc;
 
 /// One row of a source about the entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,11 +51,11 @@ pub fn history(
     let bounds = Bounds { keys: table.ranges(), from, to: window.to, created: false };
     let row_groups: Vec<_> =
         source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
-    let (threads, bytes_read) = (thread_count(None), Arc::default());
+    let (threads, reads) = (thread_count(None), Reads::default());
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
-        scan_row_group(&source, row_group, true, &bytes_read, |batch| {
+        scan_row_group(&source, row_group, true, &reads, |batch| {
             scan.add(&table, batch, window).map_err(|why| match source.file(row_group) {
                 Ok((file, _)) => in_column(file, "join key", &why),
                 Err(error) => error,
@@ -67,7 +67,7 @@ pub fn history(
     found.truncate(rows_max);
     let mut wanted: Vec<u64> = found.iter().map(|row| row.order).collect();
     wanted.sort_unstable();
-    let columns = gather(&source, &wanted, threads, &bytes_read)?;
+    let columns = gather(&source, &wanted, threads, &reads)?;
     let row = |row: &Winner| {
         let place = wanted.binary_search(&row.order).ok()?;
         let full = columns.iter().all(|column| place < column.len());

@@ -13,6 +13,7 @@ use super::{
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
+    reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::ViewSource,
     ties::{Ties, settle},
@@ -26,10 +27,7 @@ use arrow_array::{Array, ArrayRef};
 use std::{
     num::NonZero,
     ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// The newest row of one entity.
@@ -61,7 +59,7 @@ pub struct Latest<'a> {
     rows_read: u64,
     rows_skipped: u64,
     rows_ahead: u64,
-    bytes_read: Arc<AtomicU64>,
+    reads: Reads,
 }
 
 /// Which rows of a source are asked for.
@@ -98,10 +96,9 @@ pub fn latest<'a>(
 ) -> Result<Latest<'a>> {
     let features: Vec<usize> = (0..view.features.len()).collect();
     let source = ViewSource::open(view, entity, dataset, &features)?;
-    let bytes_read: Arc<AtomicU64> = Arc::default();
+    let reads = Reads::default();
     let threads = thread_count(threads);
-    let search =
-        Search { source: &source, entity, window, threads, bytes_read: &bytes_read, progress };
+    let search = Search { source: &source, entity, window, threads, reads: &reads, progress };
     let (table, newest, counts) = search.newest()?;
     let found = (0_u32..).zip(newest).filter_map(|(entity, winner)| {
         winner.found().map(|winner| (winner.order(), entity, winner.event()))
@@ -119,7 +116,7 @@ pub fn latest<'a>(
         rows_read: counts.rows_read,
         rows_skipped: counts.rows_skipped,
         rows_ahead: counts.rows_ahead,
-        bytes_read,
+        reads,
     })
 }
 
@@ -129,7 +126,7 @@ struct Search<'a, 'b> {
     entity: &'a Entity,
     window: Window,
     threads: usize,
-    bytes_read: &'a Arc<AtomicU64>,
+    reads: &'a Reads,
     progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
@@ -151,13 +148,13 @@ impl Search<'_, '_> {
             return Ok((table, all.into_iter().map(newest).collect(), counts));
         };
         if self.source.view.created_timestamp.is_some() {
-            settle(self.source, &mut newest, ties, self.threads, self.bytes_read)?;
+            settle(self.source, &mut newest, ties, self.threads, self.reads)?;
         }
         Ok((table, newest, counts))
     }
 
     fn run<R: Rank>(&self, with_created: bool) -> Result<(KeyTable, Vec<R>, Option<Ties>, Counts)> {
-        let Self { source, window, bytes_read, .. } = *self;
+        let Self { source, window, reads, .. } = *self;
         let from = window.from.unwrap_or(Timestamp::MIN);
         let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
         let row_groups: Vec<_> =
@@ -170,7 +167,7 @@ impl Search<'_, '_> {
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            scan_row_group(source, row_group, with_created, bytes_read, |batch| {
+            scan_row_group(source, row_group, with_created, reads, |batch| {
                 scan.add(batch, window).map_err(|why| match source.file(row_group) {
                     Ok((file, _)) => in_column(file, "join key", &why),
                     Err(error) => error,
@@ -178,7 +175,7 @@ impl Search<'_, '_> {
             })?;
             is_too_many.fetch_or(scan.ties.are_too_many(scan.rows), Ordering::Relaxed);
             let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
-            (self.progress)(rows, bytes_read.load(Ordering::Relaxed));
+            (self.progress)(rows, reads.bytes());
             Ok(())
         })?;
         // What is not even read lies ahead, if nothing but the end of the window can keep it out.
@@ -300,7 +297,7 @@ impl Latest<'_> {
 
     /// Bytes read from files so far.
     pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
+        self.reads.bytes()
     }
 
     /// The rows of the next entities, at least one and at most `entities_max`; `None` after the
@@ -337,13 +334,13 @@ impl Latest<'_> {
             return Err(Error::refused("a row without its row group"));
         };
         let features = 0..self.source.types.len();
-        let pieces = gather_rows(&self.source, row_group, wanted, features, &self.bytes_read)?;
+        let pieces = gather_rows(&self.source, row_group, wanted, features, &self.reads)?;
         let columns = pieces.iter().enumerate();
         let decoded: Result<Vec<ArrayRef>> =
             columns.map(|(feature, pieces)| join_pieces(&self.source, feature, pieces)).collect();
         let rows = self.taken..self.taken + wanted.len();
         if self.source.view.created_timestamp.is_some() {
-            self.decoded_created = gather_created(&self.source, wanted, 1, &self.bytes_read)?;
+            self.decoded_created = gather_created(&self.source, wanted, 1, &self.reads)?;
         }
         self.decoded = decoded?;
         self.decoded_rows = rows;

@@ -28,12 +28,17 @@ mod history_layout;
 mod history;
 mod load;
 
+mod join_memory;
+mod parted_join;
+
 mod as_of_join;
 mod latest;
 mod names;
 mod report;
 
 mod answers;
+
+mod ages;
 mod order_set;
 mod pushed;
 mod winners;
@@ -48,6 +53,11 @@ mod rank;
 mod prune;
 mod scan;
 mod slots;
+
+mod spill;
+mod spine_file;
+
+mod file_hash;
 mod spine;
 
 mod keys;
@@ -64,12 +74,14 @@ mod dataset;
 mod ipc_stream;
 mod page_index;
 mod parquet_file;
+mod reads;
 mod runs;
 
 mod cells;
 mod convert;
 mod lists;
 
+pub use ages::Ages;
 pub use answers::FeatureCounts;
 pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};
 pub use bucket::Bucket;
@@ -77,16 +89,20 @@ pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
+pub use file_hash::{hash_files, hash_path};
 pub use history::{HistoryRow, history};
 pub use history_file::HistoryFile;
 pub use history_merge::merge_history;
 pub use history_write::HistoryFileWriter;
+pub use join_memory::JoinShape;
 pub use latest::{Latest, LatestRow, Window, latest};
 pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
-pub use output::{to_ipc_stream, write_batch};
+pub use output::{IpcStream, ResultFile, to_ipc_stream, write_batch};
+pub use parted_join::{BatchSink, PartedJoin, Split};
 pub use pushed::PushedCells;
 pub use report::{JoinReport, Phase};
 pub use source::check_source;
 pub use spine::Spine;
+pub use spine_file::{SpineFile, SpineSource};
 pub use winners::KnownBy;

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -36,41 +36,141 @@ enum Format {
 /// Writes `batch` to `path`, which ends in `.parquet`, `.arrow` or `.csv`, and returns the size of
 /// the file. What was at `path` is replaced, unless it is the spine.
 pub fn write_batch(batch: &RecordBatch, path: &Path, spine: Option<&Path>) -> Result<u64> {
-    let format = format_of(path)?;
-    if spine.is_some_and(|spine| same_file(spine, path)) {
-        return Err(Error::refused(format!(
-            "{} is the spine: write the result to another file",
-            path.display()
-        )));
-    }
-    let beside = beside(path);
-    let written = write_whole(batch, format, &beside, path);
-    if written.is_err() {
-        // The error that counts is the first; the rest of the file is of no use to anyone.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let mut file = ResultFile::create(batch.schema_ref(), path, spine, None)?;
+    file.write(batch)?;
+    file.finish()
 }
 
-fn write_whole(batch: &RecordBatch, format: Format, beside: &Path, path: &Path) -> Result<u64> {
-    let file = File::create(beside).map_err(Error::io("creating", beside))?;
-    let mut file = BufWriter::new(file);
-    match format {
-        Format::Parquet => write_parquet(batch, &mut file),
-        Format::Arrow => write_ipc_file(batch, &mut file),
-        Format::Csv => write_csv(batch, &mut file),
+/// A result that is written batch by batch. Unless it is finished nothing is left of it.
+pub struct ResultFile {
+    path: PathBuf,
+    beside: PathBuf,
+    /// Told by its format; `None` if it could not be begun.
+    writer: Option<Writer>,
+    is_finished: bool,
+}
+
+enum Writer {
+    Parquet(Box<ArrowWriter<BufWriter<File>>>),
+    Arrow(FileWriter<BufWriter<File>>),
+    Csv(arrow_csv::Writer<BufWriter<File>>),
+}
+
+impl ResultFile {
+    /// Begins a file that will be at `path`, whose ending tells the format: `.parquet`, `.arrow` or
+    /// `.csv`. What is there is replaced at the end, unless it is the spine. Of a row group of
+    /// Parquet about `row_group_bytes` are kept in memory until it is written, `None` for any.
+    pub fn create(
+        schema: &SchemaRef,
+        path: &Path,
+        spine: Option<&Path>,
+        row_group_bytes: Option<usize>,
+    ) -> Result<Self> {
+        let format = format_of(path)?;
+        if spine.is_some_and(|spine| same_file(spine, path)) {
+            return Err(Error::refused(format!(
+                "{} is the spine: write the result to another file",
+                path.display()
+            )));
+        }
+        let beside = beside(path);
+        let file = File::create(&beside).map_err(Error::io("creating", &beside))?;
+        let mut result = Self { path: path.to_owned(), beside, writer: None, is_finished: false };
+        let writer = Writer::new(format, BufWriter::new(file), schema, row_group_bytes);
+        result.writer = Some(writer.map_err(|error| unwritable(error, path))?);
+        Ok(result)
     }
-    .map_err(|error| unwritable(error, path))?;
-    let file = file.into_inner().map_err(|error| error.into_error());
-    let file = file.map_err(Error::io("writing", beside))?;
-    file.sync_all().map_err(Error::io("syncing", beside))?;
-    let bytes = file.metadata().map_err(Error::io("writing", beside))?.len();
-    fs::rename(beside, path).map_err(Error::io("renaming the result to", path))?;
+
+    /// Adds rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let written = self.writer.as_mut().map_or(Ok(()), |writer| writer.write(batch));
+        written.map_err(|error| unwritable(error, &self.path))
+    }
+
+    /// Puts the file in its place; its size.
+    pub fn finish(mut self) -> Result<u64> {
+        let (path, beside) = (&self.path, &self.beside);
+        let Some(writer) = self.writer.as_mut() else { return Ok(0) };
+        writer.finish().map_err(|error| unwritable(error, path))?;
+        let file =
+            File::options().write(true).open(beside).map_err(Error::io("syncing", beside))?;
+        file.sync_all().map_err(Error::io("syncing", beside))?;
+        let bytes = file.metadata().map_err(Error::io("writing", beside))?.len();
+        fs::rename(beside, path).map_err(Error::io("renaming the result to", path))?;
+        self.is_finished = true;
+        let folder = folder_of(&self.path);
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(Error::io("syncing the folder", folder))?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The error that counts was the first; the rest of the file is of no use to anyone.
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
+
+impl Writer {
+    fn new(
+        format: Format,
+        file: BufWriter<File>,
+        schema: &SchemaRef,
+        row_group_bytes: Option<usize>,
+    ) -> Result<Self, ArrowError> {
+        Ok(match format {
+            Format::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_max_row_group_bytes(row_group_bytes.map(|bytes| bytes.max(1)))
+                    .build();
+                let writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties))?;
+                Self::Parquet(Box::new(writer))
+            }
+            Format::Arrow => Self::Arrow(FileWriter::try_new(file, schema)?),
+            Format::Csv => {
+                let mut writer = Self::Csv(arrow_csv::Writer::new(file));
+                // The names come even where no row does.
+                writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
+                writer
+            }
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        match self {
+            Self::Parquet(writer) => Ok(writer.write(batch)?),
+            // The writer copies each batch before it goes out.
+            Self::Arrow(writer) => (0..batch.num_rows()).step_by(IPC_ROWS).try_for_each(|first| {
+                writer.write(&batch.slice(first, IPC_ROWS.min(batch.num_rows() - first)))
+            }),
+            Self::Csv(writer) => write_csv(batch, writer),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ArrowError> {
+        match self {
+            Self::Parquet(writer) => {
+                writer.finish()?;
+                Ok(writer.inner_mut().flush()?)
+            }
+            Self::Arrow(writer) => {
+                writer.finish()?;
+                Ok(writer.get_mut().flush()?)
+            }
+            // It flushes whatever it writes.
+            Self::Csv(_) => Ok(()),
+        }
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(Error::io("syncing the folder", folder))?;
-    Ok(bytes)
+    folder.unwrap_or(Path::new("."))
 }
 
 fn format_of(path: &Path) -> Result<Format> {
@@ -109,26 +209,10 @@ fn unwritable(error: ArrowError, path: &Path) -> Error {
     }
 }
 
-fn write_parquet(batch: &RecordBatch, out: &mut (impl Write + Send)) -> Result<(), ArrowError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .build();
-    let mut writer = ArrowWriter::try_new(out, batch.schema(), Some(properties))?;
-    writer.write(batch)?;
-    writer.close()?;
-    Ok(())
-}
-
-fn write_ipc_file(batch: &RecordBatch, out: &mut impl Write) -> Result<(), ArrowError> {
-    let mut writer = FileWriter::try_new(out, batch.schema_ref())?;
-    // The writer copies each batch before it goes out.
-    for first in (0..batch.num_rows()).step_by(IPC_ROWS) {
-        writer.write(&batch.slice(first, IPC_ROWS.min(batch.num_rows() - first)))?;
-    }
-    writer.finish()
-}
-
-fn write_csv(batch: &RecordBatch, out: &mut impl Write) -> Result<(), ArrowError> {
+fn write_csv(
+    batch: &RecordBatch,
+    writer: &mut arrow_csv::Writer<BufWriter<File>>,
+) -> Result<(), ArrowError> {
     let fields = batch.schema_ref().fields();
     if let Some(field) = fields.iter().find(|field| field.data_type().is_nested()) {
         return Err(ArrowError::CsvError(format!(
@@ -142,7 +226,6 @@ fn write_csv(batch: &RecordBatch, out: &mut impl Write) -> Result<(), ArrowError
         Field::new(field.name(), column.data_type().clone(), field.is_nullable())
     });
     let schema = Schema::new(fields.collect::<Vec<_>>());
-    let mut writer = arrow_csv::Writer::new(out);
     writer.write(&RecordBatch::try_new(Arc::new(schema), columns)?)
 }
 
@@ -168,13 +251,31 @@ fn in_utc(column: &ArrayRef) -> ArrayRef {
 
 /// `batch` as one Arrow IPC stream.
 pub fn to_ipc_stream(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let write = || {
-        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-        writer.write(batch)?;
-        writer.finish()?;
-        writer.into_inner()
-    };
-    write().map_err(|error| unwritable_stream(&error))
+    let mut stream = IpcStream::new(batch.schema_ref())?;
+    stream.write(batch)?;
+    stream.finish()
+}
+
+/// An Arrow IPC stream in memory, batch by batch.
+pub struct IpcStream(StreamWriter<Vec<u8>>);
+
+impl IpcStream {
+    /// Begins one.
+    pub fn new(schema: &Schema) -> Result<Self> {
+        let writer = StreamWriter::try_new(Vec::new(), schema);
+        writer.map(Self).map_err(|error| unwritable_stream(&error))
+    }
+
+    /// Adds rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.0.write(batch).map_err(|error| unwritable_stream(&error))
+    }
+
+    /// All bytes.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        // It also writes the end of the stream.
+        self.0.into_inner().map_err(|error| unwritable_stream(&error))
+    }
 }
 
 /// The error for what does not fit a stream.
@@ -185,7 +286,7 @@ pub(super) fn unwritable_stream(error: &ArrowError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offline::Spine;
+    use crate::offline::{Spine, SpineFile};
     use arrow_array::{
         FixedSizeListArray, Float64Array, StringArray, TimestampMicrosecondArray,
         types::Float32Type,
@@ -207,7 +308,7 @@ mod tests {
         let path = folder.path().join("out.parquet");
         let bytes = write_batch(&batch(), &path, None).unwrap();
         assert_eq!(bytes, fs::metadata(&path).unwrap().len());
-        assert_eq!(Spine::from_parquet(&path, None, None).unwrap().batch(), &batch());
+        assert_eq!(SpineFile::open(&path).unwrap().read(None, None).unwrap().batch(), &batch());
         let stream = to_ipc_stream(&batch()).unwrap();
         assert_eq!(Spine::from_ipc_stream(&stream, None).unwrap().batch(), &batch());
         let path = folder.path().join("out.arrow");

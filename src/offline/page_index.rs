@@ -12,9 +12,33 @@ use parquet::{
     errors::ParquetError,
     file::{
         metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+        page_index::offset_index::PageLocation,
         reader::ChunkReader,
     },
 };
+use std::ops::Range;
+
+/// How many pages of a column chunk hold rows in `ranges`, which ascend, and how many do not;
+/// `None` stands for all rows. None of either where the file does not list them.
+pub(super) fn count_pages(
+    metadata: &ParquetMetaData,
+    row_group: usize,
+    leaf: usize,
+    ranges: Option<&[Range<usize>]>,
+) -> (u64, u64) {
+    let index = metadata.page_index().and_then(|index| index.offset_index(row_group, leaf));
+    let Some(pages) = index.map(|index| index.page_locations()) else { return (0, 0) };
+    let first_row = |page: &PageLocation| usize::try_from(page.first_row_index).unwrap_or_default();
+    let ends = pages.iter().skip(1).map(first_row).chain([usize::MAX]);
+    let is_read = |(page, end): &(&PageLocation, usize)| {
+        ranges.is_none_or(|ranges| {
+            let next = ranges.partition_point(|range| range.end <= first_row(page));
+            ranges.get(next).is_some_and(|range| range.start < *end)
+        })
+    };
+    let read = pages.iter().zip(ends).filter(is_read).count() as u64;
+    (read, pages.len() as u64 - read)
+}
 
 const LIST_IN_FIELD_1: u8 = 0x19;
 const STRUCT: u8 = 0x0c;

@@ -10,7 +10,9 @@
 
 use super::{
     dataset::DataFile,
+    page_index::count_pages,
     parquet_file::{ParquetFile, damaged, guarded},
+    reads::Reads,
     runs::Runs,
     source::{Column, RowGroup},
 };
@@ -21,10 +23,7 @@ use parquet::{
     column::page::{Page, PageMetadata, PageReader},
     file::serialized_reader::SerializedPageReader,
 };
-use std::{
-    ops::Range,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{ops::Range, sync::Arc};
 
 /// The encodings that are read here; whatever else a file has is left to the decoder for all
 /// columns (`scan.rs`).
@@ -34,11 +33,24 @@ const READ_HERE: [Encoding; 4] =
 /// Reads a column chunk, page by page.
 pub(super) struct Pages<'a> {
     file: &'a DataFile,
+    reads: &'a Reads,
     reader: SerializedPageReader<ParquetFile>,
     /// Whether rows may be null.
     is_optional: bool,
     /// In the pages that were not read.
     rows_left: u64,
+    pages_read: u64,
+    pages_skipped: u64,
+    /// How many pages there are, dictionaries aside; 0 if the file does not list them.
+    pages_listed: u64,
+}
+
+impl Drop for Pages<'_> {
+    fn drop(&mut self) {
+        // Behind the last wanted row nothing is even looked at.
+        let skipped = self.pages_listed.saturating_sub(self.pages_read).max(self.pages_skipped);
+        self.reads.add_pages(self.pages_read, skipped);
+    }
 }
 
 /// What a page holds.
@@ -68,7 +80,7 @@ impl<'a> Pages<'a> {
         file: &'a DataFile,
         row_group: &RowGroup,
         column: &Column,
-        bytes_read: &Arc<AtomicU64>,
+        reads: &'a Reads,
     ) -> Result<Option<Self>> {
         let metadata = file.metadata().metadata();
         let row_groups = metadata.row_groups().get(row_group.index);
@@ -79,10 +91,21 @@ impl<'a> Pages<'a> {
         if !is_flat || !chunk.encodings().all(|encoding| READ_HERE.contains(&encoding)) {
             return Ok(None);
         }
-        let source = Arc::new(file.open(bytes_read)?);
+        let source = Arc::new(file.open(reads.counter())?);
         let rows = usize::try_from(row_group.rows).unwrap_or(usize::MAX);
         let reader = guarded(file.path(), || SerializedPageReader::new(source, chunk, rows, None))?;
-        Ok(Some(Self { file, reader, is_optional: depth == 1, rows_left: row_group.rows }))
+        let listed =
+            column.leaf.map_or(0, |leaf| count_pages(metadata, row_group.index, leaf, None).0);
+        Ok(Some(Self {
+            file,
+            reads,
+            reader,
+            is_optional: depth == 1,
+            rows_left: row_group.rows,
+            pages_read: 0,
+            pages_skipped: 0,
+            pages_listed: listed,
+        }))
     }
 
     /// The next page; `None` after the last.
@@ -99,6 +122,7 @@ impl<'a> Pages<'a> {
         }
         let page = self.data_page(page).ok_or_else(|| self.damaged("a page makes no sense"))?;
         self.count(page.rows)?;
+        self.pages_read += 1;
         Ok(Some(NextPage::Data(page)))
     }
 
@@ -118,6 +142,7 @@ impl<'a> Pages<'a> {
             };
             guarded(self.file.path(), || self.reader.skip_next_page())?;
             self.count(own)?;
+            self.pages_skipped += 1;
             skipped += own;
         }
     }

@@ -12,6 +12,7 @@ use super::{
     chunk::{is_bytes, is_text, spread, take_texts, text_array, time_array},
     dataset::DataFile,
     pages::{DataPage, NextPage, Pages, Values},
+    reads::Reads,
     source::{Column, RowGroup},
 };
 use crate::error::Result;
@@ -24,7 +25,7 @@ use arrow_schema::{DataType, TimeUnit};
 use arrow_select::take::take;
 use bytes::Bytes;
 use parquet::basic::Type as PhysicalType;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 /// The values of `column` at `rows` of `row_group`, which ascend and do not repeat: in pieces, in
 /// order. `None` if the column is of a form that is not read here.
@@ -33,10 +34,10 @@ pub(super) fn pick(
     row_group: &RowGroup,
     column: &Column,
     rows: &[usize],
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<Option<Vec<ArrayRef>>> {
     let Some(form) = Form::of(column) else { return Ok(None) };
-    let Some(pages) = Pages::open(file, row_group, column, bytes_read)? else { return Ok(None) };
+    let Some(pages) = Pages::open(file, row_group, column, reads)? else { return Ok(None) };
     let picker = Picker { pages, wanted: rows, first: 0 };
     let whole: ArrayRef = match form {
         Form::Long => picker.numbers().map(|(all, nulls)| Arc::new(Int64Array::new(all, nulls)))?,

@@ -2,10 +2,12 @@
 
 use super::answers::FeatureCounts;
 
-/// What a join is doing: one after the other, for each view, but that the last two take turns where
-/// many rows are wanted.
+/// What a join is doing. From `Group` to `Fill` it goes for each view; the last two of these take
+/// turns where many rows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// It reads the spine.
+    Spine,
     /// It sorts the spine by entity and time.
     Group,
     /// It looks for the winning rows, by keys and times.
@@ -14,13 +16,21 @@ pub enum Phase {
     Gather,
     /// It brings values to the rows of the spine.
     Fill,
+    /// It splits the spine into parts, each of which goes through all the others.
+    Split,
+    /// It puts the answers of the parts together, and writes them.
+    Merge,
+    /// It writes the result.
+    Write,
 }
 
 /// What a join read and found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JoinReport {
     /// Rows of the spine, and of the result.
     pub rows: u64,
+    /// In how many pieces the spine was joined; what was read counts for each.
+    pub pieces: u64,
     /// Files of all sources.
     pub files: u64,
     /// Row groups whose keys and times were read.
@@ -33,8 +43,33 @@ pub struct JoinReport {
     pub rows_skipped: u64,
     /// Rows whose features were decoded because a row of the spine sees them.
     pub winners: u64,
+    /// Pages that were decompressed, dictionaries aside, and pages that were passed over within
+    /// their column chunk. Of columns that the decoder for all columns reads they are known only
+    /// where the file lists its pages.
+    pub pages: u64,
+    /// See `pages`.
+    pub pages_skipped: u64,
     /// Bytes read from files.
     pub bytes: u64,
     /// One per feature, in the order of the columns.
     pub features: Vec<FeatureCounts>,
+}
+
+impl JoinReport {
+    /// Adds what the same join read and found for other rows of the spine.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.pieces += other.pieces;
+        self.row_groups += other.row_groups;
+        self.row_groups_skipped += other.row_groups_skipped;
+        self.rows_scanned += other.rows_scanned;
+        self.rows_skipped += other.rows_skipped;
+        self.winners += other.winners;
+        self.pages += other.pages;
+        self.pages_skipped += other.pages_skipped;
+        self.bytes += other.bytes;
+        for (counts, other) in self.features.iter_mut().zip(&other.features) {
+            counts.append(other);
+        }
+    }
 }

@@ -9,7 +9,9 @@ use super::{
     chunk::ChunkReader,
     convert::{Rounding, times_us},
     dataset::DataFile,
+    page_index::count_pages,
     parquet_file::{ParquetFile, damaged, guarded},
+    reads::Reads,
     source::{Column, FileColumns, RowGroup, ViewSource},
 };
 use crate::error::{Error, Result};
@@ -27,11 +29,7 @@ use parquet::{
     basic::{Encoding, Type as PhysicalType},
     errors::ParquetError,
 };
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// Rows decoded at a time: what a column of them takes stays in the cache of a core.
 const BATCH_ROWS: usize = 32 * 1024;
@@ -52,9 +50,9 @@ impl<'a> ColumnReader<'a> {
         row_group: &RowGroup,
         columns: &[&Column],
         ranges: Option<&[Range<usize>]>,
-        bytes_read: &Arc<AtomicU64>,
+        reads: &Reads,
     ) -> Result<Self> {
-        Self::open_in_batches(file, row_group, columns, ranges, bytes_read, BATCH_ROWS)
+        Self::open_in_batches(file, row_group, columns, ranges, reads, BATCH_ROWS)
     }
 
     /// The same, with so many rows decoded at a time.
@@ -63,16 +61,21 @@ impl<'a> ColumnReader<'a> {
         row_group: &RowGroup,
         columns: &[&Column],
         ranges: Option<&[Range<usize>]>,
-        bytes_read: &Arc<AtomicU64>,
+        reads: &Reads,
         batch_rows: usize,
     ) -> Result<Self> {
-        let source = file.open(bytes_read)?;
+        let source = file.open(reads.counter())?;
         let mut roots: Vec<usize> = columns.iter().map(|column| column.root).collect();
         roots.sort_unstable();
         roots.dedup();
         let position = |column: &&Column| roots.binary_search(&column.root).ok();
         let positions = columns.iter().filter_map(position).collect();
         let rows = usize::try_from(row_group.rows).unwrap_or(usize::MAX);
+        for leaf in columns.iter().filter_map(|column| column.leaf) {
+            let metadata = file.metadata().metadata();
+            let (read, skipped) = count_pages(metadata, row_group.index, leaf, ranges);
+            reads.add_pages(read, skipped);
+        }
         let rows_left = ranges
             .map_or(row_group.rows, |ranges| ranges.iter().map(|range| range.len() as u64).sum());
         let reader = guarded(file.path(), || {
@@ -198,14 +201,14 @@ pub(super) fn scan_row_group(
     source: &ViewSource<'_>,
     row_group: &RowGroup,
     with_created: bool,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
     mut each: impl FnMut(&KeysAndTimes) -> Result<()>,
 ) -> Result<()> {
     let (file, columns): (&DataFile, &FileColumns) = source.file(row_group)?;
     let mut wanted: Vec<&Column> = columns.keys.iter().collect();
     wanted.push(&columns.event);
     wanted.extend(columns.created.as_ref().filter(|_| with_created));
-    let mut reader = KeyReader::open(file, row_group, &wanted, columns.keys.len(), bytes_read)?;
+    let mut reader = KeyReader::open(file, row_group, &wanted, columns.keys.len(), reads)?;
     let mut first_order = row_group.first_order;
     while let Some(mut arrays) = reader.next_batch()? {
         let times = arrays.split_off(columns.keys.len().min(arrays.len()));
@@ -239,13 +242,13 @@ impl<'a> KeyReader<'a> {
         row_group: &RowGroup,
         columns: &[&Column],
         keys: usize,
-        bytes_read: &Arc<AtomicU64>,
+        reads: &'a Reads,
     ) -> Result<Self> {
-        let chunk = |column: &&Column| ChunkReader::open(file, row_group, column, bytes_read);
+        let chunk = |column: &&Column| ChunkReader::open(file, row_group, column, reads);
         let chunks: Option<Vec<_>> = columns.iter().map(chunk).collect::<Result<_>>()?;
         Ok(match chunks {
             Some(chunks) => Self::Pages { chunks, keys },
-            None => Self::Columns(ColumnReader::open(file, row_group, columns, None, bytes_read)?),
+            None => Self::Columns(ColumnReader::open(file, row_group, columns, None, reads)?),
         })
     }
 

@@ -6,31 +6,21 @@
 
 use super::{
     convert::{Rounding, converts, is_time, times_us},
-    dataset::{DataFile, open_file},
     ipc_stream::read_ipc_stream,
-    parquet_file::{available, damaged, guarded},
+    parquet_file::available,
     source::key_value_type,
 };
 use crate::{
     error::{Error, Result},
     feature::{Entity, KeyPart, KeyType, Scalar, Timestamp, ValueType},
-    parallel::{for_each, thread_count},
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, RecordBatchReader,
-    StringArray, TimestampMicrosecondArray, new_empty_array,
+    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampMicrosecondArray, new_empty_array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::concat::concat;
-use parquet::{
-    arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
-    errors::Result as ParquetResult,
-};
-use std::{
-    num::NonZero,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// What an error says a spine is that did not come from a file.
 const STREAM: &str = "the spine";
@@ -38,38 +28,13 @@ const STREAM: &str = "the spine";
 /// A table of join keys and times, with whatever other columns it brings.
 #[derive(Clone, Debug)]
 pub struct Spine {
-    path: Option<PathBuf>,
     batch: RecordBatch,
+    /// Where the column of the times stands.
+    time_column: usize,
     times: Int64Array,
 }
 
 impl Spine {
-    /// Reads a Parquet file, its columns on as many threads as asked for. Without a name, its one
-    /// timestamp column tells the times.
-    pub fn from_parquet(
-        path: &Path,
-        event_timestamp: Option<&str>,
-        threads: Option<NonZero<usize>>,
-    ) -> Result<Self> {
-        let file = open_file(path.to_owned())?;
-        let schema = Arc::clone(file.metadata().schema());
-        let read =
-            for_each(thread_count(threads), schema.fields().len(), Vec::new, |read, root| {
-                read.push((root, read_column(&file, root)?));
-                Ok(())
-            })?;
-        let mut columns: Vec<(usize, ArrayRef)> = read.into_iter().flatten().collect();
-        columns.sort_unstable_by_key(|(root, _)| *root);
-        let columns = columns.into_iter().map(|(_, column)| column).collect();
-        let rows = usize::try_from(file.rows()).ok();
-        let options = RecordBatchOptions::new().with_row_count(rows);
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
-        let batch = batch.map_err(|error| damaged(path, &error.to_string()))?;
-        let mut spine = Self::from_batch(batch, event_timestamp)?;
-        spine.path = Some(path.to_owned());
-        Ok(spine)
-    }
-
     /// Reads an Arrow IPC stream.
     pub fn from_ipc_stream(bytes: &[u8], event_timestamp: Option<&str>) -> Result<Self> {
         let (schema, batches) = read_ipc_stream(bytes, STREAM)?;
@@ -96,7 +61,8 @@ impl Spine {
         fields.push(Field::new("event_timestamp", time_type, false));
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
         let batch = batch.map_err(|error| Error::refused(format!("{STREAM}: {error}")))?;
-        Ok(Self { path: None, batch, times: vec![at.us(); keys.len()].into() })
+        let time_column = entity.join_keys.len();
+        Ok(Self { batch, time_column, times: vec![at.us(); keys.len()].into() })
     }
 
     fn from_batches(
@@ -124,7 +90,8 @@ impl Spine {
         let times = times.map_err(|why| {
             Error::refused(format!("{STREAM}: column '{}': {why}", name.unwrap_or_default()))
         })?;
-        Ok(Self { path: None, batch, times: times.unwrap_or_else(|| Vec::<i64>::new().into()) })
+        let times = times.unwrap_or_else(|| Vec::<i64>::new().into());
+        Ok(Self { batch, time_column: index, times })
     }
 
     /// How many rows it has.
@@ -137,9 +104,9 @@ impl Spine {
         &self.batch
     }
 
-    /// The file it was read from.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    /// Where the column of the times stands.
+    pub(super) fn time_column(&self) -> usize {
+        self.time_column
     }
 
     /// The time of each row, in µs.
@@ -182,27 +149,6 @@ impl Spine {
         };
         entity.join_keys.iter().map(find).collect()
     }
-}
-
-/// One of the top-level columns of a file.
-fn read_column(file: &DataFile, root: usize) -> Result<ArrayRef> {
-    let source = file.open(&Arc::default())?;
-    guarded(file.path(), || {
-        let metadata = file.metadata().clone();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
-        let reader = builder.with_projection(mask).with_batch_size(64 * 1024).build()?;
-        let data_type = reader.schema().field(0).data_type().clone();
-        let mut pieces: Vec<ArrayRef> = Vec::new();
-        for batch in reader {
-            pieces.extend(batch?.columns().first().cloned());
-        }
-        let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-        ParquetResult::Ok(match pieces.is_empty() {
-            true => new_empty_array(&data_type),
-            false => concat(&pieces)?,
-        })
-    })
 }
 
 /// The batches as one; never more than one column of it is in memory twice.

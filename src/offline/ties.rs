@@ -5,13 +5,11 @@
 use super::{
     gather::gather_created,
     rank::{Newest, Rank, Winner},
+    reads::Reads,
     source::ViewSource,
 };
 use crate::{error::Result, feature::Timestamp};
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::collections::HashMap;
 
 /// Rows that lost to one with the same event.
 #[derive(Debug, Default)]
@@ -62,7 +60,7 @@ pub(super) fn settle(
     winners: &mut [Newest],
     ties: Ties,
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<()> {
     let mut rows: Vec<(u64, u32)> = Vec::new();
     for tie in ties.list {
@@ -74,7 +72,7 @@ pub(super) fn settle(
     rows.sort_unstable();
     rows.dedup();
     let orders: Vec<u64> = rows.iter().map(|(order, _)| *order).collect();
-    let created = gather_created(source, &orders, threads, bytes_read)?;
+    let created = gather_created(source, &orders, threads, reads)?;
     let mut best: HashMap<u32, Winner> = HashMap::new();
     for ((order, slot), created) in rows.into_iter().zip(created) {
         let Some(winner) = winners.get(slot as usize) else { continue };

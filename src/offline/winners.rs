@@ -14,6 +14,7 @@ use super::{
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
+    reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     slots::Slots,
     source::{RowGroup, ViewSource},
@@ -25,10 +26,7 @@ use crate::{
     parallel::for_each,
 };
 use arrow_array::Array;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a training row may know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +68,7 @@ pub(super) fn find_winners(
     group: &Group,
     known_by: KnownBy,
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<(Vec<Winner>, Scanned)> {
     if known_by == KnownBy::Arrival && source.view.created_timestamp.is_none() {
         return Err(Error::refused(format!(
@@ -79,7 +77,7 @@ pub(super) fn find_winners(
             source.view.name
         )));
     }
-    let search = Search { source, group, known_by, with_created: true, threads, bytes_read };
+    let search = Search { source, group, known_by, with_created: true, threads, reads };
     let (mut winners, _, scanned) = search.run()?;
     carry_forward(&mut winners, &group.slots);
     Ok((winners, scanned))
@@ -91,19 +89,19 @@ pub(super) fn find_newest(
     source: &ViewSource<'_>,
     group: &Group,
     threads: usize,
-    bytes_read: &Arc<AtomicU64>,
+    reads: &Reads,
 ) -> Result<(Vec<Newest>, Scanned)> {
     let known_by = KnownBy::Event;
-    let search = Search { source, group, known_by, with_created: false, threads, bytes_read };
+    let search = Search { source, group, known_by, with_created: false, threads, reads };
     let (mut winners, ties, mut scanned): (Vec<Newest>, _, _) = search.run()?;
     let Some(ties) = ties else {
-        let (all, again) = find_winners(source, group, known_by, threads, bytes_read)?;
+        let (all, again) = find_winners(source, group, known_by, threads, reads)?;
         scanned.add(again);
         let newest = |winner: Winner| Newest::new(winner.stamp.event, None, winner.order);
         return Ok((all.into_iter().map(newest).collect(), scanned));
     };
     if source.view.created_timestamp.is_some() {
-        settle(source, &mut winners, ties, threads, bytes_read)?;
+        settle(source, &mut winners, ties, threads, reads)?;
     }
     carry_forward(&mut winners, &group.slots);
     Ok((winners, scanned))
@@ -116,7 +114,7 @@ struct Search<'a, 'b> {
     known_by: KnownBy,
     with_created: bool,
     threads: usize,
-    bytes_read: &'a Arc<AtomicU64>,
+    reads: &'a Reads,
 }
 
 impl Search<'_, '_> {
@@ -141,7 +139,7 @@ impl Search<'_, '_> {
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            scan_row_group(source, row_group, self.with_created, self.bytes_read, |batch| {
+            scan_row_group(source, row_group, self.with_created, self.reads, |batch| {
                 let added = scan.add(&group.table, &best, batch, by_arrival);
                 let too_many = added.map_err(|why| why.named(source, row_group))?;
                 is_too_many.fetch_or(too_many, Ordering::Relaxed);

@@ -15,6 +15,8 @@
 //! in the order of their hashes, as from a scan, they would crowd at the front for as long as the
 //! rest is missing; a binary search finds its way then.
 
+use super::prefetch::prefetch;
+
 /// A row in six bytes.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -22,6 +24,8 @@ struct Place {
     row: [u8; 4],
 }
 
+/// A row mostly stands within so many lines from its home.
+const PLACE_LINES: usize = 2;
 /// No row has this number.
 pub(super) const NO_ROW: u32 = u32::MAX;
 /// So many places behind home are looked at one by one.
@@ -90,6 +94,13 @@ impl Index {
             }
         }
         None
+    }
+
+    /// Asks for the place of a row of this fingerprint.
+    #[inline]
+    pub(super) fn fetch(&self, fingerprint: u16) {
+        let home = home(fingerprint, self.homes);
+        prefetch(self.places.get(home..).unwrap_or_default(), PLACE_LINES);
     }
 
     /// The number of the row that stands at `at`, which [`Index::find`] gave.

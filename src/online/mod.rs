@@ -23,6 +23,8 @@ mod format_document_tests;
 #[cfg(test)]
 mod worded_tests;
 
+mod ahead;
+
 mod table;
 
 mod shard;
@@ -71,6 +73,9 @@ mod key_hash;
 
 mod bytes;
 
+mod prefetch;
+
+pub use ahead::Ahead;
 pub use edit::Edit;
 pub use entity_row::{CellRef, EntityRow, Merge};
 pub use field::Field;

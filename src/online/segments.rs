@@ -13,7 +13,10 @@
 //! A row is known by its place, which stays the same until the owner moves it: number of the
 //! segment, then where in it the record begins.
 
-use super::segment_pool::{SEGMENT_BYTES, SegmentPool};
+use super::{
+    prefetch::prefetch,
+    segment_pool::{SEGMENT_BYTES, SegmentPool},
+};
 use bytes::BytesMut;
 use std::sync::Arc;
 
@@ -21,6 +24,9 @@ use std::sync::Arc;
 pub(super) const ROW_BYTES_MAX: usize = 2048;
 /// What a row takes beside its bytes.
 pub(super) const HEAD_BYTES: usize = 2;
+
+/// So many lines of a row are asked for ahead; the processor sees by itself that more are read.
+const ROW_LINES: usize = 4;
 
 const OFFSET_BITS: u32 = 14;
 const _: () = assert!(SEGMENT_BYTES <= 1 << OFFSET_BITS);
@@ -120,6 +126,14 @@ impl Segments {
         let record = self.segments.get(number)?.bytes.get(offset..)?;
         let (head, rest) = record.split_first_chunk()?;
         rest.get(..Head(u16::from_le_bytes(*head)).row_bytes())
+    }
+
+    /// Asks for the row at a place.
+    #[inline]
+    pub(super) fn fetch(&self, place: u32) {
+        let (number, offset) = parts(place);
+        let segment = self.segments.get(number);
+        prefetch(segment.and_then(|it| it.bytes.get(offset..)).unwrap_or_default(), ROW_LINES);
     }
 
     /// Writes a row of at most [`ROW_BYTES_MAX`] bytes behind the last; its place, or `None` if

@@ -70,6 +70,18 @@ impl Shard {
         self.rows.get(hash, key)
     }
 
+    /// Asks for the place in the index of a row of this fingerprint.
+    #[inline]
+    pub(super) fn fetch_place(&self, fingerprint: u16) {
+        self.rows.fetch_place(fingerprint);
+    }
+
+    /// Asks for the row of this fingerprint.
+    #[inline]
+    pub(super) fn fetch_row(&self, fingerprint: u16) {
+        self.rows.fetch_row(fingerprint);
+    }
+
     /// Whether anything of `key` waits for its sync.
     pub fn is_pending(&self, key: &[u8]) -> bool {
         self.flushed_at.is_some() || self.pending.contains_key(key)

@@ -59,6 +59,21 @@ impl ShardRows {
         self.at(self.find(hash, key)?)
     }
 
+    /// Asks for the place in the index of a row of this fingerprint.
+    #[inline]
+    pub(super) fn fetch_place(&self, fingerprint: u16) {
+        self.index.fetch(fingerprint);
+    }
+
+    /// Asks for the first row of this fingerprint, which mostly is the only one.
+    #[inline]
+    pub(super) fn fetch_row(&self, fingerprint: u16) {
+        let first = self.index.find(fingerprint, |_| true).map(|at| self.index.row(at));
+        if let Some(number) = first.filter(|number| alone_place(*number).is_none()) {
+            self.packed.fetch(number);
+        }
+    }
+
     /// The row that was found.
     #[inline]
     pub(super) fn at(&self, found: Found) -> Option<Row<'_>> {

@@ -95,18 +95,23 @@ impl Table {
     ///
     /// # Panics
     /// If `index` is no number of a shard.
-    #[allow(clippy::indexing_slicing, reason = "a shard number comes from shard_index or a range")]
     pub fn shard(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
-        self.shards[index].read()
+        self.lock_of(index).read()
     }
 
     /// The shard of that number, to write.
     ///
     /// # Panics
     /// If `index` is no number of a shard.
-    #[allow(clippy::indexing_slicing, reason = "a shard number comes from shard_index or a range")]
     pub fn shard_mut(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
-        self.shards[index].write()
+        self.lock_of(index).write()
+    }
+
+    /// The shard of that number, and its lock.
+    #[allow(clippy::indexing_slicing, reason = "a shard number comes from shard_index or a range")]
+    #[inline]
+    pub(super) fn lock_of(&self, index: usize) -> &RwLock<Shard> {
+        &self.shards[index]
     }
 
     /// Calls `read` with the row of `key`, under the lock of its shard.

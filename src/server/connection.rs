@@ -5,7 +5,7 @@
 //! - It takes no further request while replies wait to be sent: what it holds is what it was to
 //!   send at once and one reply.
 
-use super::{acknowledging::Waiting, buffers, lingering, pulse::Pulse};
+use super::{acknowledging::Waiting, buffers, lingering, look_ahead::LookAhead, pulse::Pulse};
 use crate::{
     command::{
         App, LastAsked, MonitorFeed, Session, dispatch, is_for_operator, is_slow, paused_until,
@@ -215,11 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.capacity() == 0 {
             self.output = buffers::take();
         }
-        let mut start = 0;
+        let (mut start, mut look_ahead) = (0, LookAhead::default());
         let mut started = Instant::now();
         self.note_input(started);
         loop {
             let rest = self.input.get(start..).unwrap_or_default();
+            look_ahead.reach(&self.app, start, rest);
             let parsed = match LISTS.with_borrow_mut(|lists| self.parser.parse_known(rest, lists)) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => break,

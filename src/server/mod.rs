@@ -22,6 +22,7 @@ mod connection;
 mod acknowledging;
 mod buffers;
 mod lingering;
+mod look_ahead;
 mod pulse;
 
 mod listener;

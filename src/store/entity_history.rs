@@ -61,7 +61,7 @@ impl Store {
             self.source_rows(view, request, &mut earliest)?;
         }
         let keys = HashSet::from([request.key.clone()]);
-        let begin = || earliest.clone();
+        let begin = |_: &_| earliest.clone();
         let take = |earliest: &mut Earliest, opened: &Opened, pushed: PushedCells| {
             pushed_entry(opened, request, &pushed).map_or(Ok(()), |entry| earliest.add(entry))
         };

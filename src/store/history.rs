@@ -1,26 +1,34 @@
-//! Features as of then: training sets, and reads at an instant of the past.
+//! Features as of then: the join that training sets are made by, and reads at an instant of the
+//! past.
 //!
 //! Two places hold what was true: the Parquet files of a view's source, and for what clients pushed
 //! files of our own and the log (`pushed.rs`). The join looks at all by one rule.
 
-use super::{engine::Store, pushed_files::AskedKeys, read_features::Answer, schema::Schema};
+use super::{
+    engine::Store,
+    pushed_files::{AskedKeys, PushedFiles},
+    read_features::Answer,
+    schema::Schema,
+};
 use crate::{
-    error::{Error, Result, echo},
-    feature::{Entity, Forgotten, KeyPart, Status, Timestamp, View, ViewId},
+    error::{Error, Result},
+    feature::{Entity, Forgotten, KeyPart, Service, Status, Timestamp, View, ViewId},
     log::Lsn,
     offline::{
         Dataset, JoinOptions, Joined, KnownBy, Phase, PushedCells, Spine, ViewRequest, as_of_join,
-        cell, output_names, write_batch,
+        cell, output_names,
     },
     registry::{Catalog, Selected},
 };
-use std::{collections::HashMap, num::NonZero, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, num::NonZero, sync::Arc};
 
 /// What a training set is to hold.
 #[derive(Clone, Debug)]
 pub struct TrainingRequest {
     /// The features, in the order of their columns.
     pub features: Vec<Selected>,
+    /// The service that lists them, if they were asked for by its name.
+    pub service: Option<Arc<Service>>,
     /// The column of the spine that is the event timestamp; its one timestamp column if not given.
     pub event_timestamp: Option<String>,
     /// Join keys that have another name in the spine: `(join key, column)`.
@@ -31,6 +39,8 @@ pub struct TrainingRequest {
     pub full_names: bool,
     /// How many threads; as many as there are cores for `None`.
     pub threads: Option<NonZero<usize>>,
+    /// Whether to tell how old the values are.
+    pub with_ages: bool,
 }
 
 impl TrainingRequest {
@@ -38,11 +48,13 @@ impl TrainingRequest {
     pub fn new(features: Vec<Selected>) -> Self {
         Self {
             features,
+            service: None,
             event_timestamp: None,
             map: Vec::new(),
             known_by: KnownBy::Event,
             full_names: false,
             threads: None,
+            with_ages: false,
         }
     }
 }
@@ -56,12 +68,20 @@ pub(super) struct Opened {
     pub(super) features: Vec<(usize, usize)>,
 }
 
-/// What was pushed, by view and generation.
-type Pushed = HashMap<(ViewId, u32), Vec<PushedCells>>;
+/// What was pushed, and where it stood.
+#[derive(Default)]
+pub(super) struct Pushed {
+    /// By view and generation.
+    pub(super) cells: HashMap<(ViewId, u32), Vec<PushedCells>>,
+    /// The files of the history that were looked at; the log behind them was, too.
+    pub(super) files: Arc<PushedFiles>,
+    /// The log was read up to here, or further.
+    pub(super) log_last: Lsn,
+}
 
 impl Opened {
     /// Which cells are its own.
-    fn generation(&self) -> (ViewId, u32) {
+    pub(super) fn generation(&self) -> (ViewId, u32) {
         (self.view.id, self.view.generation)
     }
 
@@ -73,37 +93,6 @@ impl Opened {
 }
 
 impl Store {
-    /// The rows of an Arrow IPC stream with the features of `request` behind them.
-    pub fn training_set_from_ipc(
-        &self,
-        schema: &Schema,
-        request: &TrainingRequest,
-        spine: &[u8],
-    ) -> Result<Joined> {
-        let spine = Spine::from_ipc_stream(spine, request.event_timestamp.as_deref())?;
-        self.training_set(schema, request, &spine)
-    }
-
-    /// The rows of `spine` with the features of `request` behind them, each as of its own time.
-    pub fn training_set(
-        &self,
-        schema: &Schema,
-        request: &TrainingRequest,
-        spine: &Spine,
-    ) -> Result<Joined> {
-        let opened = open_views(&schema.catalog, &request.features)?;
-        let pushed = self.pushed_cells(&opened, None)?;
-        let forgotten = self.forgotten.load();
-        join(
-            &opened,
-            (&pushed, Some(&forgotten)),
-            request,
-            &names_of(request),
-            spine,
-            (false, &|_| ()),
-        )
-    }
-
     /// What each feature was at `at` for some entities of one kind, given by their join keys.
     pub fn features_at(
         &self,
@@ -127,27 +116,18 @@ impl Store {
         Ok((0..keys.len()).map(answer_row).collect())
     }
 
-    /// Writes a training set to `training/<name>.parquet` in the data directory.
-    pub fn write_training_set(&self, name: &str, joined: &Joined) -> Result<PathBuf> {
-        let is_plain = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if !is_plain {
-            return Err(Error::refused(format!(
-                "{} cannot name a training set: letters, digits, _ and - are allowed",
-                echo(name.as_bytes())
-            )));
-        }
-        let folder = self.root.join("training");
-        std::fs::create_dir_all(&folder).map_err(Error::io("creating", &folder))?;
-        let path = folder.join(format!("{name}.parquet"));
-        write_batch(&joined.batch, &path, None)?;
-        Ok(path)
-    }
-
     /// What clients ever pushed to these generations of views, of these entities; `None` is all.
-    fn pushed_cells(&self, opened: &[Opened], keys: Option<&AskedKeys>) -> Result<Pushed> {
-        self.pushed(opened, keys, HashMap::new, |pushed: &mut Pushed, opened, cells| {
-            pushed.entry(opened.generation()).or_default().push(cells);
+    pub(super) fn pushed_cells(
+        &self,
+        opened: &[Opened],
+        keys: Option<&AskedKeys>,
+    ) -> Result<Pushed> {
+        let begin = |files: &Arc<PushedFiles>| {
+            let (files, log_last) = (Arc::clone(files), self.log.status().last);
+            Pushed { cells: HashMap::new(), files, log_last }
+        };
+        self.pushed(opened, keys, begin, |pushed: &mut Pushed, opened, cells| {
+            pushed.cells.entry(opened.generation()).or_default().push(cells);
             Ok(())
         })
     }
@@ -180,7 +160,7 @@ pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec
 }
 
 /// Joins, and puts the columns in the order of the request.
-fn join(
+pub(super) fn join(
     opened: &[Opened],
     (pushed, forgotten): (&Pushed, Option<&Forgotten>),
     request: &TrainingRequest,
@@ -195,14 +175,15 @@ fn join(
             view: &view.view,
             entity: &view.entity,
             dataset: view.dataset.as_ref(),
-            pushed: pushed.get(&view.generation()).map_or(&[], Vec::as_slice),
+            pushed: pushed.cells.get(&view.generation()).map_or(&[], Vec::as_slice),
             forgotten,
             features: view.features.iter().map(|(feature, _)| *feature).collect(),
             map: &request.map,
             output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
         });
     }
-    let options = JoinOptions { known_by: request.known_by, with_status, threads: request.threads };
+    let TrainingRequest { known_by, threads, with_ages, .. } = *request;
+    let options = JoinOptions { known_by, with_status, threads, with_ages };
     let joined = as_of_join(spine, &requests, &options, watch)?;
     let places = opened.iter().flat_map(|view| view.features.iter().map(|(_, place)| *place));
     joined.in_order(&places.collect::<Vec<_>>())
@@ -219,22 +200,6 @@ pub fn column_names(features: &[Selected], full_names: bool) -> Vec<String> {
     let views: Vec<(&str, Vec<&str>)> =
         views.map(|(s, name)| (s.view.name.as_str(), vec![name.as_str()])).collect();
     output_names(&views, full_names).into_iter().flatten().collect()
-}
-
-/// A training set from the files of `catalog` alone: nothing that was pushed to a server.
-/// `watch` is told whenever a phase begins.
-pub fn join_files(
-    catalog: &Catalog,
-    request: &TrainingRequest,
-    spine: &Spine,
-    watch: &dyn Fn(Phase),
-) -> Result<Joined> {
-    let opened = open_views(catalog, &request.features)?;
-    join(&opened, (&HashMap::new(), None), request, &names_of(request), spine, (false, watch))
-}
-
-fn names_of(request: &TrainingRequest) -> Vec<String> {
-    column_names(&request.features, request.full_names)
 }
 
 fn answer(joined: &Joined, row: usize, place: usize) -> Answer {

@@ -109,5 +109,5 @@ pub(super) fn found_while(store: &Arc<Store>, happens: impl Fn()) -> u64 {
         }
         Ok(())
     };
-    store.pushed(&opened, None, || 0, take).unwrap()
+    store.pushed(&opened, None, |_| 0, take).unwrap()
 }

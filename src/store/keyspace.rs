@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     feature::Timestamp,
-    online::{EntityRow, Row, ScanStep, Seen, Shard},
+    online::{Ahead, EntityRow, Row, ScanStep, Seen, Shard},
 };
 use arc_swap::Guard;
 use std::sync::Arc;
@@ -46,6 +46,11 @@ impl<'a> Keyspace<'a> {
     /// Whether this is a part of a transaction.
     pub fn is_transaction(self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// For the keys of rows that will be read soon.
+    pub fn ahead(self) -> Ahead<'a> {
+        Ahead::new(&self.store.table)
     }
 
     /// Calls `read` with the row of `key`, of the state that `seen` means.

@@ -69,6 +69,10 @@ mod pushed;
 
 mod generations;
 
+mod training_report;
+
+mod training;
+
 mod history;
 
 mod write_features;
@@ -128,7 +132,7 @@ pub use compaction::Compacted;
 pub use engine::Store;
 pub use entity_history::{HistoryEntry, HistoryRequest};
 pub use erasure::{Erased, Receipt};
-pub use history::{TrainingRequest, column_names, join_files};
+pub use history::{TrainingRequest, column_names};
 pub use jobs::RUNS_KEPT;
 pub use keyspace::Keyspace;
 pub use loading::{LoadPart, LoadProgress};
@@ -142,6 +146,8 @@ pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;
 pub use telling::{Teller, Told, ToldField, ToldValue};
+pub use training::Training;
+pub use training_report::{MadeSet, ReportedFile, TrainingReport};
 pub use verify::verify;
 pub use view_statistics::{FeatureStatistics, Numbers, ViewStatistics};
 pub use write_features::{FeatureRow, WriteCount};

@@ -35,19 +35,20 @@ const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
     /// order of arrival. `keys` are those that are asked for; `None` is all. A `take` that is
-    /// called for the first time has forgotten what it took before: `begin` makes it.
+    /// called for the first time has forgotten what it took before: `begin` makes it, and is told
+    /// which files are read.
     pub(super) fn pushed<T>(
         &self,
         opened: &[Opened],
         keys: Option<&AskedKeys>,
-        begin: impl Fn() -> T,
+        begin: impl Fn(&Arc<PushedFiles>) -> T,
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
         self.log.flush()?;
         let forgotten = self.forgotten.load_full();
         loop {
             let files = self.pushed_files.load_full();
-            let mut taken = begin();
+            let mut taken = begin(&files);
             let mut take = |opened: &Opened, cells| take(&mut taken, opened, cells);
             let mut take = |opened: &Opened, cells: PushedCells| {
                 let key = || opened.entity.key(&cells.key);

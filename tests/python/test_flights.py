@@ -10,6 +10,7 @@ Invariants
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import redis
 from conftest import FLIGHTS, NOON, Nowthen, run_nowthen
 
 DATA = FLIGHTS / "data"
@@ -175,7 +177,125 @@ def test_explain_tells_what_was_read_and_how_long_each_phase_took(tmp_path):
     done = asof(*options, "--explain")
     assert f"{report['winners']} rows decoded for their features" in done.stdout
     assert "  gather " in done.stdout
+    assert report["pages"] > 0 and f"{report['pages']} pages read" in done.stdout
     assert "row groups" not in asof(*options).stdout
+
+
+def test_a_report_counts_what_a_naive_look_counts(tmp_path, training):
+    """Judges: the set itself, the same set without TTL, and DuckDB for the ages."""
+    out, report = tmp_path / "set.parquet", tmp_path / "set.json"
+    done = asof("--features", ",".join(FEATURES), "--out", out, "--report", report)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(report.read_text())
+    table = pq.read_table(out)
+    assert_same(table, pq.read_table(training))
+    endless = copy_of_flights(tmp_path)
+    (endless / "features.toml").write_text(
+        re.sub(r"ttl = .*", "", (endless / "features.toml").read_text())
+    )
+    done = asof("--features", ",".join(FEATURES), "--out", tmp_path / "e.arrow",
+                "--report", tmp_path / "e.json", repository=endless)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    unlimited = json.loads((tmp_path / "e.json").read_text())["features"]
+    keys = {"airport_weather": "origin", "plane_landings": "tailnum", "plane_facts": "tailnum"}
+    for feature, endless_feature in zip(told["features"], unlimited, strict=True):
+        column, nulls = table[feature["column"]], feature["nulls"]
+        assert feature["rows"] == ROWS
+        assert feature["present"] == ROWS - column.null_count
+        assert feature["null_rate"] == column.null_count / ROWS
+        assert sum(nulls.values()) == column.null_count
+        key = keys[feature["feature"].split(":")[0]]
+        assert nulls["no_key_or_time"] == table[key].null_count
+        assert nulls["no_row"] == endless_feature["nulls"]["no_row"]
+        assert endless_feature["nulls"]["too_old"] == nulls["deleted"] == 0
+        hidden = endless_feature["present"] + endless_feature["nulls"]["null_in_row"]
+        assert nulls["too_old"] == hidden - feature["present"] - nulls["null_in_row"]
+    query = f"""
+        SELECT min(age), quantile_disc(age, 0.5), quantile_disc(age, 0.99), max(age) FROM (
+            SELECT epoch_us(sched_departure) - epoch_us(time_hour) AS age
+            FROM '{SPINE}' AS spine ASOF JOIN '{DATA}/weather.parquet' AS weather
+            ON spine.origin = weather.origin AND sched_departure >= time_hour
+            WHERE temp IS NOT NULL) WHERE age <= 21600000000"""
+    least, middle, late, greatest = in_duckdb(query).fetchall()[0]
+    age = told["features"][0]["age_us"]
+    assert (age["min"], age["max"]) == (least, greatest)
+    assert middle <= age["p50"] <= middle * 1.001 and late <= age["p99"] <= late * 1.001
+
+
+def test_a_report_names_every_definition_and_file(tmp_path):
+    options = ["--service", "delay_model", "--map", "origin=dest", "--full-names", "--threads", "1"]
+    out, report = tmp_path / "set.parquet", tmp_path / "set.json"
+    done = asof(*options, "--out", out, "--report", report)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(report.read_text())
+    assert list(told) == [
+        "format", "nowthen", "started", "seconds", "request", "spine", "result", "views",
+        "features", "read",
+    ]  # fmt: skip
+    request = told["request"]
+    assert (request["service"]["name"], request["service"]["version"]) == ("delay_model", 1)
+    assert request["map"] == [{"join_key": "origin", "column": "dest"}]
+    assert (request["known_by"], request["full_names"]) == ("event", True)
+    assert [view["name"] for view in told["views"]] == VIEWS
+    assert [view["ttl"] for view in told["views"]] == ["6h", "30d", None]
+    assert all((view["version"], view["generation"]) == (1, 1) for view in told["views"])
+    for file in [told["spine"], told["result"], *(f for view in told["views"] for f in view["files"])]:
+        path = Path(file["path"])
+        assert file["bytes"] == path.stat().st_size
+        assert file["rows"] == pq.read_metadata(path).num_rows
+        assert len(file["blake3"]) == 64
+    again = tmp_path / "again.json"
+    done = asof(*options, "--out", out, "--report", again)
+    assert done.returncode == 0, done.stderr
+    repeated = json.loads(again.read_text())
+    for name in ("started", "seconds"):
+        told.pop(name), repeated.pop(name)
+    assert repeated == told
+    clash = asof(*options, "--out", out, "--report", f"{tmp_path}/./set.parquet")
+    assert clash.returncode == 1 and "name another file" in clash.stderr
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "csv"])
+def test_a_set_made_in_parts_is_the_set_made_at_once(tmp_path, ending):
+    """With less memory than its columns take; nothing stays beside it."""
+    spine = tmp_path / "spine.parquet"
+    pq.write_table(pq.read_table(SPINE).slice(150_000, 25_000), spine, row_group_size=7_001)
+    told = []
+    for name, options in {"whole": [], "parts": ["--memory", "1MiB"]}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        options += ["--out", folder / f"set.{ending}", "--report", tmp_path / f"{name}.json"]
+        done = asof("--features", "plane_landings:*,airport_weather:*", *options, "--json",
+                    "--explain", spine=spine)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in folder.iterdir()] == [f"set.{ending}"]
+        told.append((json.loads(done.stdout), json.loads((tmp_path / f"{name}.json").read_text())))
+    assert told[0][0]["pieces"] == 1 and told[1][0]["pieces"] > 4
+    assert told[0][1]["features"] == told[1][1]["features"]
+    whole, parts = tmp_path / "whole" / f"set.{ending}", tmp_path / "parts" / f"set.{ending}"
+    if ending == "csv":
+        assert whole.read_bytes() == parts.read_bytes()
+    else:
+        assert_same(read_any(parts), read_any(whole))
+
+
+def test_a_failure_in_parts_leaves_nothing_and_is_told_as_without(tmp_path):
+    spine = tmp_path / "spine.parquet"
+    table = pq.read_table(SPINE).slice(0, 20_000)
+    pq.write_table(table.append_column("temp", table["origin"]), spine)
+    answers = []
+    for options in ([], ["--memory", "100kb"]):
+        folder = tmp_path / str(len(answers))
+        folder.mkdir()
+        done = asof("--features", "airport_weather:temp", "--out", folder / "o.parquet", *options,
+                    spine=spine)  # fmt: skip
+        assert done.returncode == 1 and not list(folder.iterdir())
+        answers.append(done.stderr)
+    assert "temp" in answers[0] and answers[0] == answers[1]
+    for wrong in ("0", "1.5GiB", "much", "1TB"):
+        done = asof("--features", "airport_weather:temp", "--out", tmp_path / "o.csv",
+                    "--memory", wrong)  # fmt: skip
+        assert done.returncode == 1 and "512MiB" in done.stderr, wrong
 
 
 def test_csv_and_arrow_hold_what_parquet_holds(tmp_path):
@@ -276,6 +396,34 @@ def test_into_leaves_the_training_set_with_the_server(server, tmp_path):
     written = Path(reply[b"path"].decode())
     assert written.is_relative_to(server.data)
     assert_same(pq.read_table(written), oracle(path))
+    reply = fs_asof(server, spine, "INTO", "reported", "REPORT")
+    told = json.loads(Path(reply[b"report"].decode()).read_text())
+    assert (told["spine"]["path"], told["spine"]["bytes"]) == (None, len(ipc_stream(spine)))
+    assert told["result"]["path"] == reply[b"path"].decode()
+    table = pq.read_table(reply[b"path"].decode())
+    for feature in told["features"]:
+        assert sum(feature["nulls"].values()) == table[feature["column"]].null_count
+    assert [view["pushed"]["rows"] for view in told["views"]] == [0, 0, 0]
+    with pytest.raises(redis.ResponseError, match="syntax error"):
+        fs_asof(server, spine, "REPORT")
+
+
+def test_asof_memory_changes_no_answer_over_the_wire(server, tmp_path):
+    spine = pq.read_table(SPINE).slice(100_000, 10_000)
+    whole = read_arrow(fs_asof(server, spine))
+    client = server.client()
+    client.config_set("asof-memory", "2mb")
+    try:
+        assert_same(read_arrow(fs_asof(server, spine)), whole)
+        reply = fs_asof(server, spine, "INTO", "in_parts", "REPORT")
+        assert_same(pq.read_table(reply[b"path"].decode()), whole)
+        report = json.loads(Path(reply[b"report"].decode()).read_text())
+        assert report["read"]["pieces"] > 1
+        assert fs_asof(server, spine.slice(0, 0)).startswith(b"\xff\xff\xff\xff")
+    finally:
+        client.config_set("asof-memory", "0")
+    folder = server.data / "training"
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 # --- FS.GET

@@ -3,7 +3,7 @@
 use super::fixture::{entity, options, request, view};
 use crate::{
     feature::{Entity, KeyPart, KeyType, Timestamp, Value, View},
-    offline::{Dataset, Joined, Spine, ViewRequest, Window, as_of_join, cell, latest},
+    offline::{Dataset, Joined, Spine, SpineFile, ViewRequest, Window, as_of_join, cell, latest},
 };
 use arrow_array::{Array, RecordBatch, cast::AsArray, types};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ fn weather() -> (View, Entity) {
 }
 
 fn spine() -> Spine {
-    Spine::from_parquet(&data("flights.parquet"), Some("sched_departure"), None).unwrap()
+    SpineFile::open(&data("flights.parquet")).unwrap().read(Some("sched_departure"), None).unwrap()
 }
 
 fn count_and_sum(batch: &RecordBatch, name: &str) -> (usize, f64) {

@@ -4,7 +4,7 @@ use super::fixture::{entity, options, request, view};
 use crate::{
     error::Result,
     feature::{Entity, KeyType, Timestamp, View},
-    offline::{Dataset, Joined, Spine, Window, as_of_join, latest},
+    offline::{Dataset, Joined, Spine, SpineFile, Window, as_of_join, latest},
 };
 use std::{fs, path::Path};
 
@@ -35,7 +35,7 @@ fn use_file(path: &Path, (view, entity): &(View, Entity)) -> Result<Joined> {
     let window = Window { from: None, to: Timestamp::MAX };
     let mut newest = latest(view, entity, &dataset, window, None, &|_, _| ())?;
     while newest.next_batch(1024)?.is_some() {}
-    let _ = Spine::from_parquet(path, Some("time_hour"), None);
+    let _ = SpineFile::open(path).and_then(|file| file.read(Some("time_hour"), None));
     Ok(joined)
 }
 

@@ -6,10 +6,12 @@ use crate::{
         CellWrite, Entity, KeyPart, KeyType, Stamp, Status, Timestamp, Ttl, Value, View, visible_at,
     },
     offline::{
-        Dataset, JoinOptions, Joined, KnownBy, PushedCells, Spine, Window, as_of_join, cell, latest,
+        Dataset, JoinOptions, JoinReport, Joined, KnownBy, PartedJoin, PushedCells, Spine,
+        SpineSource, Split, Window, as_of_join, cell, latest,
     },
 };
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_select::concat::concat_batches;
 use proptest::prelude::*;
 use std::{num::NonZero, sync::Arc};
 
@@ -187,15 +189,16 @@ fn spine_of(rows: &[(Option<&'static str>, Option<i64>)]) -> Spine {
     Spine::from_batch(batch.unwrap(), None).unwrap()
 }
 
-/// What one feature shows, found by looking at every cell there is.
+/// What one feature shows, whether that is a delete, and its event, found by looking at every cell
+/// there is.
 fn naive(
     source: &Source,
     feature: usize,
     key: Option<&str>,
     at: Option<i64>,
     by_arrival: bool,
-) -> (Option<Value>, Status) {
-    let (Some(key), Some(at)) = (key, at) else { return (None, Status::NotFound) };
+) -> (Option<Value>, Status, bool, i64) {
+    let (Some(key), Some(at)) = (key, at) else { return (None, Status::NotFound, false, 0) };
     let at = Timestamp(at);
     let mut best: Option<((Stamp, bool, u64, usize), CellWrite)> = None;
     let mut offer = |place: (Stamp, bool, u64, usize), write: CellWrite| {
@@ -221,19 +224,22 @@ fn naive(
         let stamp = Stamp::new(Timestamp(write.event), write.created.map(Timestamp));
         offer((stamp, true, write.order, order), cell.clone());
     }
-    match best {
-        None | Some((_, CellWrite::Tombstone)) => (None, Status::NotFound),
-        Some(((stamp, ..), _))
-            if !visible_at(stamp.event, at, source.ttl.and_then(Ttl::from_us)) =>
-        {
-            (None, Status::OutsideMaxAge)
-        }
-        Some((_, CellWrite::Null)) => (None, Status::NullValue),
-        Some((_, CellWrite::Value(value))) => (Some(value), Status::Present),
-    }
+    let ttl = source.ttl.and_then(Ttl::from_us);
+    let Some(((stamp, ..), write)) = best else { return (None, Status::NotFound, false, 0) };
+    let (value, status) = match write {
+        CellWrite::Tombstone => return (None, Status::NotFound, true, 0),
+        _ if !visible_at(stamp.event, at, ttl) => (None, Status::OutsideMaxAge),
+        CellWrite::Null => (None, Status::NullValue),
+        CellWrite::Value(value) => (Some(value), Status::Present),
+    };
+    (value, status, false, stamp.event.us())
 }
 
 fn join(case: &Case, opened: &[Opened; 2], threads: usize) -> Joined {
+    join_spine(case, opened, &spine_of(&case.spine), threads)
+}
+
+fn join_spine(case: &Case, opened: &[Opened; 2], spine: &Spine, threads: usize) -> Joined {
     let customer = customer();
     let requests: Vec<_> = opened
         .iter()
@@ -241,12 +247,54 @@ fn join(case: &Case, opened: &[Opened; 2], threads: usize) -> Joined {
         .map(|(o, prefix)| request(&o.view, &customer, Some(&o.dataset), &o.pushed, prefix))
         .collect();
     let known_by = if case.by_arrival { KnownBy::Arrival } else { KnownBy::Event };
-    let options = JoinOptions { known_by, ..options(threads) };
-    as_of_join(&spine_of(&case.spine), &requests, &options, &|_| ()).unwrap()
+    let options = JoinOptions { known_by, with_ages: true, ..options(threads) };
+    as_of_join(spine, &requests, &options, &|_| ()).unwrap()
+}
+
+/// The same in parts.
+fn join_in_parts(
+    case: &Case,
+    opened: &[Opened; 2],
+    split: Split,
+) -> (Vec<RecordBatch>, JoinReport) {
+    let (customer, folder) = (customer(), tempfile::tempdir().unwrap());
+    let spine = spine_of(&case.spine);
+    let parted = PartedJoin {
+        spine: SpineSource::Memory(&spine),
+        event_timestamp: None,
+        entities: vec![&customer],
+        map: &[],
+        split,
+        folder: folder.path(),
+    };
+    let mut batches = Vec::new();
+    let join = |spine: &Spine| Ok(join_spine(case, opened, spine, 2));
+    let report = parted.run(&join, &|_| (), &mut |batch| {
+        batches.push(batch.clone());
+        Ok(())
+    });
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    (batches, report.unwrap())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_join_in_parts_is_the_join_in_one_whatever_the_parts_and_the_memory(
+        case in case(), parts in 1_usize..9, rows_at_once in 1_usize..14,
+        column_bytes in prop_oneof![0_usize..2000, Just(usize::MAX)],
+    ) {
+        let opened = [open(&case.sources[0], 0), open(&case.sources[1], 1)];
+        let one = join(&case, &opened, 1);
+        let split = Split { parts, rows_at_once, column_bytes };
+        let (batches, report) = join_in_parts(&case, &opened, split);
+        let whole = concat_batches(&one.batch.schema(), &batches).unwrap();
+        prop_assert_eq!(&whole, &one.batch);
+        prop_assert_eq!(report.rows, one.report.rows);
+        prop_assert_eq!(&report.features, &one.report.features);
+        prop_assert!(report.pieces >= (case.spine.len() as u64).div_ceil(rows_at_once as u64));
+    }
 
     #[test]
     fn the_join_is_the_naive_join_whatever_the_threads(case in case()) {
@@ -259,14 +307,32 @@ proptest! {
         }
         prop_assert_eq!(one.batch.num_rows(), case.spine.len());
         let statuses = one.statuses.as_ref().unwrap();
+        let mut deleted = [0; 4];
+        let mut ages: [Vec<u64>; 4] = Default::default();
         for (row, (key, at)) in case.spine.iter().enumerate() {
             prop_assert_eq!(cell(&one.batch, 0, row), Some(Value::Int64(row as i64)));
             for (column, statuses) in statuses.iter().enumerate() {
                 let source = &case.sources[column / 2];
-                let expected = naive(source, column % 2, *key, *at, case.by_arrival);
+                let (value, status, is_deleted, event) =
+                    naive(source, column % 2, *key, *at, case.by_arrival);
                 let found = (cell(&one.batch, 3 + column, row), statuses[row]);
-                prop_assert_eq!(found, expected, "row {} column {}", row, column);
+                prop_assert_eq!(found, (value, status), "row {} column {}", row, column);
+                deleted[column] += u64::from(is_deleted);
+                ages[column].extend((status == Status::Present).then(|| at.unwrap() - event)
+                    .map(i64::unsigned_abs));
             }
+        }
+        let without_key = case.spine.iter().filter(|(key, at)| key.is_none() || at.is_none());
+        let without_key = without_key.count() as u64;
+        for (column, counts) in one.report.features.iter().enumerate() {
+            prop_assert_eq!((counts.deleted, counts.without_key), (deleted[column], without_key));
+            let (ages, told) = (&mut ages[column], counts.ages.as_ref().unwrap());
+            ages.sort_unstable();
+            let middle = ages.len().div_ceil(2).checked_sub(1).map(|middle| ages[middle]);
+            prop_assert_eq!(told.count(), ages.len() as u64);
+            prop_assert_eq!(told.quantile_us(0.5), middle);
+            prop_assert_eq!(told.least_us(), ages.first().copied());
+            prop_assert_eq!(told.greatest_us(), ages.last().copied());
         }
         for (counts, statuses) in one.report.features.iter().zip(statuses) {
             let count = |status| statuses.iter().filter(|s| **s == status).count() as u64;

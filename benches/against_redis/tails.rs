@@ -1,0 +1,155 @@
+//! What a reader waits at worst, at half of what Redis can do, while the server has more to do:
+//! writes, a table that grows, a snapshot. An open loop: who is late counts as late.
+
+use crate::{
+    Result, in_turns,
+    nowthen_bench::{CONNECTIONS, Load, Measured},
+    options::Options,
+    report::{Figure, Goal, Line},
+    server::Server,
+};
+use nowthen_protocol::encode_request;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+const FEATURES: u64 = 10;
+const SEED: u64 = 1;
+/// So many writes a second, in groups that leave together.
+const WRITES_PER_SECOND: u64 = 10_000;
+/// The table grows by so many rows a second.
+const GROWTH_PER_SECOND: u64 = 100_000;
+const GROUP: u64 = 50;
+/// A table that grew to so many rows is left alone.
+const GROWN: u64 = 5_000_000;
+
+/// What the server does beside.
+#[derive(Clone, Copy, PartialEq)]
+enum Beside {
+    Nothing,
+    Writes,
+    Growth,
+    Snapshot,
+}
+
+const CASES: [(Beside, &str); 4] = [
+    (Beside::Nothing, "nothing else is done"),
+    (Beside::Writes, "10,000 writes a second"),
+    (Beside::Growth, "the table grows by 100,000 rows a second"),
+    (Beside::Snapshot, "snapshots are written"),
+];
+
+/// A line per case: p99.9 of Redis and of nowthen.
+pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
+    let rows =
+        CASES.map(|(beside, what)| (beside, format!("p99.9 of HMGET 10 of 10 while {what}")));
+    let rows: Vec<_> = rows.into_iter().filter(|(_, work)| options.wants(work)).collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (redis, nowthen) = (Server::start_redis("Redis", &[])?, Server::start_nowthen()?);
+    let load = |server: &Server, tier: &'static str| Load {
+        port: server.port,
+        process_id: server.process_id(),
+        tier,
+        entities: options.entities,
+        features: FEATURES,
+        fields: FEATURES,
+        clients: if options.is_quick { 4 } else { CONNECTIONS },
+        pipeline: 1,
+        batch: 1,
+        read: "hmget",
+        mix: "read=100,write=0",
+        rate: None,
+        warm_up: options.warm_up,
+        timed: options.timed,
+    };
+    let (of_redis, of_nowthen) = (load(&redis, "plain"), load(&nowthen, "registered"));
+    for load in [&of_redis, &of_nowthen] {
+        Load { clients: 1, ..load.clone() }.fill()?;
+    }
+    let rate = Some((of_redis.measure(SEED)?.requests_per_second / 2.0) as u64);
+    let mut lines = Vec::new();
+    for (beside, work) in rows {
+        let measure = |server: &Server, load: &Load, round: u64| {
+            let load = Load { rate, ..load.clone() };
+            while_busy(server, beside, || load.measure(SEED + round))
+        };
+        let mut measure_redis = |round| measure(&redis, &of_redis, round);
+        let mut measure_nowthen = |round| measure(&nowthen, &of_nowthen, round);
+        let both: [(&Server, &mut dyn FnMut(u64) -> Result<_>); 2] =
+            [(&redis, &mut measure_redis), (&nowthen, &mut measure_nowthen)];
+        lines.push(in_turns(options, Goal { figure: Figure::Tail, times: 1.0 }, &work, both)?);
+    }
+    Ok(lines)
+}
+
+/// Measures while the server has something else to do.
+fn while_busy(
+    server: &Server,
+    beside: Beside,
+    measure: impl FnOnce() -> Result<Measured>,
+) -> Result<Measured> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let busy = scope
+            .spawn(|| keep_busy(server.port, beside, &is_over).map_err(|error| error.to_string()));
+        let measured = measure();
+        is_over.store(true, Ordering::Relaxed);
+        busy.join().map_err(|_| "what keeps the server busy panicked")??;
+        measured
+    })
+}
+
+fn keep_busy(port: u16, beside: Beside, is_over: &AtomicBool) -> Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let (started, mut sent) = (Instant::now(), 0);
+    while !is_over.load(Ordering::Relaxed) {
+        let per_second = match beside {
+            Beside::Nothing => return Ok(()),
+            Beside::Writes => WRITES_PER_SECOND,
+            Beside::Growth if sent >= GROWN => return Ok(()),
+            Beside::Growth => GROWTH_PER_SECOND,
+            Beside::Snapshot => {
+                if ask(&mut stream, &["INFO", "persistence"])?.contains("bgsave_in_progress:0") {
+                    ask(&mut stream, &["BGSAVE"])?;
+                }
+                thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+        };
+        let due = started + Duration::from_secs_f64(sent as f64 / per_second as f64);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let mut requests = Vec::new();
+        for number in sent..sent + GROUP {
+            // What is written again and again, or what nobody wrote before.
+            let key = match beside {
+                Beside::Writes => format!("written:{}", number % GROWTH_PER_SECOND),
+                _ => format!("grown:{}:{number}", started.elapsed().as_nanos()),
+            };
+            encode_request(&["SET", &key, "twenty bytes of text"], &mut requests);
+        }
+        stream.write_all(&requests)?;
+        let mut replies = vec![0; b"+OK\r\n".len() * GROUP as usize];
+        stream.read_exact(&mut replies)?;
+        sent += GROUP;
+    }
+    Ok(())
+}
+
+/// The reply to one request, as far as it comes at once.
+fn ask(stream: &mut TcpStream, words: &[&str]) -> Result<String> {
+    let mut request = Vec::new();
+    encode_request(words, &mut request);
+    stream.write_all(&request)?;
+    let mut reply = vec![0; 64 * 1024];
+    let count = stream.read(&mut reply)?;
+    reply.truncate(count);
+    Ok(String::from_utf8_lossy(&reply).into_owned())
+}
