@@ -155,13 +155,18 @@ pub struct EndingField {
     pub end: Option<Timestamp>,
 }
 
-/// Most records have less; a vector that grows on the way costs more than one of this size.
-const RECORD_BYTES_USUAL: usize = 1000;
-
 /// The bytes of a record.
 pub fn encode_record(record: &Record) -> Vec<u8> {
-    // Writing to a vector cannot fail: every type here knows its length beforehand.
-    postcard::to_io(record, Vec::with_capacity(RECORD_BYTES_USUAL)).unwrap_or_default()
+    let mut bytes = Vec::new();
+    write_record(record, &mut bytes);
+    bytes
+}
+
+/// Appends the bytes of a record.
+pub fn write_record(record: &Record, out: &mut Vec<u8>) {
+    // Writing to a vector cannot fail, and every type here knows its length beforehand.
+    let written = postcard::to_io(record, out);
+    debug_assert!(written.is_ok(), "a vector takes every record");
 }
 
 /// The record that `bytes` hold; `Err` says in a few words why they hold none.

@@ -238,6 +238,11 @@ fn parse_scalar(text: &[u8], scalar: Scalar) -> Option<Value> {
     if scalar == Scalar::Bytes {
         return Some(Value::Bytes(text.to_vec()));
     }
+    if scalar == Scalar::Float64
+        && let Some(value) = short_decimal(text)
+    {
+        return Some(Value::Float64(value));
+    }
     let text = std::str::from_utf8(text).ok()?;
     Some(match scalar {
         Scalar::Bool => Value::Bool(match text {
@@ -253,6 +258,43 @@ fn parse_scalar(text: &[u8], scalar: Scalar) -> Option<Value> {
         Scalar::Timestamp => Value::Timestamp(Timestamp::parse(text).ok()?),
         Scalar::Bytes => return None,
     })
+}
+
+/// The double that a short decimal means: digits, and a point between them; `None` of other text.
+///
+/// Both the digits as a whole number and the power of ten are doubles exactly, so their quotient
+/// is the one nearest to the decimal (W. D. Clinger, "How to read floating point numbers
+/// accurately", 1990).
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    const POWERS: [f64; DIGITS_MAX + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    // With room for the point.
+    if digits.len() > DIGITS_MAX + 1 {
+        return None;
+    }
+    let (mut whole, mut count, mut point) = (0_u64, 0_usize, None);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                // 16 digits at most.
+                whole = whole.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                count += 1;
+            }
+            b'.' if point.is_none() && count > 0 => point = Some(count),
+            _ => return None,
+        }
+    }
+    let fraction = point.map_or(0, |before| count - before);
+    if !(1..=DIGITS_MAX).contains(&count) || (point.is_some() && fraction == 0) {
+        return None;
+    }
+    let value = whole as f64 / POWERS.get(fraction)?;
+    Some(if is_negative { -value } else { value })
 }
 
 fn parse_list(text: &[u8], element: Scalar, length: Option<u32>) -> Option<Value> {
@@ -301,6 +343,17 @@ mod tests {
     }
 
     #[test]
+    fn short_decimals_are_met_as_such_and_no_other_text() {
+        for (text, value) in [("0", 0.0), ("12.5", 12.5), ("-0.0001", -0.0001), ("007", 7.0)] {
+            assert_eq!(short_decimal(text.as_bytes()), Some(value));
+        }
+        assert!(short_decimal(b"-0").is_some_and(f64::is_sign_negative));
+        for text in ["", "-", ".", "5.", ".5", "1e5", "+1", "1.2.3", "nan", "1234567890123456"] {
+            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn text_of_every_type_is_read() {
         for (text, value_type, back) in [
             ("1", "bool", "true"),
@@ -336,6 +389,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_decimal_is_the_double_that_it_means(
+            text in "-?[0-9.]{0,18}|-?[0-9]{1,9}\\.[0-9]{1,8}",
+        ) {
+            if let Some(value) = short_decimal(text.as_bytes()) {
+                prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+            }
+        }
+
         #[test]
         fn a_float_survives_its_text_bit_for_bit(bits: u64, bits32: u32) {
             let double = f64::from_bits(bits);

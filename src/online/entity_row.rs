@@ -114,10 +114,14 @@ impl<'a> EntityRow<'a> {
     pub fn merge(self, layout: &Layout, write: &CellsWrite) -> Merge {
         let old = self.section(layout);
         if is_replaced(old.as_ref(), layout, write) {
-            let mut packer = SectionPacker::new(layout);
-            for (_, cell) in &write.cells {
-                push_written(&mut packer, layout, cell, write.stamp);
-            }
+            let values = SectionPacker::of_values(layout, &write.cells, write.stamp);
+            let packer = values.unwrap_or_else(|| {
+                let mut packer = SectionPacker::new(layout);
+                for (_, cell) in &write.cells {
+                    push_written(&mut packer, layout, cell, write.stamp);
+                }
+                packer
+            });
             return Merge::Changed(self.with_section(layout, packer));
         }
         // For each slot the number of its cell in the write, plus 1.

@@ -2,13 +2,14 @@
 
 use super::{
     bytes::push_varint,
-    layout::Layout,
+    layout::{Layout, Place},
     section::{
         CellState, END_WIDTH_SHIFT, HAS_CREATED, HAS_STATES, NO_CREATED, SHORT_PLACES_MAX,
         STAMPS_DIFFER,
     },
+    value_ref::PackedValue,
 };
-use crate::feature::{Stamp, Timestamp};
+use crate::feature::{CellWrite, Stamp, Timestamp, Value};
 
 /// So many stamps are looked through for one that stands already: cells of one write mostly follow
 /// each other, and a stamp that stands twice costs its bytes, no more.
@@ -43,6 +44,27 @@ impl SectionPacker {
         }
     }
 
+    /// All cells of a view, written at once with one stamp; `None` if one of them is no value.
+    pub(super) fn of_values(
+        layout: &Layout,
+        cells: &[(u32, CellWrite)],
+        stamp: Stamp,
+    ) -> Option<Self> {
+        let mut packer = Self::new(layout);
+        for (place, (_, cell)) in layout.places(cells.len()).iter().zip(cells) {
+            match cell {
+                CellWrite::Value(Value::Float64(double)) if place.is_fixed => {
+                    packer.fixed.extend_from_slice(&double.to_le_bytes());
+                }
+                CellWrite::Value(value) => packer.push_bytes(place, &PackedValue::of(value)),
+                CellWrite::Null | CellWrite::Tombstone => return None,
+            }
+        }
+        packer.slot_count = cells.len();
+        packer.stamps.push(stamp);
+        Some(packer)
+    }
+
     /// The cell of the next slot. `bytes` are those of a value in its packed form, and empty of all
     /// else; the stamp of an absent cell counts for nothing.
     #[inline]
@@ -55,6 +77,12 @@ impl SectionPacker {
         }
         self.has_only_values &= state == CellState::Value;
         self.push_stamp(state, stamp);
+        self.push_bytes(place, bytes);
+        self.slot_count += 1;
+    }
+
+    #[inline]
+    fn push_bytes(&mut self, place: &Place, bytes: &[u8]) {
         if place.is_fixed && bytes.len() == place.width {
             self.fixed.extend_from_slice(bytes);
         } else if place.is_fixed {
@@ -64,7 +92,6 @@ impl SectionPacker {
             debug_assert!(u32::try_from(self.text.len()).is_ok(), "a row is shorter than 4 GiB");
             self.ends.push(self.text.len() as u32);
         }
-        self.slot_count += 1;
     }
 
     #[inline]

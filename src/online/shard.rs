@@ -12,7 +12,7 @@ use super::{
     key_hash::{fingerprint_of, first_of_fingerprint, shard_of},
     owned_row::OwnedRow,
     row::Row,
-    shard_rows::ShardRows,
+    shard_rows::{Found, ShardRows},
     shared::Shared,
     tally::Tally,
 };
@@ -89,8 +89,9 @@ impl Shard {
 
     /// Applies `edit` as record `lsn` to what readers see.
     pub fn apply(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
-        if let Edit::Plain(key, change) = edit
-            && let Some(found) = self.rows.find(hash, key)
+        let found = self.rows.find(hash, edit.key());
+        if let Edit::Plain(_, change) = edit
+            && let Some(found) = found
             && let Some(row) = self.rows.alone_mut(found)
             && row.as_row().lsn() <= lsn
         {
@@ -102,10 +103,10 @@ impl Shard {
                 return;
             }
         }
-        match edited(self.get(hash, edit.key(), Seen::Published), lsn, edit) {
+        match edited(found.and_then(|found| self.rows.at(found)), lsn, edit) {
             Edited::Keep => {}
-            Edited::Replace(row) => self.put(hash, row),
-            Edited::Remove => drop(self.remove(hash, edit.key())),
+            Edited::Replace(row) => self.put_at(found, hash, row, |_| true),
+            Edited::Remove => drop(found.and_then(|found| self.remove_at(found))),
         }
     }
 
@@ -348,6 +349,17 @@ impl Shard {
     /// Puts a row, if what stands there may be replaced.
     fn put_over(&mut self, hash: u64, row: OwnedRow, may_replace: impl FnOnce(Row<'_>) -> bool) {
         let found = self.rows.find(hash, row.as_row().key());
+        self.put_at(found, hash, row, may_replace);
+    }
+
+    /// The same where the row that stands, if one does, was found.
+    fn put_at(
+        &mut self,
+        found: Option<Found>,
+        hash: u64,
+        row: OwnedRow,
+        may_replace: impl FnOnce(Row<'_>) -> bool,
+    ) {
         match found.and_then(|found| Some((found, self.rows.at(found)?))) {
             Some((_, standing)) if !may_replace(standing) => {}
             Some((found, standing)) => {
@@ -364,7 +376,10 @@ impl Shard {
 
     /// Removes the row of `key`; gives it if to drop it takes a while.
     fn remove(&mut self, hash: u64, key: &[u8]) -> Option<OwnedRow> {
-        let found = self.rows.find(hash, key)?;
+        self.remove_at(self.rows.find(hash, key)?)
+    }
+
+    fn remove_at(&mut self, found: Found) -> Option<OwnedRow> {
         self.tally = self.tally - Tally::of(self.rows.at(found)?);
         self.rows.remove(found)
     }

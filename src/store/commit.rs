@@ -18,12 +18,20 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Change, PlainChange, Record, Timestamp, encode_record},
+    feature::{Change, PlainChange, Record, Timestamp, write_record},
     log::Lsn,
     online::{Edit, Seen},
     planted::planted,
 };
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
+
+/// The room for a record that a thread keeps for the next one.
+const ENCODED_BYTES_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// The bytes of the record that is appended.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What was decided, and what must be durable before a client may hear of it.
 #[derive(Debug)]
@@ -68,7 +76,6 @@ impl Keyspace<'_> {
             return Ok(Committed { value, wait_for: None });
         }
         let store = self.store;
-        store.now();
         let mut held = store.hold(&Reach::write(&store.table, keys.iter().copied()));
         let (changes, value) = decide(&held.rows(None))?;
         if changes.is_empty() {
@@ -140,7 +147,15 @@ impl Store {
         Ok(Committed { value, wait_for: Some(lsn) })
     }
 
+    /// Holds the newest rows; what was waiting for the time of the decision is among them.
     fn hold(&self, reach: &Reach) -> Held<'_> {
+        let held = self.hold_seen(reach, Seen::Latest);
+        if !self.future.is_due(held.now) {
+            return held;
+        }
+        let now = held.now;
+        drop(held);
+        self.admit_due(now);
         self.hold_seen(reach, Seen::Latest)
     }
 
@@ -214,15 +229,21 @@ impl Store {
         record: Record,
         decided_at: Timestamp,
     ) -> Result<(Lsn, Arc<Record>)> {
-        let bytes = encode_record(&record);
-        let record = Arc::new(record);
-        if !self.is_deferred() {
-            return Ok((self.log.append_unhurried(&bytes)?, record));
-        }
-        let mut unpublished = self.unpublished.lock();
-        let lsn = self.log.append_unhurried(&bytes)?;
-        unpublished.push_back(Unpublished { lsn, decided_at, record: Arc::clone(&record) });
-        Ok((lsn, record))
+        ENCODED.with_borrow_mut(|bytes| {
+            bytes.clear();
+            write_record(&record, bytes);
+            let record = Arc::new(record);
+            let mut unpublished = self.is_deferred().then(|| self.unpublished.lock());
+            let lsn = self.log.append_unhurried(bytes)?;
+            if let Some(unpublished) = &mut unpublished {
+                let record = Arc::clone(&record);
+                unpublished.push_back(Unpublished { lsn, decided_at, record });
+            }
+            if bytes.capacity() > ENCODED_BYTES_KEPT {
+                *bytes = Vec::new();
+            }
+            Ok((lsn, record))
+        })
     }
 
     /// Applies the changes of record `lsn`, which are about rows that are held. Cells that lie

@@ -19,6 +19,8 @@ use std::{
 pub(super) struct Reach {
     shards: OneOrMany<usize>,
     is_write: bool,
+    /// The hash of the key, if it is one.
+    sole: Option<u64>,
 }
 
 /// Most decisions are about one key: they need no vector.
@@ -56,13 +58,16 @@ impl Reach {
 
     /// The rows of `keys`, to be read.
     pub(super) fn read<'k>(table: &Table, keys: impl IntoIterator<Item = &'k [u8]>) -> Self {
-        let shard = |key| Table::shard_index(table.hash(key));
-        let mut shards = keys.into_iter().map(shard);
-        let first = match (shards.next(), shards.next()) {
-            (Some(one), None) => return Self::of(OneOrMany::One([one])),
+        let mut hashes = keys.into_iter().map(|key| table.hash(key));
+        let first = match (hashes.next(), hashes.next()) {
+            (Some(one), None) => {
+                let shards = OneOrMany::One([Table::shard_index(one)]);
+                return Self { sole: Some(one), ..Self::of(shards) };
+            }
             first => <[_; 2]>::from(first),
         };
-        let mut shards: Vec<usize> = first.into_iter().flatten().chain(shards).collect();
+        let hashes = first.into_iter().flatten().chain(hashes);
+        let mut shards: Vec<usize> = hashes.map(Table::shard_index).collect();
         // Always in ascending order, so that two who hold several never wait for each other.
         shards.sort_unstable();
         shards.dedup();
@@ -70,7 +75,7 @@ impl Reach {
     }
 
     fn of(shards: OneOrMany<usize>) -> Self {
-        Self { shards, is_write: false }
+        Self { shards, is_write: false, sole: None }
     }
 
     /// Every row.
@@ -95,6 +100,8 @@ pub(super) enum Showing {
 pub(super) struct Held<'a> {
     table: &'a Table,
     shards: OneOrMany<(usize, HeldShard<'a>)>,
+    /// The hash of the key, if one is held.
+    sole: Option<u64>,
     seen: Seen,
     pub(super) now: Timestamp,
 }
@@ -154,7 +161,14 @@ impl<'a> Held<'a> {
             OneOrMany::One([index]) => OneOrMany::One([hold(index)]),
             OneOrMany::Many(shards) => OneOrMany::Many(shards.iter().map(hold).collect()),
         };
-        Self { table, shards, seen, now: now() }
+        Self { table, shards, sole: reach.sole, seen, now: now() }
+    }
+
+    /// The hash of a key that is held.
+    fn hash(&self, key: &[u8]) -> u64 {
+        let hash = self.sole.unwrap_or_else(|| self.table.hash(key));
+        debug_assert_eq!(hash, self.table.hash(key), "only keys that are held are asked for");
+        hash
     }
 
     /// The rows as they stand, or as a transaction has left them so far.
@@ -164,13 +178,13 @@ impl<'a> Held<'a> {
 
     /// Whether the row of `key` is held so that it may be changed.
     pub(super) fn may_write(&self, key: &[u8]) -> bool {
-        let shard = self.held_shard(Table::shard_index(self.table.hash(key)));
+        let shard = self.held_shard(Table::shard_index(self.hash(key)));
         shard.is_some_and(|shard| matches!(shard, HeldShard::Write(_)))
     }
 
     /// Whether anything of `key` waits for its sync.
     pub(super) fn is_pending(&self, key: &[u8]) -> bool {
-        let index = Table::shard_index(self.table.hash(key));
+        let index = Table::shard_index(self.hash(key));
         self.shard(index).is_some_and(|shard| shard.is_pending(key))
     }
 
@@ -181,7 +195,7 @@ impl<'a> Held<'a> {
 
     /// Applies `edit` as record `lsn`.
     pub(super) fn edit(&mut self, lsn: Lsn, edit: Edit<'_>, showing: Showing) {
-        let hash = self.table.hash(edit.key());
+        let hash = self.hash(edit.key());
         let index = Table::shard_index(hash);
         let place = self.shards.binary_search_by_key(&index, |(index, _)| *index);
         match place.ok().and_then(|place| self.shards.get_mut(place)) {
@@ -228,7 +242,7 @@ impl<'a> Locked<'a> {
     /// is no row. What is written where none is must say all there is: replay does not know the
     /// time of the write, and may find a row that was over.
     pub fn row(&self, key: &[u8]) -> Option<Row<'a>> {
-        let hash = self.held.table.hash(key);
+        let hash = self.held.hash(key);
         let row = match self.staged.filter(|staged| staged.covers(key)) {
             Some(staged) => staged.rows.get(hash, key, Seen::Published),
             None => self.held.row(hash, key),
@@ -309,7 +323,7 @@ impl Staged {
 
     /// Makes `edit` true for the commands behind it.
     pub(super) fn stage(&mut self, held: &Held<'_>, edit: Edit<'_>) {
-        let (key, hash) = (edit.key(), held.table.hash(edit.key()));
+        let (key, hash) = (edit.key(), held.hash(edit.key()));
         if !self.covers(key)
             && let Some(row) = held.row(hash, key)
         {

@@ -2,6 +2,7 @@
 //! An immutable value; applying definitions makes the next one.
 
 use crate::{feature::ViewId, online::Layout, registry::Catalog};
+use ahash::RandomState;
 use std::{collections::HashMap, sync::Arc};
 
 /// A catalog and the layouts of its views.
@@ -9,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 pub struct Schema {
     /// The definitions.
     pub catalog: Catalog,
-    layouts: HashMap<(ViewId, u32), Arc<Layout>>,
+    layouts: HashMap<(ViewId, u32), Arc<Layout>, RandomState>,
 }
 
 impl Schema {

@@ -9,7 +9,7 @@ use crate::{
     log::{Durability, Log, LogOptions, Lsn},
 };
 use parking_lot::Mutex;
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 type Heard = Arc<Mutex<Vec<Result<u64, String>>>>;
 
@@ -180,6 +180,61 @@ fn what_may_be_acknowledged_survives_a_kill_of_the_process_in_every_mode() {
             let killed = fs.crash(lsn, Cut::Process);
             assert_eq!(read_and_check(&open(&killed).unwrap().0), lsn, "{mode}");
         }
+    }
+}
+
+/// Without a sync before the reply, whoever appends writes, and what others appended meanwhile.
+#[test]
+fn many_who_write_for_themselves_keep_one_order_and_hear_of_it_in_order() {
+    for mode in ["interval:1", "never"] {
+        let fs = disk();
+        let (log, heard) = open_listening(&fs, Durability::parse(mode).unwrap());
+        let appended = Mutex::new(BTreeMap::new());
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let (log, heard, appended) = (&log, &heard, &appended);
+                scope.spawn(move || {
+                    for number in 0..60_u8 {
+                        let record = vec![writer, number];
+                        let lsn = log.append_unhurried(&record).unwrap();
+                        appended.lock().insert(lsn.0, record);
+                        log.write_soon();
+                        let is_told = || heard.lock().iter().any(|it| *it >= Ok(lsn.0));
+                        while !is_told() {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+        });
+        let heard: Vec<u64> = heard.lock().iter().map(|it| *it.as_ref().unwrap()).collect();
+        assert!(heard.is_sorted_by(|a, b| a < b) && heard.last() == Some(&240), "{heard:?}");
+        let killed = fs.crash(1, Cut::Process);
+        let read = open(&killed).unwrap().0;
+        let read = read.read(Lsn(1)).unwrap().map(|read| read.map(|(lsn, bytes)| (lsn.0, bytes)));
+        let read: BTreeMap<u64, Vec<u8>> = read.collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, appended.into_inner(), "{mode}");
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn a_write_that_fails_where_it_was_appended_poisons_too_and_is_told_once_and_last() {
+    for mode in ["interval:3600000", "never"] {
+        let fs = disk();
+        let (log, heard) = open_listening(&fs, Durability::parse(mode).unwrap());
+        append(&log, 1, 2);
+        fs.fail_call(fs.calls(), io::ErrorKind::Other, false);
+        log.append(&record(3)).unwrap();
+        assert_eq!(code(log.flush()), "IOERR");
+        assert_eq!(code(log.append(b"x")), "IOERR");
+        log.write_soon();
+        assert_eq!(code(log.close()), "IOERR");
+        assert_eq!((log.durable(), log.status().synced), (Lsn(2), Lsn(2)));
+        let heard = heard.lock();
+        assert!(heard.len() == 3 && heard[1] == Ok(2) && heard[2].is_err(), "{heard:?}");
+        let killed = fs.crash(1, Cut::Process);
+        assert_eq!(read_and_check(&open(&killed).unwrap().0), 2, "nothing behind what failed");
     }
 }
 

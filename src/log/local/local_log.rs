@@ -10,14 +10,15 @@ use super::{
     queue::{Ending, Ground, Queue, WallClock},
     recovery::{Recovered, judge, repair},
     segment_records::SegmentRecords,
-    writer::{OnDurable, Shared, Start, Writer, salt_of},
+    tail::{OnDurable, Shared, Start, Tail, salt_of},
+    writer::Writer,
 };
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
     log::{
         contract::{Log, LogIdentity, LogStatus, Lsn, Records, SegmentInfo},
-        options::LogOptions,
+        options::{Durability, LogOptions},
     },
     planted::planted,
 };
@@ -74,6 +75,8 @@ impl LocalLog {
             segment_bytes: options.segment_bytes,
             clock: Arc::clone(&clock),
         };
+        let start =
+            Start { store_id: identity.store_id, seed, last_lsn: last, chain: judged.chain };
         let shared = Arc::new(Shared {
             fs,
             directory,
@@ -82,22 +85,17 @@ impl LocalLog {
                 false => Queue::new(ground, last, judged.next_number),
             },
             catalog: Catalog::new(judged.entries),
+            durability: options.durability,
+            clock,
+            tail: Mutex::new(Tail::new(start, on_durable)),
             durable: AtomicU64::new(last.0),
             synced: AtomicU64::new(last.0),
             sync_count: AtomicU64::new(0),
             last_sync_us: AtomicI64::new(0),
             longest_sync_ns: AtomicU64::new(0),
         });
-        let start = Start {
-            store_id: identity.store_id,
-            seed,
-            durability: options.durability,
-            clock,
-            last_lsn: last,
-            chain: judged.chain,
-        };
-        let writer = Writer::new(Arc::clone(&shared), start, on_durable);
-        let thread = thread::Builder::new().name("nowthen-log".into()).spawn(|| writer.run());
+        let writer = Writer::new(Arc::clone(&shared));
+        let thread = thread::Builder::new().name("nowthen-log".into()).spawn(move || writer.run());
         let thread = thread.map_err(Error::io("starting the writer of", &shared.directory))?;
         let log = Self {
             shared,
@@ -146,7 +144,10 @@ impl Log for LocalLog {
     }
 
     fn write_soon(&self) {
-        self.shared.queue.write_soon();
+        match self.shared.durability {
+            Durability::Always => self.shared.queue.wake_writer(),
+            Durability::Interval { .. } | Durability::Never => self.shared.write_here(),
+        }
     }
 
     fn has_room(&self) -> bool {

@@ -114,9 +114,19 @@ pub(super) fn encode_frame(
     place: Place,
     out: &mut Vec<u8>,
 ) -> u64 {
+    encode_packed(header, raw, pack(raw).as_deref(), place, out)
+}
+
+/// The same with what [`pack`] gave of `raw`, or without packing.
+pub(super) fn encode_packed(
+    header: &FrameHeader,
+    raw: &[u8],
+    packed: Option<&[u8]>,
+    place: Place,
+    out: &mut Vec<u8>,
+) -> u64 {
     assert!(header.is_footer == (header.count == 0) && raw.len() <= u32::MAX as usize);
-    let packed = pack(raw);
-    let stored: &[u8] = packed.as_deref().unwrap_or(raw);
+    let stored: &[u8] = packed.unwrap_or(raw);
     let flags = if packed.is_some() { FLAG_LZ4 } else { 0 }
         | if header.is_footer { FLAG_FOOTER } else { 0 };
     let table = place.table(stored);
@@ -150,7 +160,7 @@ fn chain_value(header_checksum: u32, table_checksum: u32) -> u64 {
 }
 
 /// `raw` as lz4, if that makes the frame shorter.
-fn pack(raw: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn pack(raw: &[u8]) -> Option<Vec<u8>> {
     if frame_bytes(raw.len()) == FRAME_ALIGNMENT {
         return None;
     }

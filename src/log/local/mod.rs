@@ -1,12 +1,12 @@
-//! The log in files of this machine: one writer thread, group commit.
+//! The log in files of this machine: one writer at a time, group commit.
 //!
 //! ```text
-//! append ──> queue ──(writer thread)──> frame ──> segment ──> sync ──> on_durable
+//! append ──> queue ──(who holds the tail)──> frame ──> segment ──> sync ──> on_durable
 //!            packs records into frames that surely fit
 //! open   ──> recovery (judge, repair) ──> reader
 //! ```
 //! Invariants
-//! - Only the writer thread writes to a segment; only `recovery` touches those of another process.
+//! - Only who holds the tail writes to a segment; only `recovery` touches those of another process.
 //! - A segment has its name only after its header is synced; what has no name holds nothing that
 //!   was acknowledged.
 
@@ -32,6 +32,8 @@ mod still_log;
 mod recovery;
 mod writer;
 
+mod tail;
+
 mod catalog;
 mod queue;
 
@@ -47,6 +49,8 @@ mod reader;
 
 mod segment;
 
+mod compression;
+
 mod log_frame;
 
 pub(super) use live_copy::{segment_names, whole_frames};
@@ -60,4 +64,4 @@ pub(super) use segment::{LogFile, log_file};
 pub(super) use segment_pieces::inspect_segment;
 pub(super) use still_log::{Anew, StillLog};
 pub(super) use survey::{Part, Survey};
-pub use writer::OnDurable;
+pub use tail::OnDurable;

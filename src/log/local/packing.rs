@@ -29,6 +29,13 @@ pub(super) struct Batch {
     pub(super) raw: Vec<u8>,
 }
 
+impl Batch {
+    /// The LSN of its last record.
+    pub(super) fn last_lsn(&self) -> Lsn {
+        self.first_lsn.after(u64::from(self.count)).previous()
+    }
+}
+
 /// The segment that the next record goes to, and how many bytes of frames it can still take.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
@@ -74,6 +81,12 @@ impl Packing {
 
     pub(super) fn take_batches(&mut self) -> Vec<Batch> {
         self.batches.drain(..).collect()
+    }
+
+    /// The batches at the front that were planned for this segment.
+    pub(super) fn take_batches_for(&mut self, segment: u64) -> Vec<Batch> {
+        let count = self.batches.partition_point(|batch| batch.segment <= segment);
+        self.batches.drain(..count).collect()
     }
 
     pub(super) fn has_unplanned_spare(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What waits to be written, and who waits for what.
 //!
 //! ```text
-//! append ──> packing ──(work)──> writer thread ──(progress)──> flush
+//! append ──> packing ──(work)──> who writes ──(progress)──> flush
 //!               └─ no room? ─> allocate ─ disk full? ─> NOSPACE
 //! ```
 //! Invariants
@@ -59,12 +59,12 @@ pub(super) enum Ending {
 pub(super) struct Work {
     pub(super) batches: Vec<Batch>,
     pub(super) flush: bool,
-    pub(super) timed_out: bool,
     pub(super) ending: Option<Ending>,
 }
 
 struct State {
     packing: Packing,
+    written_lsn: Lsn,
     synced_lsn: Lsn,
     flush_to: Lsn,
     allocating: bool,
@@ -95,6 +95,7 @@ impl Queue {
     pub(super) fn new(ground: Ground, last_lsn: Lsn, next_segment: u64) -> Self {
         let state = State {
             packing: Packing::new(last_lsn, next_segment),
+            written_lsn: last_lsn,
             synced_lsn: last_lsn,
             flush_to: Lsn(0),
             allocating: false,
@@ -106,7 +107,7 @@ impl Queue {
         Self { ground, state: Mutex::new(state), work, progress }
     }
 
-    /// Takes a record, or says why not. The writer hears of it by [`Self::write_soon`], or once
+    /// Takes a record, or says why not. The writer hears of it by [`Self::wake_writer`], or once
     /// much waits.
     pub(super) fn append(&self, record: &[u8]) -> Result<Lsn> {
         if record.len() > RECORD_BYTES_MAX {
@@ -122,7 +123,7 @@ impl Queue {
                 let is_much = state.packing.queued_bytes() >= MUCH_BYTES;
                 drop(state);
                 if is_much {
-                    self.write_soon();
+                    self.wake_writer();
                 }
                 return Ok(lsn);
             }
@@ -136,7 +137,7 @@ impl Queue {
     }
 
     /// Wakes the writer, if it waits for something to do.
-    pub(super) fn write_soon(&self) {
+    pub(super) fn wake_writer(&self) {
         self.work.notify_one();
     }
 
@@ -192,22 +193,47 @@ impl Queue {
         }
     }
 
-    /// Waits for something to do, at most for `patience`.
-    pub(super) fn take(&self, patience: Option<Duration>) -> Work {
+    /// Waits for something to do; true if `patience` was over before. It is asked
+    /// whether anything is written and not synced, and says `None` for ever.
+    pub(super) fn wait(&self, patience: impl Fn(bool) -> Option<Duration>) -> bool {
         let mut state = self.state.lock();
-        let mut timed_out = false;
-        while !timed_out && !state.has_work() {
-            match patience {
+        while !state.has_work() {
+            match patience(state.synced_lsn < state.written_lsn) {
                 None => self.work.wait(&mut state),
-                Some(time) => timed_out = self.work.wait_for(&mut state, time).timed_out(),
+                Some(time) if self.work.wait_for(&mut state, time).timed_out() => {
+                    return true;
+                }
+                Some(_) => {}
             }
         }
+        false
+    }
+
+    /// What there is to do.
+    pub(super) fn take(&self) -> Work {
+        let mut state = self.state.lock();
         Work {
             batches: state.packing.take_batches(),
             flush: state.flush_to > state.synced_lsn,
-            timed_out,
             ending: state.ending,
         }
+    }
+
+    /// The batches at the front that were planned for a segment, and whether those are all; none of
+    /// a queue that is poisoned.
+    pub(super) fn take_for(&self, segment: u64) -> (Vec<Batch>, bool) {
+        let mut state = self.state.lock();
+        if state.poisoned.is_some() {
+            return (Vec::new(), true);
+        }
+        let batches = state.packing.take_batches_for(segment);
+        (batches, state.packing.is_empty())
+    }
+
+    /// Whether anything waits to be written, and will be.
+    pub(super) fn has_batches(&self) -> bool {
+        let state = self.state.lock();
+        !state.packing.is_empty() && state.poisoned.is_none()
     }
 
     /// The space of a segment that batches were planned for.
@@ -217,7 +243,15 @@ impl Queue {
 
     /// A batch was written and took only `used_bytes` of what was planned for it.
     pub(super) fn written(&self, batch: &Batch, used_bytes: usize) {
-        self.state.lock().packing.written(batch, used_bytes);
+        let mut state = self.state.lock();
+        state.packing.written(batch, used_bytes);
+        let was_synced = state.synced_lsn >= state.written_lsn;
+        state.written_lsn = batch.last_lsn();
+        drop(state);
+        if was_synced {
+            // The writer has to sync some time from now.
+            self.work.notify_one();
+        }
     }
 
     /// All up to `lsn` is on the disk.

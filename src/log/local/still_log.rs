@@ -14,7 +14,7 @@ use super::{
     reader::{Position, Step, Walk},
     recovery::{Judged, Recovered, judge, push_frame},
     segment::{SegmentHeader, Spare},
-    writer::salt_of,
+    tail::salt_of,
 };
 use crate::{
     disk::{FileSystem, Mapped},
