@@ -1,6 +1,8 @@
-//! Work shared out over threads, with an outcome that does not depend on how it was shared.
+//! Work shared out over threads, with an outcome that does not depend on how it was shared; and
+//! threads that stand back behind others.
 
 use crate::error::{Error, Result};
+use rustix::process::{getpriority_process, setpriority_process};
 use std::{
     num::NonZero,
     panic::resume_unwind,
@@ -10,6 +12,23 @@ use std::{
 
 /// Fewer bytes than this are read, verified and taken apart sooner than a thread is started.
 const BYTES_A_THREAD: u64 = 256 * 1024;
+
+/// How nice a thread is that works beside those that serve: a tenth of a core that is wanted by
+/// both, and all of one that is not (`sched(7)`).
+const NICE_BESIDE_SERVING: i32 = 10;
+
+/// Makes this thread, and those that it starts from now on, stand back behind the threads that
+/// serve. Where the kernel does not let it, it works as before.
+pub(crate) fn stand_back() {
+    // To Linux "this process" is this thread here.
+    let stood_back = match getpriority_process(None) {
+        Ok(nice) if nice >= NICE_BESIDE_SERVING => Ok(()),
+        _ => setpriority_process(None, NICE_BESIDE_SERVING),
+    };
+    if let Err(error) = stood_back {
+        tracing::debug!(%error, "a thread could not stand back behind those that serve");
+    }
+}
 
 /// As many threads as `bytes` are worth, at most one for each core.
 pub(crate) fn threads_for(bytes: u64) -> usize {
@@ -84,6 +103,18 @@ pub(crate) fn map<T: Sync, U: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_stands_back_with_those_that_it_starts_and_no_other() {
+        let nice = || getpriority_process(None).unwrap();
+        let before = nice();
+        let those = thread::spawn(move || {
+            stand_back();
+            [nice(), thread::spawn(nice).join().unwrap()]
+        });
+        assert_eq!(those.join().unwrap(), [NICE_BESIDE_SERVING.max(before); 2]);
+        assert_eq!(nice(), before);
+    }
 
     #[test]
     fn every_item_is_done_once_whatever_the_threads() {

@@ -2,11 +2,12 @@
 //!
 //! Invariants
 //! - At most one is running (`Store::compact_history` holds to it).
-//! - It sleeps as long as it works, and ends when the server does.
+//! - It sleeps as long as it works, behind the threads that serve, and ends when the server does.
 
 use super::{app::App, settings::Shutdown};
 use crate::{
     error::{Error, Result},
+    parallel::stand_back,
     store::{Compacted, MergePolicy},
 };
 use std::{
@@ -27,6 +28,7 @@ pub fn begin_compaction(app: &Arc<App>) -> Result<()> {
 }
 
 fn compact(app: &App) {
+    stand_back();
     loop {
         let started = Instant::now();
         let mut worked_since = started;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    parallel::stand_back,
     store::{BegunCheckpoint, SinceCheckpoint},
 };
 use std::{
@@ -50,6 +51,7 @@ pub fn begin_snapshot(app: &Arc<App>, holds_rows: bool) -> Result<()> {
     }
     let app = Arc::clone(app);
     let write = move || {
+        stand_back();
         if let Err(error) = write_begun(&app, begun) {
             tracing::error!(%error, "a snapshot failed");
         }

@@ -149,14 +149,15 @@ impl Store {
 
     /// Holds the newest rows; what was waiting for the time of the decision is among them.
     fn hold(&self, reach: &Reach) -> Held<'_> {
-        let held = self.hold_seen(reach, Seen::Latest);
-        if !self.future.is_due(held.now) {
-            return held;
+        loop {
+            let held = self.hold_seen(reach, Seen::Latest);
+            let now = held.now;
+            if !self.future.is_due(now) {
+                return held;
+            }
+            drop(held);
+            self.admit_due(now);
         }
-        let now = held.now;
-        drop(held);
-        self.admit_due(now);
-        self.hold_seen(reach, Seen::Latest)
     }
 
     fn hold_seen(&self, reach: &Reach, seen: Seen) -> Held<'_> {

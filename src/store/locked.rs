@@ -178,8 +178,10 @@ impl<'a> Held<'a> {
 
     /// Whether the row of `key` is held so that it may be changed.
     pub(super) fn may_write(&self, key: &[u8]) -> bool {
-        let shard = self.held_shard(Table::shard_index(self.hash(key)));
-        shard.is_some_and(|shard| matches!(shard, HeldShard::Write(_)))
+        let hash = self.table.hash(key);
+        let shard = self.held_shard(Table::shard_index(hash));
+        self.sole.is_none_or(|sole| sole == hash)
+            && shard.is_some_and(|shard| matches!(shard, HeldShard::Write(_)))
     }
 
     /// Whether anything of `key` waits for its sync.

@@ -18,6 +18,9 @@ use std::{
     time::Duration,
 };
 
+/// A sync that is due waits for so many rounds of writing at most.
+const ROUNDS_MAX: usize = 4;
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
 }
@@ -42,18 +45,19 @@ impl Writer {
         loop {
             shared.queue.prepare_spare();
             let is_late = shared.queue.wait(|is_unsynced| self.patience(is_unsynced));
-            let (ending, due) = loop {
+            let (mut ending, mut due) = (None, None);
+            for _ in 0..ROUNDS_MAX {
                 let mut tail = shared.tail.lock();
                 let written = self.write(&mut tail, is_late);
                 // Nobody may write behind what failed: the poison comes first.
-                let (ending, due) =
+                (ending, due) =
                     written.inspect_err(|error| shared.queue.poison(&error.to_string()))?;
                 drop(tail);
                 // Who found the tail held counts on this look.
                 if shared.durability == Durability::Always || !shared.queue.has_batches() {
-                    break (ending, due);
+                    break;
                 }
-            };
+            }
             if let Some(due) = due {
                 shared.run(&due)?;
                 shared.tail.lock().is_synced(shared, &due);
