@@ -292,3 +292,23 @@ fn interval_syncs_in_time_however_often_the_writer_is_woken() {
         log.close().unwrap();
     }
 }
+
+#[test]
+fn a_log_that_takes_nothing_any_more_lets_nobody_wait_for_room() {
+    let fs = disk();
+    let small = LogOptions { queue_bytes_max: 100, ..options(Durability::Always) };
+    let log = Arc::new(open_as(&fs, 1, &small, &identity()).unwrap().0);
+    append(&log, 1, 1);
+    let failing = fs.calls();
+    fs.fail_call(failing, io::ErrorKind::Other, false);
+    let late = Arc::clone(&log);
+    fs.watch(move |call, _| {
+        if call.number == failing {
+            late.append_unhurried(&[7; 200]).unwrap();
+        }
+    });
+    log.append(&record(2)).unwrap();
+    assert_eq!(code(log.flush()), "IOERR");
+    fs.unwatch();
+    assert!(log.has_room(), "who waits must hear of the poison");
+}

@@ -322,8 +322,11 @@ impl Queue {
         self.state.lock().packing.last_lsn()
     }
 
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.state.lock().packing.queued_bytes()
+    /// Whether no more than `bytes_max` waits to be written; of a queue that is poisoned nothing
+    /// will be, and whoever waits for room shall hear of that.
+    pub(super) fn has_room(&self, bytes_max: usize) -> bool {
+        let state = self.state.lock();
+        state.packing.queued_bytes() <= bytes_max || state.poisoned.is_some()
     }
 }
 
