@@ -15,6 +15,7 @@ use crate::{
 };
 use nowthen_protocol::{Arguments, Reply};
 use std::{
+    borrow::Cow,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -107,7 +108,8 @@ pub(super) fn execute(app: &Arc<App>, session: &mut Session, queue: &Queue, repl
     }
 }
 
-/// All keys that the commands name and that were watched, in the one spelling of their entities.
+/// All keys that the commands name and that were watched, in the one spelling of their entities,
+/// and as they were named: commands for plain keys look for just that.
 fn keys_of(
     schema: &Schema,
     commands: &[(Asked, Arguments<'_>)],
@@ -119,10 +121,12 @@ fn keys_of(
             return TransactionKeys::All;
         }
         let named = asked.about.key_places(request.len()).filter_map(|at| request.get(at));
-        keys.extend(named.map(|key| match entity_of(schema, key) {
-            Some((_, key)) => key.into_owned(),
-            None => key.to_vec(),
-        }));
+        for key in named {
+            if let Some((_, Cow::Owned(canonical))) = entity_of(schema, key) {
+                keys.push(canonical);
+            }
+            keys.push(key.to_vec());
+        }
     }
     TransactionKeys::Some(keys)
 }

@@ -200,6 +200,21 @@ fn features_are_written_and_read_in_a_transaction() {
     ]);
 }
 
+/// What is for plain keys finds nothing under the other spellings of an entity's key.
+#[test]
+fn a_key_in_another_spelling_is_no_other_inside_of_a_transaction() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    subject.check(&[("HSET user:1 f 7", ":1")]);
+    for (command, reply) in
+        [("GET user:01", "$-1"), ("MGET user:01", "*1 $-1"), ("TTL user:01", ":-1")]
+    {
+        let inside = format!("*1 {reply}");
+        subject.check(&[(command, reply), ("MULTI", "+OK"), (command, "+QUEUED")]);
+        subject.check(&[("EXEC", &inside)]);
+    }
+}
+
 /// Two keys are written together again and again; whoever reads both must find them equal.
 #[test]
 fn nobody_sees_half_of_a_transaction() {

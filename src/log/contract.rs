@@ -66,6 +66,7 @@ pub trait Log: Send + Sync {
     fn roll(&self);
 
     /// Whether less waits to be written than the options allow; whoever appends should wait if not.
+    /// Of a log that takes nothing any more, nobody need wait to hear that.
     fn has_room(&self) -> bool;
 
     /// The last LSN that a crash cannot take back, in the sense of the log's

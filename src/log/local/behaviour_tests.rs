@@ -6,10 +6,16 @@ use super::{
 };
 use crate::{
     disk::{Cut, SimulatedFs},
-    log::{Durability, Log, LogOptions, Lsn},
+    log::{Durability, Log, LogOptions, Lsn, WallClock},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 type Heard = Arc<Mutex<Vec<Result<u64, String>>>>;
 
@@ -256,4 +262,53 @@ fn records_are_read_through_windows_of_the_file_wherever_frames_lie_across_them(
         let read = log.read(Lsn(from)).unwrap().map(|read| read.unwrap().1);
         assert!(read.eq(records().skip(from as usize - 1)), "from LSN {from}");
     }
+}
+
+/// Whoever appends much wakes the writer, and mostly has written it before the writer looks.
+#[test]
+fn interval_syncs_in_time_however_often_the_writer_is_woken() {
+    let started = Instant::now();
+    // One that runs, and one that was set back.
+    let clocks: [WallClock; 2] =
+        [Arc::new(move || started.elapsed().as_micros() as i64), Arc::new(|| 7)];
+    for clock in clocks {
+        let (fs, on_durable) = (Arc::new(disk()), Box::new(|_| {}));
+        let surroundings = Surroundings { fs, seed: 1, clock, on_durable };
+        let durability = Durability::parse("interval:20").unwrap();
+        let options = LogOptions { segment_bytes: 4 << 20, queue_bytes_max: 1 << 20, durability };
+        let directory = PathBuf::from(DIRECTORY);
+        let (log, _) = LocalLog::open(surroundings, directory, &options, &identity()).unwrap();
+        append(&log, 1, 1);
+        let (begun, before) = (Instant::now(), log.status().sync_count);
+        // One sync by chance is none in time.
+        while log.status().sync_count < before + 3 && log.segments().len() == 1 {
+            while !log.has_room() {
+                std::thread::yield_now();
+            }
+            log.append(&[0; 256 * 1024]).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(5), "no sync in time");
+        }
+        assert_eq!(log.segments().len(), 1, "a full segment is synced in every mode");
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_takes_nothing_any_more_lets_nobody_wait_for_room() {
+    let fs = disk();
+    let small = LogOptions { queue_bytes_max: 100, ..options(Durability::Always) };
+    let log = Arc::new(open_as(&fs, 1, &small, &identity()).unwrap().0);
+    append(&log, 1, 1);
+    let failing = fs.calls();
+    fs.fail_call(failing, io::ErrorKind::Other, false);
+    let late = Arc::clone(&log);
+    fs.watch(move |call, _| {
+        if call.number == failing {
+            late.append_unhurried(&[7; 200]).unwrap();
+        }
+    });
+    log.append(&record(2)).unwrap();
+    assert_eq!(code(log.flush()), "IOERR");
+    fs.unwatch();
+    assert!(log.has_room(), "who waits must hear of the poison");
 }

@@ -151,7 +151,7 @@ impl Log for LocalLog {
     }
 
     fn has_room(&self) -> bool {
-        self.shared.queue.queued_bytes() <= self.queue_bytes_max
+        self.shared.queue.has_room(self.queue_bytes_max)
     }
 
     fn durable(&self) -> Lsn {

@@ -66,6 +66,8 @@ struct State {
     packing: Packing,
     written_lsn: Lsn,
     synced_lsn: Lsn,
+    /// When the last sync was done, by the steady clock: the other may be set back, and stand.
+    synced_at: Instant,
     flush_to: Lsn,
     allocating: bool,
     refused_at_us: Option<i64>,
@@ -97,6 +99,7 @@ impl Queue {
             packing: Packing::new(last_lsn, next_segment),
             written_lsn: last_lsn,
             synced_lsn: last_lsn,
+            synced_at: Instant::now(),
             flush_to: Lsn(0),
             allocating: false,
             refused_at_us: None,
@@ -193,20 +196,27 @@ impl Queue {
         }
     }
 
-    /// Waits for something to do; true if `patience` was over before. It is asked
-    /// whether anything is written and not synced, and says `None` for ever.
-    pub(super) fn wait(&self, patience: impl Fn(bool) -> Option<Duration>) -> bool {
+    /// Waits for something to do; true if the last sync was `interval` ago, and something was
+    /// written since. However often it is woken before, it waits no longer.
+    pub(super) fn wait(&self, interval: Option<Duration>) -> bool {
         let mut state = self.state.lock();
-        while !state.has_work() {
-            match patience(state.synced_lsn < state.written_lsn) {
+        loop {
+            let is_unsynced = state.synced_lsn < state.written_lsn;
+            let interval = interval.filter(|_| is_unsynced);
+            let due = interval.and_then(|interval| state.synced_at.checked_add(interval));
+            if due.is_some_and(|due| due <= Instant::now()) {
+                return true;
+            }
+            if state.has_work() {
+                return false;
+            }
+            match due {
                 None => self.work.wait(&mut state),
-                Some(time) if self.work.wait_for(&mut state, time).timed_out() => {
-                    return true;
+                Some(due) => {
+                    self.work.wait_until(&mut state, due);
                 }
-                Some(_) => {}
             }
         }
-        false
     }
 
     /// What there is to do.
@@ -256,7 +266,9 @@ impl Queue {
 
     /// All up to `lsn` is on the disk.
     pub(super) fn synced(&self, lsn: Lsn) {
-        self.state.lock().synced_lsn = lsn;
+        let mut state = self.state.lock();
+        (state.synced_lsn, state.synced_at) = (lsn, Instant::now());
+        drop(state);
         self.progress.notify_all();
     }
 
@@ -310,8 +322,11 @@ impl Queue {
         self.state.lock().packing.last_lsn()
     }
 
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.state.lock().packing.queued_bytes()
+    /// Whether no more than `bytes_max` waits to be written; of a queue that is poisoned nothing
+    /// will be, and whoever waits for room shall hear of that.
+    pub(super) fn has_room(&self, bytes_max: usize) -> bool {
+        let state = self.state.lock();
+        state.packing.queued_bytes() <= bytes_max || state.poisoned.is_some()
     }
 }
 

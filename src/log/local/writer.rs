@@ -13,10 +13,7 @@ use super::{
     tail::{DueSync, PoisonIfPanicking, Shared, Tail},
 };
 use crate::{error::Result, log::options::Durability};
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// A sync that is due waits for so many rounds of writing at most.
 const ROUNDS_MAX: usize = 4;
@@ -42,9 +39,13 @@ impl Writer {
 
     fn work(&self) -> Result<()> {
         let shared = &*self.shared;
+        let interval = match shared.durability {
+            Durability::Interval { ms } => Some(Duration::from_millis(ms)),
+            Durability::Always | Durability::Never => None,
+        };
         loop {
             shared.queue.prepare_spare();
-            let is_late = shared.queue.wait(|is_unsynced| self.patience(is_unsynced));
+            let is_late = shared.queue.wait(interval);
             let (mut ending, mut due) = (None, None);
             for _ in 0..ROUNDS_MAX {
                 let mut tail = shared.tail.lock();
@@ -83,33 +84,9 @@ impl Writer {
         Ok((work.ending, self.due_sync(tail, &work, is_late)))
     }
 
-    /// How long to wait for work before a sync is due; `None` for ever.
-    fn patience(&self, is_unsynced: bool) -> Option<Duration> {
-        match self.shared.durability {
-            Durability::Interval { ms } if is_unsynced => {
-                let elapsed_ms = self.since_sync_us().unwrap_or(0) / 1000;
-                Some(Duration::from_millis(ms.saturating_sub(elapsed_ms).max(1)))
-            }
-            _ => None,
-        }
-    }
-
-    /// The time since the last sync in µs; `None` if the clock went back.
-    fn since_sync_us(&self) -> Option<u64> {
-        let last_us = self.shared.last_sync_us.load(Ordering::Relaxed);
-        u64::try_from((self.shared.clock)().saturating_sub(last_us)).ok()
-    }
-
     /// The sync that the mode, or somebody who waits, wants now.
     fn due_sync(&self, tail: &Tail, work: &Work, is_late: bool) -> Option<DueSync> {
-        let is_due = match self.shared.durability {
-            Durability::Always => true,
-            Durability::Interval { ms } => {
-                let is_time = self.since_sync_us().is_none_or(|us| us / 1000 >= ms);
-                is_time || is_late || work.flush
-            }
-            Durability::Never => work.flush,
-        };
+        let is_due = self.shared.durability == Durability::Always || is_late || work.flush;
         (is_due && tail.synced < tail.written).then(|| tail.to_sync())
     }
 }
