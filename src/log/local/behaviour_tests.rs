@@ -279,16 +279,18 @@ fn interval_syncs_in_time_however_often_the_writer_is_woken() {
         let directory = PathBuf::from(DIRECTORY);
         let (log, _) = LocalLog::open(surroundings, directory, &options, &identity()).unwrap();
         append(&log, 1, 1);
-        let (begun, before) = (Instant::now(), log.status().sync_count);
+        // A full segment is synced in every mode: before its footer, and behind it.
+        let syncs =
+            || (log.status().sync_count + 2).saturating_sub(2 * log.segments().len() as u64);
+        let (begun, before) = (Instant::now(), syncs());
         // One sync by chance is none in time.
-        while log.status().sync_count < before + 3 && log.segments().len() == 1 {
+        while syncs() < before + 3 {
             while !log.has_room() {
                 std::thread::yield_now();
             }
             log.append(&[0; 256 * 1024]).unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(5), "no sync in time");
+            assert!(begun.elapsed() < Duration::from_secs(10), "no sync in time");
         }
-        assert_eq!(log.segments().len(), 1, "a full segment is synced in every mode");
         log.close().unwrap();
     }
 }
