@@ -80,11 +80,15 @@ fn lines(report: &Report) -> Vec<String> {
     lines.push(format!("log: {segments} segments, {frames} frames, {records} records, {range}"));
     lines.push(format!("{} bytes read", report.bytes));
     lines.extend(report.findings.iter().map(Finding::to_string));
-    let count = |severity| report.findings.iter().filter(|f| f.severity == severity).count();
+    let places = |severity| match report.findings.iter().filter(|f| f.severity == severity).count()
+    {
+        1 => "1 place".to_owned(),
+        count => format!("{count} places"),
+    };
     lines.push(match report.worst() {
         Severity::Note => "all is well".into(),
-        Severity::Unread => format!("could not be read: {} places", count(Severity::Unread)),
-        Severity::Damage => format!("DAMAGED: {} places", count(Severity::Damage)),
+        Severity::Unread => format!("could not be read: {}", places(Severity::Unread)),
+        Severity::Damage => format!("DAMAGED: {}", places(Severity::Damage)),
     });
     lines
 }

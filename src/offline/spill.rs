@@ -8,11 +8,9 @@ use arrow_array::RecordBatch;
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, Schema};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// What goes to a file without a name.
@@ -99,16 +97,9 @@ fn rewound(file: BufWriter<File>, folder: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::new(file.map_err(Error::io("writing to a file in", folder))?))
 }
 
-/// A file that is gone from its folder as soon as it is there.
+/// A file that has no name in its folder.
 fn unnamed_file(folder: &Path) -> Result<File> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!(".nowthen.{}.{number}.unfinished", process::id()));
-    let mut options = File::options();
-    let file = options.read(true).write(true).create_new(true).open(&path);
-    let file = file.map_err(Error::io("creating", &path))?;
-    fs::remove_file(&path).map_err(Error::io("removing", &path))?;
-    Ok(file)
+    tempfile::tempfile_in(folder).map_err(Error::io("creating a file in", folder))
 }
 
 fn failed(folder: &Path, error: ArrowError) -> Error {
@@ -122,7 +113,7 @@ fn failed(folder: &Path, error: ArrowError) -> Error {
 mod tests {
     use super::*;
     use arrow_array::{ArrayRef, DictionaryArray, StringArray, types::Int32Type};
-    use std::sync::Arc;
+    use std::{fs, sync::Arc};
 
     #[test]
     fn what_is_written_comes_back_from_a_file_that_nobody_sees() {
