@@ -77,13 +77,16 @@ fn leave(random: &mut Random) -> Result<Left, Failure> {
     // Something pushed that a file of the history holds: by chance alone few would.
     let cells = vec![(Feature::Spend, Some(1)), (Feature::Genre, None)];
     let push = Write::Push { user: 1, event_in_us: -9, cells };
-    let mut steps = vec![Step::Apply, Step::Write(push), Step::Checkpoint];
+    // And a frame that is worth compressing.
+    let text = "again and ".repeat(250);
+    let compressed = Write::SetText { key: 1, text, end_in_us: None };
+    let mut steps = vec![Step::Apply, Step::Write(push), Step::Checkpoint, Step::Write(compressed)];
     if random.one_in(3) {
         steps.extend(compaction(random));
     }
     steps.extend((0..STEPS).map(|_| Step::random(random)));
     for _ in 0..random.below(3) {
-        steps.insert(3 + random.below(STEPS) as usize, Step::Checkpoint);
+        steps.insert(4 + random.below(STEPS) as usize, Step::Checkpoint);
     }
     let last = Write::SetText { key: 0, text: "the last".into(), end_in_us: None };
     steps.extend([Step::Sync, Step::Write(last)]);

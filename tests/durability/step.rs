@@ -213,11 +213,13 @@ impl Write {
     }
 }
 
-/// Mostly short; sometimes longer than a segment, and such that nothing compresses.
+/// Mostly short; sometimes longer than a segment, and such that nothing compresses; sometimes such
+/// that a frame is worth compressing.
 fn text(random: &mut Random) -> String {
     let words = match random.below(60) {
         0 => 400,
         1..=3 => 40,
+        4 | 5 => return format!("{:x}", random.next()).repeat(150),
         _ => 1,
     };
     (0..words).map(|_| format!("{:x}", random.next())).collect()
