@@ -3,7 +3,7 @@
 use super::{app::App, arguments::Args, session::Session};
 use crate::{
     feature::{Entity, Timestamp},
-    online::{Row, Seen},
+    online::{FieldPlans, PlainHash, Row, Seen},
     store::{Committed, Keyspace, Locked, PlanCache, ReadPlan, Schema},
 };
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
@@ -21,6 +21,7 @@ pub(super) struct Context<'a> {
 thread_local! {
     /// A core's plans; a connection stays on its core.
     static PLANS: RefCell<PlanCache> = RefCell::default();
+    static FIELD_PLANS: RefCell<FieldPlans> = const { RefCell::new(FieldPlans::new()) };
 }
 
 impl<'a> Context<'a> {
@@ -94,6 +95,17 @@ impl<'a> Context<'a> {
         let (list, names) = (args.rest_list(), args.rest());
         PLANS.with_borrow_mut(|plans| plans.plan_of_list(schema, entity, list, names))
     }
+}
+
+/// Gives the value of each field of `hash` that is left of the arguments.
+#[inline]
+pub(super) fn get_each_field<'a>(
+    hash: PlainHash<'a>,
+    args: &Args<'_>,
+    give: impl FnMut(Option<&'a [u8]>),
+) {
+    let (list, names) = (args.rest_list(), args.rest());
+    FIELD_PLANS.with_borrow_mut(|plans| hash.get_each(names, list, plans, give));
 }
 
 /// Whose key it is: the entity it names, with the one spelling of the key, if it names one.

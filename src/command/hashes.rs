@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{Args, wrong_arity},
-    context::{Context, entity_of},
+    context::{Context, entity_of, get_each_field},
     plain::{hash_of, write_plain},
     typed_value::write_texts,
 };
@@ -144,7 +144,7 @@ fn read_fields(
                 None => reply.null(),
             };
             match hash {
-                Some(hash) => hash.get_each(args.rest(), give),
+                Some(hash) => get_each_field(hash, args, give),
                 None => args.rest().map(|_| None).for_each(give),
             }
             Ok(())

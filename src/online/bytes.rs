@@ -47,6 +47,11 @@ pub(super) fn varint_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     None
 }
 
+/// How many bytes a number takes as LEB128.
+pub(super) fn varint_bytes(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Appends a number as LEB128.
 pub(super) fn push_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {

@@ -8,6 +8,7 @@ use super::{
     owned_row::OwnedRow,
     plain_hash::{PACKED_FIELDS_MAX, StoredHash},
     row::{Body, Row},
+    shaped_hash::with_values,
 };
 use crate::feature::{CellsWrite, EndingField, PlainChange, Timestamp};
 use serde_bytes::ByteBuf;
@@ -100,7 +101,11 @@ fn edited_plain(row: Option<Row<'_>>, lsn: u64, key: &[u8], change: &PlainChange
             changed.map_or(Edited::Keep, Edited::Replace)
         }
         PlainChange::SetFields(written) => {
-            replace(expires_at, with_fields(hash, written.iter().map(without_end)))
+            let values = written.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+            match row.and_then(|row| with_values(row, lsn, values)) {
+                Some(row) => Edited::Replace(OwnedRow::Packed(row)),
+                None => replace(expires_at, with_fields(hash, written.iter().map(without_end))),
+            }
         }
         PlainChange::SetHash(written) => {
             replace(None, with_fields(None, written.iter().map(without_end)))
@@ -160,9 +165,15 @@ fn with_fields<'a>(
         return fields;
     }
     // Comparing each with each would take minutes for a request of a million arguments.
-    let by_name = |field: Field<'a>| (field.name, field);
-    let mut all: HashMap<&[u8], Field<'_>, ahash::RandomState> =
-        fields.into_iter().map(by_name).collect();
-    all.extend(written.map(by_name));
-    all.into_values().collect()
+    let place = |(place, field): (usize, &Field<'a>)| (field.name, place);
+    let mut places: HashMap<&[u8], usize, ahash::RandomState> =
+        fields.iter().enumerate().map(place).collect();
+    for field in written {
+        let place = *places.entry(field.name).or_insert(fields.len());
+        match fields.get_mut(place) {
+            Some(standing) => *standing = field,
+            None => fields.push(field),
+        }
+    }
+    fields
 }

@@ -9,7 +9,8 @@
 //! Invariants
 //! - A cell never moves back in (event, created) time; an older write is an outcome, not an error.
 //! - What is not yet durable stands in a shard's `pending` rows, beside what readers see.
-//! - Numbers of words, which rows hold in the place of text, mean something in this table alone.
+//! - Numbers of words and of shapes, which rows hold in the place of text and of names, mean
+//!   something in this table alone.
 //! - Rows know nothing of clocks: what TTL hides is decided by `feature::status_at`, by the reader.
 //!
 //! Not here: which names stand for which slots (`registry/`), what survives a crash (`log/`).
@@ -20,6 +21,8 @@ mod earlier_form_tests;
 mod ending_tests;
 #[cfg(test)]
 mod format_document_tests;
+#[cfg(test)]
+mod shaped_tests;
 #[cfg(test)]
 mod worded_tests;
 
@@ -41,6 +44,8 @@ mod tally;
 
 mod segments;
 
+mod shaped_hash;
+
 mod row;
 
 mod worded_row;
@@ -55,13 +60,23 @@ mod section;
 
 mod plain_hash;
 
-mod large_fields;
+mod shaped_fields;
 
-mod field;
+mod field_plans;
+
+mod large_fields;
 
 mod shared;
 
+mod dictionary;
+
+mod shapes;
+
 mod words;
+
+mod interner;
+
+mod field;
 
 mod segment_pool;
 
@@ -79,6 +94,7 @@ pub use ahead::Ahead;
 pub use edit::Edit;
 pub use entity_row::{CellRef, EntityRow, Merge};
 pub use field::Field;
+pub use field_plans::FieldPlans;
 pub use layout::Layout;
 pub use owned_row::OwnedRow;
 pub use plain_hash::{PlainHash, StoredHash};

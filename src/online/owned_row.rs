@@ -2,6 +2,7 @@
 
 use super::{
     bytes::bytes_at,
+    dictionary::Dictionary,
     field::{Field, end_us},
     large_fields::LargeFields,
     pack_row::{
@@ -10,12 +11,11 @@ use super::{
     },
     plain_hash::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX, PlainHash},
     row::{Body, LargeHash, Row},
-    words::Words,
 };
 use crate::feature::Timestamp;
 
-/// A key and what stands under it. Of one that was made of a row in a table some text may be words
-/// of that table.
+/// A key and what stands under it. One that was made of a row in a table may hold numbers of that
+/// table's dictionary.
 #[derive(Clone, Debug)]
 pub enum OwnedRow {
     /// In one piece.
@@ -42,11 +42,11 @@ impl OwnedRow {
         }
     }
 
-    /// What readers are given of a row that may hold words: one that was made of a row in a table.
+    /// What readers are given of a row that may hold numbers: one that was made of a row in a table.
     #[inline]
-    pub(super) fn with_words<'a>(&'a self, words: &'a Words) -> Row<'a> {
+    pub(super) fn with<'a>(&'a self, dictionary: &'a Dictionary) -> Row<'a> {
         match self {
-            Self::Packed(bytes) => Row::Packed(bytes, Some(words)),
+            Self::Packed(bytes) => Row::Packed(bytes, Some(dictionary)),
             Self::Large(large) => Row::Large(large),
         }
     }
@@ -88,7 +88,7 @@ impl OwnedRow {
             (_, Body::String(value)) => Self::string(row.key(), lsn, expires_at, value),
             (Row::Packed(..), Body::Hash(hash)) => {
                 let fields: Vec<_> = hash.every().collect();
-                Self::Packed(packed_hash(row.key(), lsn, expires_at, fields.into_iter()))
+                Self::hash(row.key(), lsn, expires_at, fields.into_iter())
             }
             (_, Body::Hash(_) | Body::Entity(_)) => row.into(),
         };

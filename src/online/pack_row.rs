@@ -1,7 +1,7 @@
 //! How the bytes of a row are put together: `row` has the table of them.
 
 use super::{
-    bytes::{push_len, push_varint, u32_at, varint_at},
+    bytes::{push_len, push_varint, u32_at, varint_at, varint_bytes},
     entity_row::EntityRow,
     field::{Field, NEVER_US, end_us},
     plain_hash::{PackedFields, pack_fields},
@@ -14,6 +14,8 @@ pub(super) const KIND_HASH: u8 = 2;
 pub(super) const KIND_EARLIER_ENTITY: u8 = 3;
 pub(super) const KIND_ENDING_HASH: u8 = 4;
 pub(super) const KIND_ENTITY: u8 = 5;
+/// In the table alone.
+pub(super) const KIND_SHAPED_HASH: u8 = 6;
 pub(super) const KIND_BITS: u8 = 0x0f;
 pub(super) const FLAG_EXPIRES: u8 = 0x80;
 pub(super) const FLAG_HAS_VALUE: u8 = 0x40;
@@ -23,11 +25,28 @@ pub(super) const ENDING_HEAD_BYTES: usize = 8 + 8;
 /// Where the key of a packed row begins, and how long it is.
 #[inline]
 pub(super) fn key_place(bytes: &[u8]) -> Option<(usize, usize)> {
-    if *bytes.first()? & KIND_BITS == KIND_ENTITY {
+    if has_short_head(*bytes.first()?) {
         let (count, at) = varint_at(bytes, 1)?;
         return (count <= bytes.len()).then_some((at, count));
     }
     Some((KEY_AT, u32_at(bytes, 9)?))
+}
+
+/// Whether numbers in front of the body of such a row are varints.
+#[inline]
+pub(super) fn has_short_head(kind: u8) -> bool {
+    matches!(kind & KIND_BITS, KIND_ENTITY | KIND_SHAPED_HASH)
+}
+
+/// Where what all kinds of rows begin with ends: kind, key, LSN.
+#[inline]
+pub(super) fn head_end(bytes: &[u8]) -> Option<usize> {
+    let (key_at, key_bytes) = key_place(bytes)?;
+    let key_end = key_at + key_bytes;
+    match has_short_head(*bytes.first()?) {
+        true => varint_at(bytes, key_end).map(|(_, at)| at),
+        false => Some(key_end),
+    }
 }
 
 /// Where the body of an entity's row begins; `None` of any other row, and of one of the earlier
@@ -35,21 +54,37 @@ pub(super) fn key_place(bytes: &[u8]) -> Option<(usize, usize)> {
 #[inline]
 pub(super) fn entity_body_at(bytes: &[u8]) -> Option<usize> {
     (*bytes.first()? & KIND_BITS == KIND_ENTITY).then_some(())?;
-    let (key_at, key_bytes) = key_place(bytes)?;
-    varint_at(bytes, key_at + key_bytes).map(|(_, at)| at)
+    head_end(bytes)
 }
 
 /// An entity with this body.
 pub(super) fn pack_entity(key: &[u8], lsn: u64, body: &[u8]) -> Box<[u8]> {
     let has_value = if EntityRow::new(body).has_value() { FLAG_HAS_VALUE } else { 0 };
-    // Exactly, for keys of less than 128 bytes: a row that fits its space is not moved again.
-    let lsn_bytes = (u64::BITS - (lsn | 1).leading_zeros()).div_ceil(7) as usize;
-    let mut out = Vec::with_capacity(1 + 1 + key.len() + lsn_bytes + body.len());
-    out.push(KIND_ENTITY | has_value);
-    push_varint(&mut out, key.len() as u64);
+    let push_body = |out: &mut Vec<u8>| out.extend_from_slice(body);
+    pack_short(KIND_ENTITY | has_value, key, lsn, None, body.len(), push_body)
+}
+
+/// A row whose head is short.
+pub(super) fn pack_short(
+    kind: u8,
+    key: &[u8],
+    lsn: u64,
+    expires_at: Option<Timestamp>,
+    body_bytes: usize,
+    body: impl FnOnce(&mut Vec<u8>),
+) -> Box<[u8]> {
+    let (key_bytes, end_bytes) = (key.len() as u64, if expires_at.is_some() { 8 } else { 0 });
+    // Exactly: a row that fits its space is not moved again.
+    let head_bytes = 1 + varint_bytes(key_bytes) + key.len() + varint_bytes(lsn) + end_bytes;
+    let mut out = Vec::with_capacity(head_bytes + body_bytes);
+    out.push(kind | if expires_at.is_some() { FLAG_EXPIRES } else { 0 });
+    push_varint(&mut out, key_bytes);
     out.extend_from_slice(key);
     push_varint(&mut out, lsn);
-    out.extend_from_slice(body);
+    if let Some(at) = expires_at {
+        out.extend_from_slice(&at.us().to_le_bytes());
+    }
+    body(&mut out);
     out.into_boxed_slice()
 }
 

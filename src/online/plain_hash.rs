@@ -1,4 +1,5 @@
-//! A plain Redis hash: small ones packed as one piece, large ones as a map.
+//! A plain Redis hash: small ones packed as one piece, large ones as a map; those whose names many
+//! others have, too, as `shaped_fields` says. Packed:
 //!
 //! ```text
 //! u32 count, then per field: u32 name length, u32 value length, name, value
@@ -12,9 +13,12 @@
 use super::{
     bytes::{i64_at, push_len, u32_at},
     field::{Field, end_of, end_us},
+    field_plans::FieldPlans,
     large_fields::{Fields, LargeFields},
+    shaped_fields::ShapedFields,
 };
 use crate::feature::Timestamp;
+use std::num::NonZeroU64;
 
 /// Above this many fields a hash is a map: walking would cost more than hashing.
 pub(super) const PACKED_FIELDS_MAX: usize = 64;
@@ -29,6 +33,8 @@ pub struct StoredHash<'a>(pub(super) PlainHash<'a>);
 pub enum PlainHash<'a> {
     /// One piece of bytes.
     Packed(PackedFields<'a, false>),
+    /// One piece of bytes without names: those are a shape.
+    Shaped(ShapedFields<'a>),
     /// A map.
     Large(&'a Fields),
     /// One piece of bytes with ends of life, and the instant.
@@ -64,6 +70,7 @@ impl<'a> StoredHash<'a> {
     pub(super) fn append_to(self, fields: &mut Vec<Field<'a>>) {
         match self.0 {
             PlainHash::Packed(packed) => fields.extend(packed.iter()),
+            PlainHash::Shaped(shaped) => fields.extend(shaped.iter()),
             _ => fields.extend(self.every()),
         }
     }
@@ -79,6 +86,7 @@ impl<'a> PlainHash<'a> {
     pub fn len(self) -> usize {
         match self {
             Self::Packed(packed) => packed.count(),
+            Self::Shaped(shaped) => shaped.shape().len(),
             Self::Large(fields) => fields.len(),
             Self::PackedEnding(..) => self.fields().count(),
             Self::LargeEnding(large, now) => large.count(now),
@@ -96,6 +104,7 @@ impl<'a> PlainHash<'a> {
     pub fn get(self, field: &[u8], hint: &mut usize) -> Option<&'a [u8]> {
         match self {
             Self::Packed(packed) => packed.get(field, hint).map(|field| field.value),
+            Self::Shaped(shaped) => shaped.get(field, hint).map(|field| field.value),
             Self::Large(fields) => fields.get(field).map(|value| &**value),
             Self::PackedEnding(..) | Self::LargeEnding(..) => {
                 self.field(field, hint).map(|field| field.value)
@@ -103,11 +112,14 @@ impl<'a> PlainHash<'a> {
         }
     }
 
-    /// Gives the value of each of `names`, in the order asked.
+    /// Gives the value of each of `names`, in the order asked. If they are a list that has this
+    /// number, their places are found by a plan.
     #[inline]
     pub fn get_each<'n>(
         self,
-        names: impl Iterator<Item = &'n [u8]>,
+        names: impl Iterator<Item = &'n [u8]> + Clone,
+        list: Option<NonZeroU64>,
+        plans: &mut FieldPlans,
         mut give: impl FnMut(Option<&'a [u8]>),
     ) {
         let mut hint = 0;
@@ -116,6 +128,14 @@ impl<'a> PlainHash<'a> {
             Self::Packed(packed) => names.for_each(|name| {
                 give(packed.get(name, &mut hint).map(|field| field.value));
             }),
+            Self::Shaped(shaped) => match plans.places(list, shaped.shape(), names.clone()) {
+                Some(places) => {
+                    places.iter().for_each(|place| give(shaped.value(usize::from(*place))));
+                }
+                None => names.for_each(|name| {
+                    give(shaped.get(name, &mut hint).map(|field| field.value));
+                }),
+            },
             other => names.for_each(|name| give(other.get(name, &mut hint))),
         }
     }
@@ -124,6 +144,7 @@ impl<'a> PlainHash<'a> {
     pub fn field(self, name: &[u8], hint: &mut usize) -> Option<Field<'a>> {
         match self {
             Self::Packed(packed) => packed.get(name, hint),
+            Self::Shaped(shaped) => shaped.get(name, hint),
             Self::Large(fields) => {
                 let (name, value) = fields.get_key_value(name)?;
                 Some(Field { name, value, end: None })
@@ -139,6 +160,7 @@ impl<'a> PlainHash<'a> {
     pub fn fields(self) -> Box<dyn Iterator<Item = Field<'a>> + 'a> {
         match self {
             Self::Packed(packed) => Box::new(packed.iter()),
+            Self::Shaped(shaped) => Box::new(shaped.iter()),
             Self::Large(fields) => {
                 Box::new(fields.iter().map(|(name, value)| Field { name, value, end: None }))
             }
@@ -203,7 +225,7 @@ impl<'a, const ENDS: bool> PackedFields<'a, ENDS> {
         None
     }
 
-    fn iter(self) -> impl Iterator<Item = Field<'a>> {
+    pub(super) fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let mut at = 4;
         std::iter::from_fn(move || {
             let (field, next) = self.field(at)?;

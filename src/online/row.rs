@@ -11,7 +11,9 @@
 //!            n  body
 //!
 //! An entity, kind 5: 1 kind and flag 0x40, varint length of the key, key, varint LSN, sections.
-//! Kind 3 is an entity as it was written earlier; it stays as it is until it is written.
+//! Kind 3 is an entity as it was written earlier; it stays as it is until it is written. Kind 6, in
+//! the table alone, is a hash whose names are a shape (`shaped_hash`); its head is that of kind 5,
+//! and behind it an end of life, with 0x80.
 //! ```
 //! Kind 4 always has 0x80. What stands there is when nothing is left: the end of the key or of the
 //! last field, whichever is first; `i64::MAX` for never. So a row is judged alike whatever it is.
@@ -21,16 +23,18 @@
 
 use super::{
     bytes::{bytes_at, i64_at, u64_at, varint_at},
+    dictionary::Dictionary,
     entity_row::EntityRow,
     field::end_of,
     large_fields::LargeFields,
     pack_row::{
-        ENDING_HEAD_BYTES, FLAG_EXPIRES, FLAG_HAS_VALUE, KEY_AT, KIND_BITS, KIND_EARLIER_ENTITY,
-        KIND_ENDING_HASH, KIND_ENTITY, KIND_HASH, KIND_STRING, key_place, packed_hash,
+        ENDING_HEAD_BYTES, FLAG_EXPIRES, FLAG_HAS_VALUE, KIND_BITS, KIND_EARLIER_ENTITY,
+        KIND_ENDING_HASH, KIND_ENTITY, KIND_HASH, KIND_SHAPED_HASH, KIND_STRING, has_short_head,
+        head_end, key_place, packed_hash,
     },
     plain_hash::{PackedFields, PlainHash, StoredHash},
+    shaped_fields::ShapedFields,
     worded_row::plain,
-    words::Words,
 };
 use crate::feature::Timestamp;
 use std::borrow::Cow;
@@ -38,8 +42,8 @@ use std::borrow::Cow;
 /// A key and what stands under it, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub enum Row<'a> {
-    /// In one piece, and what words in it say.
-    Packed(&'a [u8], Option<&'a Words>),
+    /// In one piece, and what numbers in it say.
+    Packed(&'a [u8], Option<&'a Dictionary>),
     /// A hash too large to copy for every write.
     Large(&'a LargeHash),
 }
@@ -80,7 +84,7 @@ impl<'a> Row<'a> {
     /// The record that wrote it last.
     pub fn lsn(self) -> u64 {
         match self {
-            Self::Packed(bytes, _) if self.kind() & KIND_BITS == KIND_ENTITY => {
+            Self::Packed(bytes, _) if has_short_head(self.kind()) => {
                 let lsn = key_place(bytes).and_then(|(at, count)| varint_at(bytes, at + count));
                 lsn.map_or(0, |(lsn, _)| lsn as u64)
             }
@@ -105,7 +109,7 @@ impl<'a> Row<'a> {
     fn gone_at(self) -> Option<Timestamp> {
         match self {
             Self::Packed(bytes, _) if self.kind() & FLAG_EXPIRES != 0 => {
-                i64_at(bytes, KEY_AT + self.key().len()).and_then(end_of)
+                i64_at(bytes, head_end(bytes)?).and_then(end_of)
             }
             Self::Packed(..) => None,
             Self::Large(large) => first_of(end_of(large.expires_at_us), large.fields.last_end()),
@@ -148,15 +152,22 @@ impl<'a> Row<'a> {
     /// What stands under the key; `None` if the bytes are no row, which ours always are.
     #[inline]
     pub fn body(self) -> Option<Body<'a>> {
-        let (bytes, words) = match self {
-            Self::Packed(bytes, words) => (bytes, words),
+        let (bytes, dictionary) = match self {
+            Self::Packed(bytes, dictionary) => (bytes, dictionary),
             Self::Large(large) => return Some(Body::Hash(StoredHash::of_large(&large.fields))),
         };
         let body = bytes.get(self.body_at()?..)?;
         match self.kind() & KIND_BITS {
             KIND_STRING => Some(Body::String(body)),
             KIND_HASH => Some(Body::Hash(StoredHash(PlainHash::Packed(PackedFields(body))))),
-            KIND_ENTITY => Some(Body::Entity(EntityRow::new(body).with_words(words))),
+            KIND_ENTITY => {
+                let words = dictionary.map(|dictionary| &dictionary.words);
+                Some(Body::Entity(EntityRow::new(body).with_words(words)))
+            }
+            KIND_SHAPED_HASH => {
+                let fields = ShapedFields::open(body, &dictionary?.shapes)?;
+                Some(Body::Hash(StoredHash(PlainHash::Shaped(fields))))
+            }
             KIND_EARLIER_ENTITY => Some(Body::Entity(EntityRow::earlier(body))),
             KIND_ENDING_HASH => {
                 let fields = PackedFields(body.get(ENDING_HEAD_BYTES..)?);
@@ -177,10 +188,18 @@ impl<'a> Row<'a> {
     /// The bytes a snapshot holds.
     pub fn to_bytes(self) -> Cow<'a, [u8]> {
         match self {
-            Self::Packed(bytes, words) => match words.and_then(|words| plain(bytes, words)) {
-                Some(bytes) => Cow::Owned(bytes),
-                None => Cow::Borrowed(bytes),
-            },
+            Self::Packed(_, Some(_)) if self.kind() & KIND_BITS == KIND_SHAPED_HASH => {
+                let fields = self.stored_hash().map(|hash| hash.every().collect::<Vec<_>>());
+                let fields = fields.unwrap_or_default().into_iter();
+                let row = packed_hash(self.key(), self.lsn(), self.expires_at(), fields);
+                Cow::Owned(row.into_vec())
+            }
+            Self::Packed(bytes, dictionary) => {
+                match dictionary.and_then(|dictionary| plain(bytes, &dictionary.words)) {
+                    Some(bytes) => Cow::Owned(bytes),
+                    None => Cow::Borrowed(bytes),
+                }
+            }
             Self::Large(large) => {
                 let expires_at = end_of(large.expires_at_us);
                 let row = packed_hash(&large.key, large.lsn, expires_at, large.fields.iter());
@@ -201,13 +220,7 @@ impl<'a> Row<'a> {
     #[inline]
     fn body_at(self) -> Option<usize> {
         let Self::Packed(bytes, _) = self else { return None };
-        let (key_at, key_bytes) = key_place(bytes)?;
-        let key_end = key_at + key_bytes;
-        match self.kind() & (KIND_BITS | FLAG_EXPIRES) {
-            KIND_ENTITY => varint_at(bytes, key_end).map(|(_, at)| at),
-            kind if kind & FLAG_EXPIRES == 0 => Some(key_end),
-            _ => Some(key_end + 8),
-        }
+        Some(head_end(bytes)? + if self.kind() & FLAG_EXPIRES == 0 { 0 } else { 8 })
     }
 
     fn is_packed_ending(self) -> bool {

@@ -61,7 +61,7 @@ impl Shard {
     pub fn get(&self, hash: u64, key: &[u8], seen: Seen) -> Option<Row<'_>> {
         if seen == Seen::Latest {
             if let Some(pending) = self.pending.get(key) {
-                return pending.row.as_ref().map(|row| row.with_words(&self.shared.words));
+                return pending.row.as_ref().map(|row| row.with(&self.shared.dictionary));
             }
             if self.flushed_at.is_some() {
                 return None;
@@ -154,11 +154,11 @@ impl Shard {
         self.apply(hash, lsn, edit);
         // What is pending behind a flush knows nothing of what was before it.
         let is_flushed = self.flushed_at.is_some_and(|at| lsn < at);
-        let words = &self.shared.words;
+        let dictionary = &self.shared.dictionary;
         if !is_flushed
             && let Some(pending) = self.pending.get_mut(edit.key())
             && let Edited::Replace(row) =
-                edited(pending.row.as_ref().map(|row| row.with_words(words)), lsn, edit)
+                edited(pending.row.as_ref().map(|row| row.with(dictionary)), lsn, edit)
         {
             pending.row = Some(row);
         }
@@ -300,7 +300,7 @@ impl Shard {
     fn waiting(&self, seen: Seen) -> impl Iterator<Item = Row<'_>> {
         let pending = self.pending.values().filter(move |_| seen == Seen::Latest);
         let rows = pending.filter_map(|pending| pending.row.as_ref());
-        rows.map(|row| row.with_words(&self.shared.words))
+        rows.map(|row| row.with(&self.shared.dictionary))
     }
 
     /// How many rows of the state that `seen` means have a value.

@@ -7,8 +7,10 @@ use super::{
     index::Index,
     key_hash::fingerprint_of,
     owned_row::OwnedRow,
+    pack_row::{KIND_BITS, KIND_ENTITY, KIND_HASH},
     row::Row,
     segments::{HEAD_BYTES, ROW_BYTES_MAX, Segments},
+    shaped_hash::shaped,
     shared::Shared,
     worded_row::worded,
 };
@@ -87,8 +89,8 @@ impl ShardRows {
 
     /// Adds a row; none of its key stands. Gives it as it stands now.
     pub(super) fn insert(&mut self, hash: u64, row: OwnedRow) -> Option<Row<'_>> {
-        let worded = self.worded(&row);
-        let number = self.store(row, worded);
+        let numbered = self.numbered(&row);
+        let number = self.store(row, numbered);
         self.index.insert(fingerprint_of(hash), number);
         self.row(number)
     }
@@ -96,14 +98,14 @@ impl ShardRows {
     /// Puts a row of the same key in the place of the one that was found. Gives it as it stands
     /// now.
     pub(super) fn replace(&mut self, found: Found, row: OwnedRow) -> Option<Row<'_>> {
-        let worded = self.worded(&row);
-        if let Some(bytes) = packed_bytes(&row, worded.as_deref())
+        let numbered = self.numbered(&row);
+        if let Some(bytes) = packed_bytes(&row, numbered.as_deref())
             && self.packed.replace(found.number, bytes)
         {
             return self.row(found.number);
         }
         drop(self.discard(found.number));
-        let number = self.store(row, worded);
+        let number = self.store(row, numbered);
         self.index.set_row(found.at, number);
         self.tidy();
         // It may have been moved.
@@ -123,9 +125,9 @@ impl ShardRows {
 
     /// Every row, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let words = &self.shared.words;
-        let packed = self.packed.iter().map(|(_, bytes)| Row::Packed(bytes, Some(words)));
-        packed.chain(self.alone.iter().flatten().map(|row| row.with_words(words)))
+        let dictionary = &self.shared.dictionary;
+        let packed = self.packed.iter().map(|(_, bytes)| Row::Packed(bytes, Some(dictionary)));
+        packed.chain(self.alone.iter().flatten().map(|row| row.with(dictionary)))
     }
 
     /// Every row whose fingerprint is `fingerprint` or greater, in the order of fingerprints.
@@ -143,28 +145,33 @@ impl ShardRows {
 
     #[inline]
     fn row(&self, number: u32) -> Option<Row<'_>> {
-        let words = &self.shared.words;
+        let dictionary = &self.shared.dictionary;
         match alone_place(number) {
-            None => Some(Row::Packed(self.packed.row(number)?, Some(words))),
-            Some(place) => Some(self.alone.get(place)?.as_ref()?.with_words(words)),
+            None => Some(Row::Packed(self.packed.row(number)?, Some(dictionary))),
+            Some(place) => Some(self.alone.get(place)?.as_ref()?.with(dictionary)),
         }
     }
 
-    /// The bytes of a row with words in the place of text, if that changes them.
-    fn worded(&self, row: &OwnedRow) -> Option<Vec<u8>> {
-        match row {
-            OwnedRow::Packed(bytes) => worded(bytes, &self.shared.words),
-            OwnedRow::Large(_) => None,
+    /// The bytes of a row with numbers in the place of text and of names, if that changes them.
+    fn numbered(&self, row: &OwnedRow) -> Option<Vec<u8>> {
+        let dictionary = &self.shared.dictionary;
+        match row.as_row().kind() & KIND_BITS {
+            KIND_ENTITY => match row {
+                OwnedRow::Packed(bytes) => worded(bytes, &dictionary.words),
+                OwnedRow::Large(_) => None,
+            },
+            KIND_HASH => shaped(row.as_row(), &dictionary.shapes).map(<[u8]>::into_vec),
+            _ => None,
         }
     }
 
-    /// Writes down a row, which may be `worded`; its number.
-    fn store(&mut self, row: OwnedRow, worded: Option<Vec<u8>>) -> u32 {
-        let packed = packed_bytes(&row, worded.as_deref());
+    /// Writes down a row, of which the bytes may be `numbered`; its number.
+    fn store(&mut self, row: OwnedRow, numbered: Option<Vec<u8>>) -> u32 {
+        let packed = packed_bytes(&row, numbered.as_deref());
         let packed = packed.filter(|bytes| bytes.len() <= ROW_BYTES_MAX);
         let number = packed.and_then(|bytes| self.packed.append(bytes));
-        let worded_row = |bytes: Vec<u8>| OwnedRow::Packed(bytes.into());
-        number.unwrap_or_else(|| self.store_alone(worded.map_or(row, worded_row)))
+        let numbered_row = |bytes: Vec<u8>| OwnedRow::Packed(bytes.into());
+        number.unwrap_or_else(|| self.store_alone(numbered.map_or(row, numbered_row)))
     }
 
     fn store_alone(&mut self, row: OwnedRow) -> u32 {
@@ -205,11 +212,11 @@ impl ShardRows {
     }
 }
 
-/// The bytes of a packed row, which may be `worded`.
-fn packed_bytes<'r>(row: &'r OwnedRow, worded: Option<&'r [u8]>) -> Option<&'r [u8]> {
+/// The bytes of a packed row, which may be `numbered`.
+fn packed_bytes<'r>(row: &'r OwnedRow, numbered: Option<&'r [u8]>) -> Option<&'r [u8]> {
     match row {
-        OwnedRow::Packed(bytes) => Some(worded.unwrap_or(bytes)),
-        OwnedRow::Large(_) => None,
+        OwnedRow::Packed(bytes) => Some(numbered.unwrap_or(bytes)),
+        OwnedRow::Large(_) => numbered,
     }
 }
 

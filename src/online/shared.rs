@@ -1,18 +1,22 @@
 //! What all shards of a table share.
 
-use super::{key_hash::KeyHasher, segment_pool::SegmentPool, words::Words};
+use super::{dictionary::Dictionary, key_hash::KeyHasher, segment_pool::SegmentPool};
 use std::sync::Arc;
 
-/// How keys are hashed, what words say, and where segments come from.
+/// How keys are hashed, what numbers say, and where segments come from.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) hasher: KeyHasher,
-    pub(super) words: Words,
+    pub(super) dictionary: Dictionary,
     pub(super) segments: Arc<SegmentPool>,
 }
 
 impl Shared {
     pub(super) fn new(seed: [u64; 4]) -> Self {
-        Self { hasher: KeyHasher::new(seed), words: Words::new(seed), segments: Arc::default() }
+        Self {
+            hasher: KeyHasher::new(seed),
+            dictionary: Dictionary::new(seed),
+            segments: Arc::default(),
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Table {
     /// Rows of these layouts are kept with words in the place of text that comes often, from when
     /// they are written next.
     pub fn know<'l>(&self, layouts: impl Iterator<Item = &'l Arc<Layout>>) {
-        self.shared.words.know(layouts);
+        self.shared.dictionary.words.know(layouts);
     }
 
     /// The hash of `key`.
@@ -173,7 +173,7 @@ impl Table {
     /// The bytes of all rows and of what holds them.
     pub fn memory_bytes(&self) -> usize {
         let shards: usize = self.shards.iter().map(|shard| shard.read().memory_bytes()).sum();
-        shards + self.shared.words.memory_bytes()
+        shards + self.shared.dictionary.memory_bytes()
     }
 
     /// How long rows with an end live on after `now`, in ms: the mean of a sample; 0 of none: the
