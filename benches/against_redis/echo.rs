@@ -3,7 +3,7 @@
 
 use crate::{
     Result, in_turns,
-    nowthen_bench::Load,
+    nowthen_bench::{CONNECTIONS, Load},
     options::Options,
     report::{Figure, Goal, Line},
     server::Server,
@@ -22,17 +22,50 @@ use tokio::{
 /// How this program is started to be the echo: the port and the bytes of a reply follow.
 pub(super) const ECHO: &str = "--echo";
 
-const WORK: &str = "HMGET 50 of 50, no pipeline, beside an echo";
-/// The first entity that `nowthen bench` writes.
-const KEY: &str = "bench_typed50:1000000";
+/// The entities that `nowthen bench` writes are numbered from here on.
+const FIRST: u64 = 1_000_000;
+const ENTITIES: u64 = 100;
 const FEATURES: u64 = 50;
-const ECHO_SHARE: f64 = 0.85;
-const PER_SECOND: f64 = 100_000.0;
 const ROOM_BYTES: usize = 16 * 1024;
+
+/// What both are asked for.
+struct Case {
+    work: &'static str,
+    words: Vec<String>,
+    clients: u64,
+    per_second: f64,
+    goal: Goal,
+}
+
+fn cases() -> [Case; 2] {
+    let names = || (0..FEATURES).map(|feature| format!("f{feature}"));
+    let hmget = ["HMGET".to_owned(), format!("bench_typed50:{FIRST}")];
+    let features = names().map(|name| format!("bench_typed50_view:{name}")).collect::<Vec<_>>();
+    let features = format!("FS.GET FEATURES {FEATURES} {} ", features.join(" "));
+    let keys = (0..ENTITIES).map(|entity| (FIRST + entity).to_string()).collect::<Vec<_>>();
+    let rows = format!("FOR 1 id ROWS {ENTITIES} {} AS VECTOR", keys.join(" "));
+    [
+        Case {
+            work: "HMGET 50 of 50, no pipeline, beside an echo",
+            words: hmget.into_iter().chain(names()).collect(),
+            clients: CONNECTIONS,
+            per_second: 100_000.0,
+            goal: Goal { figure: Figure::Throughput, times: 0.85 },
+        },
+        Case {
+            work: "100 entities x 50 features, FS.GET AS VECTOR, 1 clients, beside an echo",
+            words: (features + &rows).split(' ').map(str::to_owned).collect(),
+            clients: 1,
+            per_second: 6_000.0,
+            goal: Goal { figure: Figure::TimePerBatch, times: Goal::NONE },
+        },
+    ]
+}
 
 /// nowthen beside an echo of as many bytes, in the place of Redis.
 pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
-    if !options.wants(WORK) {
+    let cases = cases().into_iter().filter(|case| options.wants(case.work)).collect::<Vec<_>>();
+    if cases.is_empty() {
         return Ok(Vec::new());
     }
     let nowthen = Server::start_nowthen()?;
@@ -41,7 +74,7 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
         port: nowthen.port,
         process_id: nowthen.process_id(),
         tier: "registered",
-        entities: 100,
+        entities: ENTITIES,
         features: FEATURES,
         fields: FEATURES,
         clients: 1,
@@ -54,22 +87,24 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
         timed: moment,
     };
     load.fill()?;
-    let names: Vec<String> = (0..FEATURES).map(|feature| format!("f{feature}")).collect();
-    let words: Vec<&str> =
-        ["HMGET", KEY].into_iter().chain(names.iter().map(String::as_str)).collect();
+    cases.iter().map(|case| beside_echo(options, &nowthen, case)).collect()
+}
+
+fn beside_echo(options: &Options, nowthen: &Server, case: &Case) -> Result<Line> {
+    let words: Vec<&str> = case.words.iter().map(String::as_str).collect();
     let reply = ask(nowthen.port, &words)?;
-    if reply.windows(3).any(|bytes| bytes == b"$-1") {
-        return Err(format!("{KEY} lacks features: {}", reply.escape_ascii()).into());
+    if reply.starts_with(b"-") || reply.windows(3).any(|bytes| bytes == b"$-1") {
+        return Err(format!("{}: {}", case.work, reply.escape_ascii()).into());
     }
     let echo = Server::start_echo(reply.len())?;
     let part = if options.is_quick { 0.2 } else { 1.0 };
-    let requests = (PER_SECOND * options.timed.as_secs_f64() * part) as u64;
-    let mut of_echo = |_| run(options, &echo, &words, 1, requests);
-    let mut of_nowthen = |_| run(options, &nowthen, &words, 1, requests);
-    let goal = Goal { figure: Figure::Throughput, times: ECHO_SHARE };
+    let requests = (case.per_second * options.timed.as_secs_f64() * part) as u64;
+    let at_once = [case.clients, 1];
+    let mut of_echo = |_| run(options, &echo, &words, at_once, requests);
+    let mut of_nowthen = |_| run(options, nowthen, &words, at_once, requests);
     let measure: [(&Server, &mut dyn FnMut(u64) -> Result<_>); 2] =
-        [(&echo, &mut of_echo), (&nowthen, &mut of_nowthen)];
-    Ok(vec![in_turns(options, goal, WORK, measure)?])
+        [(&echo, &mut of_echo), (nowthen, &mut of_nowthen)];
+    in_turns(options, case.goal, case.work, measure)
 }
 
 /// The bytes of the reply to one request.

@@ -99,7 +99,7 @@ impl Case {
     }
 }
 
-const fn cases() -> [Case; 16] {
+const fn cases() -> [Case; 17] {
     let unpiped = Case {
         pipeline: 1,
         goal: Goal { figure: Figure::Throughput, times: 2.2 },
@@ -122,6 +122,7 @@ const fn cases() -> [Case; 16] {
         Case::hmget(10, 50, 4.0),
         Case::hmget(10, 50, 4.0).plain(),
         unpiped,
+        unpiped.plain(),
         Case::batch("fs.get-vector", 1, 15.0),
         Case::batch("fs.get-vector", 8, 15.0),
         Case::batch("fs.get-values", 1, 5.0),

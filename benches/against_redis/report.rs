@@ -21,6 +21,18 @@ pub(super) enum Figure {
     BytesPerEntity,
 }
 
+impl Goal {
+    /// In the place of `times`: nothing is asked, the figure is worth knowing.
+    pub(super) const NONE: f64 = 0.0;
+
+    fn text(self, is_missed: bool) -> String {
+        match self.times {
+            Self::NONE => String::new(),
+            times => format!("{times:.1}{}", if is_missed { " missed" } else { "" }),
+        }
+    }
+}
+
 impl Figure {
     fn name(self) -> &'static str {
         match self {
@@ -104,7 +116,7 @@ pub(super) fn markdown(lines: &[Line]) -> String {
          | CPU µs/request |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for line in lines {
-        let Goal { figure, times } = line.goal;
+        let figure = line.goal.figure;
         let [redis, nowthen] = line.figures.map(|value| figure.text(value));
         let of = |of: fn(&Measured) -> f64, digits: usize| {
             let both = line.measured.as_ref().map(|both| both.each_ref().map(of));
@@ -112,11 +124,11 @@ pub(super) fn markdown(lines: &[Line]) -> String {
         };
         let _ = writeln!(
             table,
-            "| {} | {} | {redis} | {nowthen} | {:.2} | {times:.1}{} | {} | {} | {} |",
+            "| {} | {} | {redis} | {nowthen} | {:.2} | {} | {} | {} | {} |",
             line.work,
             figure.name(),
             line.times(),
-            if line.times() < times { " missed" } else { "" },
+            line.goal.text(line.times() < line.goal.times),
             of(|it| it.requests_per_second, 0),
             of(|it| it.p99_us, 0),
             of(|it| it.server_cpu_us_per_request, 2),

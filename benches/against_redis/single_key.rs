@@ -32,15 +32,16 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
     }
     let (redis, nowthen) = (Server::start_redis("Redis", &[])?, Server::start_nowthen()?);
     for server in [&redis, &nowthen] {
-        run(options, server, COMMANDS[0].1, 16, 2 * options.entities)?;
+        run(options, server, COMMANDS[0].1, [CONNECTIONS, 16], 2 * options.entities)?;
     }
     let goal = Goal { figure: Figure::Throughput, times: 1.0 };
     let mut lines = Vec::new();
     for (work, words, pipeline, per_second) in rows {
         let part = if options.is_quick { 0.2 } else { 1.0 };
         let requests = (per_second * options.timed.as_secs_f64() * part) as u64;
-        let mut of_redis = |_| run(options, &redis, words, pipeline, requests);
-        let mut of_nowthen = |_| run(options, &nowthen, words, pipeline, requests);
+        let at_once = [CONNECTIONS, pipeline];
+        let mut of_redis = |_| run(options, &redis, words, at_once, requests);
+        let mut of_nowthen = |_| run(options, &nowthen, words, at_once, requests);
         let measure: [(&Server, &mut dyn FnMut(u64) -> Result<_>); 2] =
             [(&redis, &mut of_redis), (&nowthen, &mut of_nowthen)];
         lines.push(in_turns(options, goal, &work, measure)?);
@@ -53,13 +54,13 @@ pub(super) fn run(
     options: &Options,
     server: &Server,
     words: &[&str],
-    pipeline: u64,
+    [clients, pipeline]: [u64; 2],
     requests: u64,
 ) -> Result<Measured> {
     let mut command = Command::new("redis-benchmark");
     for (name, value) in [
         ("-p", u64::from(server.port)),
-        ("-c", CONNECTIONS),
+        ("-c", clients),
         ("-P", pipeline),
         ("-n", requests),
         ("-r", options.entities),

@@ -1,10 +1,11 @@
-"""Instructions a server spends on one request, by callgrind: steadier than any clock.
+"""Instructions and allocations a server spends on one request, by callgrind: steadier than any clock.
 
     python benches/instructions/run.py target/release/nowthen [another binary ...]
 
 Each binary serves under valgrind, one thread, without durability. Counters are set to zero once
 everything is warm, then so many requests are answered and the instructions divided by them: those
-of the user's side of the process, not of the kernel. It needs valgrind, and no package of Python.
+of the user's side of the process, not of the kernel. Allocations are calls of malloc and its like.
+What the server does every second is a part of both. It needs valgrind, and no package of Python.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 REQUESTS = 4000
 PIPELINE = 16
@@ -25,6 +27,8 @@ WIDE = 200
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 START_SECONDS_MAX = 120
 
+ALLOCATORS = {"malloc", "calloc", "realloc", "aligned_alloc", "memalign", "posix_memalign"}
+
 DEFINITIONS = """
 [entity.user]
 join_keys = { user = "int64" }
@@ -33,6 +37,11 @@ join_keys = { user = "int64" }
 entity = "user"
 features = { %s }
 """
+
+
+class Costs(NamedTuple):
+    instructions: float
+    allocations: float
 
 
 def command(*words: str) -> bytes:
@@ -96,21 +105,33 @@ class Server:
             ["callgrind_control", what, str(self.process.pid)], check=True, **QUIET
         )
 
-    def instructions(self, requests: list[bytes]) -> float:
-        """Instructions per request of `requests`, which are asked once before."""
+    def costs(self, requests: list[bytes]) -> Costs:
+        """What one of `requests` costs, which are asked once before."""
         self.ask(requests)
         self.control("--zero")
         self.ask(requests)
         before = set(self.folder.glob("out.*"))
         self.control("--dump")
         [dumped] = set(self.folder.glob("out.*")) - before
-        counted = re.search(r"^(?:summary|totals): (\d+)", dumped.read_text(), re.MULTILINE)
+        profile = dumped.read_text()
+        counted = re.search(r"^(?:summary|totals): (\d+)", profile, re.MULTILINE)
         if not counted:
             raise SystemExit(f"no total in {dumped}")
-        return int(counted[1]) / len(requests)
+        return Costs(int(counted[1]) / len(requests), allocations(profile) / len(requests))
 
 
-def measure(binary: str) -> dict[str, float]:
+def allocations(profile: str) -> int:
+    """How often the functions of ALLOCATORS were called, in a profile of callgrind.
+
+    A call is `cfn=(number) name` and behind it `calls=count ...`; later mentions of a function have
+    its number alone (https://valgrind.org/docs/manual/cl-format.html).
+    """
+    names = dict(re.findall(r"^c?fn=\((\d+)\) (.+)$", profile, re.MULTILINE))
+    calls = re.findall(r"^cfn=\((\d+)\)[^\n]*\ncalls=(\d+)", profile, re.MULTILINE)
+    return sum(int(count) for number, count in calls if names.get(number) in ALLOCATORS)
+
+
+def measure(binary: str) -> dict[str, Costs]:
     values = [f"{i}.5" for i in range(FIELDS)]
     names = [f"f{i}" for i in range(FIELDS)]
     pairs = [word for pair in zip(names, values) for word in pair]
@@ -130,32 +151,32 @@ def measure(binary: str) -> dict[str, float]:
             rows = ["FOR", "1", "user", "ROWS", str(ENTITIES), *map(str, range(ENTITIES))]
             batch = lambda form: [command("FS.GET", *features, *rows, "AS", form) for _ in few]  # noqa: E731
             return {
-                "GET": server.instructions([command("GET", key("s", i)) for i in many]),
-                "HMGET 10 of 50, plain": server.instructions(
+                "GET": server.costs([command("GET", key("s", i)) for i in many]),
+                "HMGET 10 of 50, plain": server.costs(
                     [command("HMGET", key("plain", i), *names[:10]) for i in many]
                 ),
-                "HMGET 50 of 50, plain": server.instructions(
+                "HMGET 50 of 50, plain": server.costs(
                     [command("HMGET", key("plain", i), *names) for i in many]
                 ),
-                "HMGET 10 of 50, registered": server.instructions(
+                "HMGET 10 of 50, registered": server.costs(
                     [command("HMGET", key("user", i), *names[:10]) for i in many]
                 ),
-                "HMGET 50 of 50, registered": server.instructions(
+                "HMGET 50 of 50, registered": server.costs(
                     [command("HMGET", key("user", i), *names) for i in many]
                 ),
-                "HMGET 200 of 200, plain": server.instructions(
+                "HMGET 200 of 200, plain": server.costs(
                     [command("HMGET", key("wide", i), *wide_names) for i in many]
                 ),
-                "FS.GET 100 x 50 AS VECTOR": server.instructions(batch("VECTOR")),
-                "FS.GET 100 x 50 AS VALUES": server.instructions(batch("VALUES")),
-                "SET": server.instructions([command("SET", key("s", i), "y" * 20) for i in many]),
-                "HSET 20 of 50, registered": server.instructions(
+                "FS.GET 100 x 50 AS VECTOR": server.costs(batch("VECTOR")),
+                "FS.GET 100 x 50 AS VALUES": server.costs(batch("VALUES")),
+                "SET": server.costs([command("SET", key("s", i), "y" * 20) for i in many]),
+                "HSET 20 of 50, registered": server.costs(
                     [command("HSET", key("user", i), *pairs[:40]) for i in many]
                 ),
-                "HSET 50 of 50, registered": server.instructions(
+                "HSET 50 of 50, registered": server.costs(
                     [command("HSET", key("user", i), *pairs) for i in many]
                 ),
-                "HSET 1 of 50, plain": server.instructions(
+                "HSET 1 of 50, plain": server.costs(
                     [command("HSET", key("plain", i), "f7", "8.5") for i in many]
                 ),
             }
@@ -169,11 +190,14 @@ def main() -> None:
     if not binaries:
         raise SystemExit(__doc__)
     tables = [measure(binary) for binary in binaries]
-    print(f"instructions per request, {PIPELINE} in a pipeline | " + " | ".join(binaries))
-    for name, first in tables[0].items():
-        counts = [table[name] for table in tables]
-        cells = [f"{count:.0f} ({count / first - 1:+.1%})" for count in counts[1:]]
-        print(" | ".join([name, f"{first:.0f}", *cells]))
+    print(f"instructions, allocations per request, {PIPELINE} in a pipeline | " + " | ".join(binaries))
+    for name, (first, first_allocations) in tables[0].items():
+        others = [table[name] for table in tables[1:]]
+        cells = [
+            f"{other.instructions:.0f} ({other.instructions / first - 1:+.1%}), {other.allocations:.2f}"
+            for other in others
+        ]
+        print(" | ".join([name, f"{first:.0f}, {first_allocations:.2f}", *cells]))
 
 
 if __name__ == "__main__":

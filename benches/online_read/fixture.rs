@@ -64,12 +64,14 @@ impl Wide {
     }
 }
 
-/// A table with one plain hash, the one of [`key`] 0.
-pub(crate) fn plain_table(fields: usize) -> Table {
+/// A table with plain hashes of the same fields; the one of [`key`] 0 is written last.
+pub(crate) fn plain_table(hashes: usize, fields: usize) -> Table {
     let table = Table::new(SEED);
     let field = |index| (ByteBuf::from(name(index)), ByteBuf::from(number(index).to_string()));
     let change = PlainChange::SetFields((0..fields).map(field).collect());
-    table.apply(1, Edit::Plain(key(0).as_bytes(), &change));
+    for entity in (0..hashes).rev() {
+        table.apply(1, Edit::Plain(key(entity).as_bytes(), &change));
+    }
     table
 }
 
