@@ -1,12 +1,16 @@
-//! Work shared out over threads, with an outcome that does not depend on how it was shared; and
-//! threads that stand back behind others.
+//! Work shared out over threads, with an outcome that does not depend on how it was shared; threads
+//! that stand back behind others; and one of those that drops what takes long to drop.
 
 use crate::error::{Error, Result};
 use rustix::process::{getpriority_process, setpriority_process};
 use std::{
     num::NonZero,
     panic::resume_unwind,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Sender},
+    },
     thread,
 };
 
@@ -27,6 +31,25 @@ pub(crate) fn stand_back() {
     };
     if let Err(error) = stood_back {
         tracing::debug!(%error, "a thread could not stand back behind those that serve");
+    }
+}
+
+/// What waits to be dropped, on a thread that begins with the first of it; none could be started.
+static DROPPED: LazyLock<Option<Sender<Box<dyn Send>>>> = LazyLock::new(|| {
+    let (sender, dropped) = mpsc::channel();
+    let run = move || {
+        stand_back();
+        dropped.into_iter().for_each(drop);
+    };
+    thread::Builder::new().name("drop".to_owned()).spawn(run).ok().map(|_| sender)
+});
+
+/// Drops `value` soon, on a thread that stands back behind those that serve. A million allocations
+/// take as long to go as to come, and whoever gives them up need not wait for that.
+pub(crate) fn drop_later(value: impl Send + 'static) {
+    if let Some(dropped) = &*DROPPED {
+        // A thread that is gone gives it back, and it is dropped here.
+        drop(dropped.send(Box::new(value)));
     }
 }
 
@@ -134,6 +157,24 @@ mod tests {
         let items: Vec<usize> = (0..100).collect();
         for threads in [1, 2, 5] {
             assert_eq!(map(threads, &items, |item| Ok(*item)).unwrap(), items);
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_later_is_dropped_by_another_thread_that_stands_back() {
+        struct Told(Sender<(thread::ThreadId, i32)>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let nice = getpriority_process(None).unwrap();
+                self.0.send((thread::current().id(), nice)).unwrap();
+            }
+        }
+        let (sender, told) = mpsc::channel();
+        drop_later(Told(sender.clone()));
+        drop_later(Told(sender));
+        for (thread, nice) in [told.recv().unwrap(), told.recv().unwrap()] {
+            assert_ne!(thread, thread::current().id());
+            assert!(nice >= NICE_BESIDE_SERVING);
         }
     }
 

@@ -12,7 +12,11 @@ use super::{
     plain_hash::{PACKED_BYTES_MAX, PACKED_FIELDS_MAX, PlainHash},
     row::{Body, LargeHash, Row},
 };
-use crate::feature::Timestamp;
+use crate::{feature::Timestamp, parallel::drop_later};
+
+/// A hash of more fields, or a longer row, is dropped where nobody waits for it.
+const DROPPED_FIELDS_MAX: usize = 1024;
+const DROPPED_BYTES_MAX: usize = 1024 * 1024;
 
 /// A key and what stands under it. One that was made of a row in a table may hold numbers of that
 /// table's dictionary.
@@ -117,6 +121,17 @@ impl OwnedRow {
         let Self::Large(large) = self else { return (0, false) };
         let removed = large.fields.remove_over(now, count.max(1));
         (removed, large.fields.values().is_empty())
+    }
+
+    /// Drops it, later if that takes a while: shards are locked where rows go.
+    pub(super) fn let_go(self) {
+        let is_quick = match &self {
+            Self::Packed(bytes) => bytes.len() <= DROPPED_BYTES_MAX,
+            Self::Large(large) => large.fields.values().len() <= DROPPED_FIELDS_MAX,
+        };
+        if !is_quick {
+            drop_later(self);
+        }
     }
 
     /// The fields of a large hash, to be changed in place, after noting who changes it.

@@ -40,6 +40,8 @@ pub struct Shard {
     flushed: u64,
     /// Of `rows`.
     tally: Tally,
+    /// No row of `rows` was written by a later record.
+    newest: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Shard {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let rows = ShardRows::new(Arc::clone(&shared));
         let (pending, tally) = (HashMap::default(), Tally::default());
-        Self { rows, shared, pending, flushed_at: None, flushed: 0, tally }
+        Self { rows, shared, pending, flushed_at: None, flushed: 0, tally, newest: 0 }
     }
 
     /// The row of `key`, whose hash is `hash`.
@@ -100,13 +102,14 @@ impl Shard {
             let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
             self.tally = self.tally - before + Tally::of(row.as_row());
             if is_edited {
+                self.newest = self.newest.max(lsn);
                 return;
             }
         }
         match edited(found.and_then(|found| self.rows.at(found)), lsn, edit) {
             Edited::Keep => {}
             Edited::Replace(row) => self.put_at(found, hash, row, |_| true),
-            Edited::Remove => drop(found.and_then(|found| self.remove_at(found))),
+            Edited::Remove => found.into_iter().for_each(|found| self.remove_at(found)),
         }
     }
 
@@ -138,7 +141,7 @@ impl Shard {
             Some(pending) if pending.lsn == lsn && self.flushed_at.is_none_or(|at| at < lsn) => {
                 match self.pending.remove(edit.key()).and_then(|pending| pending.row) {
                     Some(row) => self.put(hash, row),
-                    None => drop(self.remove(hash, edit.key())),
+                    None => self.remove(hash, edit.key()),
                 }
             }
             _ => self.apply(hash, lsn, edit),
@@ -176,12 +179,12 @@ impl Shard {
         if self.flushed_at == Some(lsn) {
             self.flushed_at = None;
         }
-        if self.rows.iter().all(|row| row.lsn() < lsn) {
-            self.rows = ShardRows::new(Arc::clone(&self.shared));
+        if self.newest < lsn {
+            self.rows.clear();
             self.tally = Tally::default();
             return;
         }
-        drop(self.take(|_, row| row.lsn() <= lsn));
+        self.remove_each(|_, row| row.lsn() <= lsn);
     }
 
     /// Puts a row that a snapshot holds, unless a newer one stands.
@@ -190,21 +193,21 @@ impl Shard {
         self.put_over(hash, row, |standing| standing.lsn() <= lsn);
     }
 
-    /// Takes out the rows past their end of life. What waits for its sync is left: it may know of a
-    /// later end.
-    pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<Option<OwnedRow>> {
+    /// Removes the rows past their end of life; how many. What waits for its sync is left: it may
+    /// know of a later end.
+    pub(super) fn remove_expired(&mut self, now: Timestamp) -> usize {
         if self.flushed_at.is_some() {
-            return Vec::new();
+            return 0;
         }
-        self.take(|shard, row| row.is_expired(now) && !shard.pending.contains_key(row.key()))
+        self.remove_each(|shard, row| row.is_expired(now) && !shard.pending.contains_key(row.key()))
     }
 
-    /// Takes out the rows for which `is_gone` says so: as many entries, each with the row if that
-    /// takes a while to drop.
-    fn take(&mut self, is_gone: impl Fn(&Self, Row<'_>) -> bool) -> Vec<Option<OwnedRow>> {
+    /// Removes the rows for which `is_gone` says so; how many.
+    fn remove_each(&mut self, is_gone: impl Fn(&Self, Row<'_>) -> bool) -> usize {
         let gone = self.rows.iter().filter(|row| is_gone(self, *row));
         let keys: Vec<Box<[u8]>> = gone.map(|row| row.key().into()).collect();
-        keys.iter().map(|key| self.remove(self.shared.hasher.hash(key), key)).collect()
+        keys.iter().for_each(|key| self.remove(self.shared.hasher.hash(key), key));
+        keys.len()
     }
 
     /// The keys of rows of which a field is past its end of life, with their hashes.
@@ -238,7 +241,7 @@ impl Shard {
             let (left, removed) = OwnedRow::without_over(row, now);
             match left {
                 Some(left) => self.put(hash, left),
-                None => drop(self.remove(hash, key)),
+                None => self.remove(hash, key),
             }
             return removed;
         }
@@ -247,7 +250,7 @@ impl Shard {
         let (removed, is_empty) = row.remove_over(now, count);
         self.tally = self.tally - before + Tally::of(row.as_row());
         if is_empty {
-            drop(self.remove(hash, key));
+            self.remove(hash, key);
         }
         removed
     }
@@ -360,6 +363,7 @@ impl Shard {
         row: OwnedRow,
         may_replace: impl FnOnce(Row<'_>) -> bool,
     ) {
+        self.newest = self.newest.max(row.as_row().lsn());
         match found.and_then(|found| Some((found, self.rows.at(found)?))) {
             Some((_, standing)) if !may_replace(standing) => {}
             Some((found, standing)) => {
@@ -374,14 +378,18 @@ impl Shard {
         }
     }
 
-    /// Removes the row of `key`; gives it if to drop it takes a while.
-    fn remove(&mut self, hash: u64, key: &[u8]) -> Option<OwnedRow> {
-        self.remove_at(self.rows.find(hash, key)?)
+    /// Removes the row of `key`, if there is one.
+    fn remove(&mut self, hash: u64, key: &[u8]) {
+        if let Some(found) = self.rows.find(hash, key) {
+            self.remove_at(found);
+        }
     }
 
-    fn remove_at(&mut self, found: Found) -> Option<OwnedRow> {
-        self.tally = self.tally - Tally::of(self.rows.at(found)?);
-        self.rows.remove(found)
+    fn remove_at(&mut self, found: Found) {
+        if let Some(row) = self.rows.at(found) {
+            self.tally = self.tally - Tally::of(row);
+            self.rows.remove(found);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     shared::Shared,
     worded_row::worded,
 };
+use crate::parallel::drop_later;
 use std::sync::Arc;
 
 /// A row that stands alone.
@@ -104,7 +105,7 @@ impl ShardRows {
         {
             return self.row(found.number);
         }
-        drop(self.discard(found.number));
+        self.discard(found.number);
         let number = self.store(row, numbered);
         self.index.set_row(found.at, number);
         self.tidy();
@@ -112,15 +113,21 @@ impl ShardRows {
         self.row(self.index.row(found.at))
     }
 
-    /// Removes the row that was found; gives it if it stood alone.
-    pub(super) fn remove(&mut self, found: Found) -> Option<OwnedRow> {
+    /// Removes the row that was found.
+    pub(super) fn remove(&mut self, found: Found) {
         self.index.remove(found.at);
-        let old = self.discard(found.number);
+        self.discard(found.number);
         if self.index.len() == 0 {
             *self = Self::new(Arc::clone(&self.shared));
         }
         self.tidy();
-        old
+    }
+
+    /// Removes every row; what they took is dropped later.
+    pub(super) fn clear(&mut self) {
+        if self.index.len() > 0 {
+            drop_later(std::mem::replace(self, Self::new(Arc::clone(&self.shared))));
+        }
     }
 
     /// Every row, in no order.
@@ -183,14 +190,16 @@ impl ShardRows {
         ALONE | place
     }
 
-    /// The bytes of a row are no longer needed; gives the row if it stood alone.
-    fn discard(&mut self, number: u32) -> Option<OwnedRow> {
-        let Some(place) = alone_place(number) else {
-            self.packed.remove(number);
-            return None;
-        };
-        self.vacant.push(place as u32);
-        self.alone.get_mut(place)?.take()
+    /// The bytes of a row are no longer needed.
+    fn discard(&mut self, number: u32) {
+        match alone_place(number) {
+            None => self.packed.remove(number),
+            Some(place) => {
+                self.vacant.push(place as u32);
+                let old = self.alone.get_mut(place).and_then(Option::take);
+                old.into_iter().for_each(OwnedRow::let_go);
+            }
+        }
     }
 
     /// Writes anew what is alive in a segment of which much is dead, if much of all is.
@@ -278,7 +287,7 @@ mod tests {
                     }
                     (Some(found), None) => {
                         model.remove(&key);
-                        drop(rows.remove(found));
+                        rows.remove(found);
                     }
                     (None, None) => {}
                 }

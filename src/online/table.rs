@@ -214,11 +214,7 @@ impl Table {
         let has_expired = may_expire && shard.iter().any(|row| row.is_expired(now));
         let due = shard.keys_with_fields_over(now);
         drop(shard);
-        // What was taken out is dropped without the lock: a large hash takes a while.
-        let gone = match has_expired {
-            true => self.shard_mut(index).take_expired(now),
-            false => Vec::new(),
-        };
+        let rows = if has_expired { self.shard_mut(index).remove_expired(now) } else { 0 };
         let (mut fields, mut is_done) = (0, true);
         for (hash, key) in due {
             let count = SWEPT_FIELDS_MAX;
@@ -226,7 +222,7 @@ impl Table {
             fields += removed;
             is_done &= removed < SWEPT_FIELDS_MAX;
         }
-        Swept { rows: gone.len(), fields, is_done }
+        Swept { rows, fields, is_done }
     }
 
     /// Calls `visit` with at least `count` rows from `cursor` on, as far as there are any, of the
@@ -328,6 +324,27 @@ mod tests {
         }
         assert!(seen.values().all(|count| *count == 1), "no row comes twice");
         assert!((0..500).all(|i| seen.contains_key(format!("old:{i}").as_bytes())));
+    }
+
+    #[test]
+    fn a_flush_leaves_what_later_records_wrote() {
+        let table = Table::new([1, 2, 3, 4]);
+        let keys = |table: &Table| {
+            let mut keys = Vec::new();
+            table.scan(0, 9, Seen::Published, |row| keys.push(row.key().to_vec()));
+            keys
+        };
+        set(&table, 3, "early", "x");
+        let large = (0..100).map(|field: u8| (vec![field].into(), vec![field].into())).collect();
+        table.apply(4, Edit::Plain(b"large", &PlainChange::SetHash(large)));
+        // A snapshot may hold it while the log behind the flush is replayed.
+        let field = PlainChange::SetFields(vec![(b"f".to_vec().into(), b"v".to_vec().into())]);
+        table.apply(9, Edit::Plain(b"large", &field));
+        table.flush(5);
+        assert_eq!(keys(&table), [b"large"]);
+        set(&table, 10, "late", "y");
+        table.flush(10);
+        assert!(keys(&table).is_empty() && table.row_bytes() == 0);
     }
 
     #[test]
