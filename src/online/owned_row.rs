@@ -46,7 +46,7 @@ impl OwnedRow {
         }
     }
 
-    /// What readers are given of a row that may hold numbers: one that was made of a row in a table.
+    /// What readers are given of a row that may hold numbers: one made of a row in a table.
     #[inline]
     pub(super) fn with<'a>(&'a self, dictionary: &'a Dictionary) -> Row<'a> {
         match self {
