@@ -57,6 +57,11 @@ impl<'a> ShapedFields<'a> {
         self.field(place)
     }
 
+    /// The value of every field.
+    pub(super) fn values(self) -> impl Iterator<Item = &'a [u8]> {
+        (0..self.shape.len()).filter_map(move |place| self.value(place))
+    }
+
     /// Every field.
     pub(super) fn iter(self) -> impl Iterator<Item = Field<'a>> + Clone {
         (0..self.shape.len()).filter_map(move |place| self.field(place))

@@ -40,7 +40,7 @@ pub(super) fn with_values<'a>(
     let PlainHash::Shaped(fields) = row.stored_hash()?.0 else { return None };
     let shape = fields.shape();
     let mut values: Vec<&[u8]> = Vec::with_capacity(shape.len());
-    values.extend(fields.iter().map(|field| field.value));
+    values.extend(fields.values());
     let mut hint = 0;
     for (name, value) in written {
         let place = shape.place_of(name, &mut hint)?;
