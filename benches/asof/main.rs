@@ -54,7 +54,7 @@ fn newest(repository: &Path, view: &str, rows: Option<&Path>) -> Result<()> {
     let start = Instant::now();
     let dataset = Dataset::open(view.source.as_deref().unwrap_or_default())?;
     let window = Window { from: None, to: Timestamp(i64::MAX) };
-    let mut found = latest(view, entity, &dataset, window, Some(THREADS), &|_, _| ())?;
+    let mut found = latest(view, entity, &dataset, window, Some(THREADS), &|_| ())?;
     let mut all = Vec::with_capacity(found.entities());
     while let Some(batch) = found.next_batch(BATCH_ROWS)? {
         all.extend(batch);

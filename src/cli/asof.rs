@@ -95,6 +95,7 @@ fn tell(
         });
         if let Some(told) = told.as_object_mut().filter(|_| options.explain) {
             told.insert("pieces".into(), report.pieces.into());
+            told.insert("files_skipped".into(), report.files_skipped.into());
             told.insert("row_groups".into(), report.row_groups.into());
             told.insert("row_groups_skipped".into(), report.row_groups_skipped.into());
             told.insert("pages".into(), report.pages.into());
@@ -128,6 +129,7 @@ fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
     if report.pieces > 1 {
         println!("joined in {} pieces: what was read counts for each", report.pieces);
     }
+    println!("{} files skipped by the names of their folders", report.files_skipped);
     println!(
         "{} row groups read by keys and times, {} skipped by their statistics; {} rows in them, {} \
          without key or time; {} rows decoded for their features; {} pages read, {} skipped; {:.1} \

@@ -12,8 +12,16 @@ pub struct FileStamp {
     pub bytes: u64,
     /// When it was last changed, in ns since 1970: two writes within a µs must not look alike.
     pub modified_ns: i64,
-    /// How many row groups it has.
+    /// How many row groups it has; 0 if the run did not have to open it.
     pub row_groups: u32,
+}
+
+impl FileStamp {
+    /// Whether the file is as it was: its row groups are not known before it is opened.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let of = |stamp: &Self| (stamp.bytes, stamp.modified_ns);
+        self.path == other.path && of(self) == of(other)
+    }
 }
 
 /// How far a run is.
@@ -46,7 +54,7 @@ pub struct Run {
     pub from: Option<Timestamp>,
     /// Only events at or before this were wanted.
     pub to: Timestamp,
-    /// Rows that the source has.
+    /// Rows of those files of the source that may have some for the run.
     pub rows_total: u64,
     /// Rows of the source that were looked at.
     pub rows_read: u64,
@@ -60,6 +68,6 @@ pub struct Run {
     pub entities_unchanged: u64,
     /// How far it is.
     pub state: RunState,
-    /// What it read.
+    /// The files of the source as it found them.
     pub files: Vec<FileStamp>,
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     error::{Error, Result},
-    feature::{CellWrite, Entity, FileStamp, Run, RunState, Timestamp, View},
+    feature::{CellWrite, Entity, Run, RunState, Timestamp, View},
     log::Lsn,
-    offline::{Dataset, Latest, LatestRow, Window, latest},
+    offline::{Dataset, Latest, LatestRow, Progress, Window, latest},
     store::{FeatureRow, Store},
 };
 use parking_lot::Mutex;
@@ -151,20 +151,22 @@ impl Begun {
         let source = self.view.source.as_deref().unwrap_or_default();
         let dataset = Dataset::open(source)?;
         self.run.files = dataset.stamps();
-        self.run.rows_total = dataset.rows();
-        if self.is_nothing_new(&self.run.files) {
+        if let Some(last) = self.last_if_nothing_new() {
+            (self.run.files, self.run.rows_total) = (last.files, last.rows_total);
             return Ok(());
         }
         let window = Window { from: self.run.from, to: self.run.to };
         let told = Mutex::new(self.run.clone());
-        let tell = |rows, bytes| {
+        let tell = |at: Progress| {
             let mut run = told.lock();
-            (run.rows_read, run.bytes_read) = (rows, bytes);
+            (run.rows_read, run.rows_total, run.bytes_read) = (at.rows, at.rows_total, at.bytes);
             self.store.run_progress(&run);
             progress(&run);
         };
         let (view, entity) = (Arc::clone(&self.view), Arc::clone(&self.entity));
         let mut newest = latest(&view, &entity, &dataset, window, None, &tell)?;
+        self.run.files = dataset.stamps();
+        self.run.rows_total = newest.rows_total();
         self.run.rows_read = newest.rows_read();
         self.run.rows_ahead = newest.rows_ahead();
         self.write(&mut newest, progress)?;
@@ -172,10 +174,12 @@ impl Begun {
         Ok(())
     }
 
-    /// The same files in which nothing was ahead at the last run hold nothing new.
-    fn is_nothing_new(&self, files: &[FileStamp]) -> bool {
-        let Run { view, version, generation, from, .. } = &self.run;
-        from.is_none() && self.store.cursor_is(view, *version, *generation, files)
+    /// The last run, if this one would find nothing: the same files in which nothing was ahead
+    /// hold nothing new.
+    fn last_if_nothing_new(&self) -> Option<Run> {
+        let Run { view, version, generation, from, files, .. } = &self.run;
+        let last = || self.store.cursor(view, *version, *generation, files);
+        from.is_none().then(last).flatten()
     }
 
     fn write(&mut self, newest: &mut Latest<'_>, progress: &(dyn Fn(&Run) + Sync)) -> Result<()> {

@@ -16,12 +16,13 @@ use super::{
     gather::gather_pieces,
     keys::KeyTable,
     names::refuse_clashes,
+    prune::Bounds,
     pushed::{PushedCells, PushedWinners, entities_of},
     rank::{Rank, Winner},
     reads::Reads,
     report::{JoinReport, Phase},
     slots::Slots,
-    source::ViewSource,
+    source::{Told, ViewSource},
     spine::Spine,
     winners::{Group, KnownBy, Scanned, find_newest, find_winners},
 };
@@ -131,11 +132,8 @@ pub fn as_of_join(
         let group = groups.of(request)?;
         let (joined, winners, scanned) = join.view(request, group, watch)?;
         report.files += request.dataset.map_or(0, |dataset| dataset.files().len()) as u64;
-        report.row_groups += scanned.row_groups;
-        report.row_groups_skipped += scanned.row_groups_skipped;
+        report.add_scanned(&scanned);
         report.winners += winners;
-        report.rows_scanned += scanned.rows;
-        report.rows_skipped += scanned.rows_skipped;
         columns.extend(joined);
     }
     report.bytes = join.reads.bytes();
@@ -236,12 +234,16 @@ impl Join<'_> {
         let features = features
             .filter(|features| features.len() == request.output_names.len())
             .ok_or_else(|| Error::refused(format!("view {} has no such features", view.name)))?;
-        let source = request
-            .dataset
-            .map(|dataset| ViewSource::open(view, request.entity, dataset, &request.features));
-        let source = source.transpose()?;
+        let bounds = request.dataset.and_then(|_| group.bounds(self.options.known_by));
+        let reaches = |told: &Told| bounds.as_ref().is_some_and(|bounds| bounds.reach_file(told));
+        let open = |dataset| {
+            let (entity, features) = (request.entity, &request.features);
+            ViewSource::open(view, entity, dataset, features, &reaches, self.threads)
+        };
+        let source = request.dataset.map(open).transpose()?;
         watch(Phase::Scan);
-        let (parquet, wanted, scanned) = self.settle(request, group, source.as_ref())?;
+        let (parquet, wanted, scanned) =
+            self.settle(request, group, (source.as_ref(), bounds.as_ref()))?;
         let side = (source.as_ref(), &parquet, wanted.as_slice());
         let mut columns = self.columns(request, group, &features, side, watch)?;
         for (column, name) in columns.iter_mut().zip(&request.output_names) {
@@ -290,19 +292,19 @@ impl Join<'_> {
         &self,
         request: &ViewRequest<'_>,
         group: &Group,
-        source: Option<&ViewSource<'_>>,
+        (source, bounds): (Option<&ViewSource<'_>>, Option<&Bounds<'_>>),
     ) -> Result<(ParquetSide, Vec<u64>, Scanned)> {
         let (threads, reads) = (self.threads, &self.reads);
         let known_by = self.options.known_by;
-        let rows = source.map_or(0, |source| source.dataset.rows());
+        let rows = source.map_or(0, ViewSource::rows);
         let (winners, answers, scanned) = match source {
             // Only a pushed cell is ever compared with a winner by its created timestamp.
             Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
-                let (winners, scanned) = find_newest(source, group, threads, reads)?;
+                let (winners, scanned) = find_newest(source, group, bounds, threads, reads)?;
                 (Vec::new(), self.answers(request, group, winners, rows).1, scanned)
             }
             Some(source) => {
-                let found = find_winners(source, group, known_by, threads, reads)?;
+                let found = find_winners(source, group, bounds, known_by, threads, reads)?;
                 let (winners, answers) = self.answers(request, group, found.0, rows);
                 (winners, answers, found.1)
             }

@@ -1,7 +1,7 @@
 //! One cell of a column as a value, and values as a column.
 
 use super::convert::{arrow_type, convert, converts};
-use crate::feature::{List, Scalar, Timestamp, Value, ValueType};
+use crate::feature::{KeyPart, List, Scalar, Timestamp, Value, ValueType};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -54,6 +54,16 @@ pub(super) fn value_at(array: &ArrayRef, row: usize) -> Option<Value> {
         DataType::FixedSizeList(..) => list_of(&array.as_fixed_size_list().value(row))?,
         _ => return None,
     })
+}
+
+/// The part of a key that a value is; `None` for a type that no join key has.
+pub(super) fn key_part(value: Value) -> Option<KeyPart> {
+    match value {
+        Value::Int64(integer) => Some(KeyPart::Int64(integer)),
+        Value::String(text) => Some(KeyPart::Bytes(text.into_bytes())),
+        Value::Bytes(bytes) => Some(KeyPart::Bytes(bytes)),
+        _ => None,
+    }
 }
 
 fn list_of(elements: &ArrayRef) -> Option<Value> {

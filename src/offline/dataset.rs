@@ -1,10 +1,14 @@
-//! The Parquet files of one source, opened: a file, a glob, or a folder with all that is in it.
+//! The Parquet files of one source: a file, a glob, or a folder with all that is in it.
 //!
+//! ```text
+//! Dataset ──> SourceFile (found, with its partitions) ──> DataFile (its footer is read)
+//! ```
 //! Invariants
 //! - Files are sorted by path; with the row groups and rows in them that gives every row a place
 //!   in one order, which settles equal stamps and does not depend on threads.
+//! - A file is opened when somebody needs it, and once: folders may tell that nobody does.
 //! - A footer that points outside its file, or counts below zero, does not get past
-//!   [`Dataset::open`].
+//!   [`SourceFile::open`].
 //!
 //! In a folder, names that begin with `.` or `_` are left out, as everywhere in this field: they
 //! are being written, or belong to another tool. A glob or a plain path takes them.
@@ -12,10 +16,12 @@
 use super::{
     page_index::with_offset_index,
     parquet_file::{ParquetFile, caught, damaged, not_parquet},
+    partitions::Partitions,
 };
 use crate::{
     error::{Error, Result},
     feature::FileStamp,
+    parallel::map,
 };
 use bytes::Bytes;
 use parquet::{
@@ -30,7 +36,7 @@ use std::{
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::UNIX_EPOCH,
 };
 
@@ -102,62 +108,122 @@ impl DataFile {
     }
 }
 
+/// A file of a source as it was found.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    path: PathBuf,
+    bytes: u64,
+    modified_ns: i64,
+    partitions: Partitions,
+    opened: OnceLock<DataFile>,
+}
+
+impl SourceFile {
+    fn found(path: PathBuf, root: &Path) -> Result<Self> {
+        let (bytes, modified_ns) = size_and_time(&path)?;
+        // A pattern that begins with ./ gives paths that do not.
+        let plain = root.strip_prefix(".").unwrap_or(root);
+        let below = path.strip_prefix(root).or_else(|_| path.strip_prefix(plain));
+        let below = below.unwrap_or(Path::new(""));
+        let partitions = Partitions::of(below);
+        Ok(Self { path, bytes, modified_ns, partitions, opened: OnceLock::new() })
+    }
+
+    /// The path as it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file with its footer; an error if it is not as it was found.
+    pub fn open(&self) -> Result<&DataFile> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = open_file(self.path.clone())?;
+        if (opened.bytes, opened.modified_ns) != (self.bytes, self.modified_ns) {
+            let path = self.path.display();
+            return Err(Error::refused(format!("{path}: the file was changed while it was read")));
+        }
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The same, if somebody needed it.
+    pub fn opened(&self) -> Option<&DataFile> {
+        self.opened.get()
+    }
+
+    pub(super) fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+}
+
 /// All files of a source.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    files: Vec<DataFile>,
+    files: Vec<SourceFile>,
 }
 
 impl Dataset {
-    /// Opens what `source` names and reads every footer. It is an error if nothing is there.
+    /// Finds what `source` names, and opens nothing. It is an error if nothing is there.
     pub fn open(source: &str) -> Result<Self> {
-        let paths = find(source)?;
+        let (root, paths) = find(source)?;
         if paths.is_empty() {
             return Err(Error::refused(format!("no Parquet file matches {source}")));
         }
-        let files: Result<Vec<DataFile>> = paths.into_iter().map(open_file).collect();
-        Ok(Self { files: files? })
+        let files = paths.into_iter().map(|path| SourceFile::found(path, &root));
+        Ok(Self { files: files.collect::<Result<_>>()? })
     }
 
     /// The files, sorted by path.
-    pub fn files(&self) -> &[DataFile] {
+    pub fn files(&self) -> &[SourceFile] {
         &self.files
     }
 
-    /// How many rows all files have.
-    pub fn rows(&self) -> u64 {
-        self.files.iter().map(DataFile::rows).sum()
+    /// How many rows all files have: each is opened.
+    pub fn rows(&self) -> Result<u64> {
+        let rows = map(1, &self.files, |file| Ok(file.open()?.rows()))?;
+        Ok(rows.into_iter().sum())
     }
 
-    /// What identifies the files as they are now: the cursor of materialization.
+    /// How large all files are.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(SourceFile::bytes).sum()
+    }
+
+    /// What identifies the files as they are now: the cursor of materialization. Of a file that
+    /// nobody opened the row groups are not known: 0.
     pub fn stamps(&self) -> Vec<FileStamp> {
-        let stamp = |file: &DataFile| FileStamp {
+        let row_groups = |file: &SourceFile| file.opened().map_or(0, DataFile::row_groups);
+        let stamp = |file: &SourceFile| FileStamp {
             path: file.path.to_string_lossy().into_owned(),
             bytes: file.bytes,
             modified_ns: file.modified_ns,
-            row_groups: u32::try_from(file.row_groups()).unwrap_or(u32::MAX),
+            row_groups: u32::try_from(row_groups(file)).unwrap_or(u32::MAX),
         };
         self.files.iter().map(stamp).collect()
     }
-
-    /// The same source with only the files that `wanted` picks, in the same order.
-    pub fn filtered(&self, wanted: impl Fn(&DataFile) -> bool) -> Self {
-        Self { files: self.files.iter().filter(|file| wanted(file)).cloned().collect() }
-    }
 }
 
-fn find(source: &str) -> Result<BTreeSet<PathBuf>> {
+/// The files, and the folder below which the names of folders tell something.
+fn find(source: &str) -> Result<(PathBuf, BTreeSet<PathBuf>)> {
     let mut found = BTreeSet::new();
     let mut visited = HashSet::new();
     let path = Path::new(source);
     if path.is_dir() {
         walk(path, &mut visited, &mut found)?;
-        return Ok(found);
+        return Ok((path.to_owned(), found));
     }
     if path.exists() {
         found.insert(path.to_owned());
-        return Ok(found);
+        return Ok((path.parent().unwrap_or(path).to_owned(), found));
     }
+    let is_pattern = |part: &Path| part.as_os_str().as_encoded_bytes().iter().any(is_glob);
+    let root = path.ancestors().find(|part| !is_pattern(part)).unwrap_or(Path::new(""));
     let matches = glob::glob(source)
         .map_err(|error| Error::refused(format!("source {source} is no glob: {error}")))?;
     for path in matches {
@@ -171,7 +237,11 @@ fn find(source: &str) -> Result<BTreeSet<PathBuf>> {
             found.insert(path);
         }
     }
-    Ok(found)
+    Ok((root.to_owned(), found))
+}
+
+fn is_glob(byte: &u8) -> bool {
+    matches!(byte, b'*' | b'?' | b'[')
 }
 
 /// Links are followed, but no folder twice: a link to a parent would never end.
@@ -200,20 +270,18 @@ fn walk(
 }
 
 pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
-    let attributes = fs::metadata(&path).map_err(Error::io("opening", &path))?;
-    let modified = attributes.modified().map_err(Error::io("opening", &path))?;
-    let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let bytes = attributes.len();
+    let (bytes, modified_ns) = size_and_time(&path)?;
     let file = ParquetFile::open(&path, bytes, &Arc::default())?;
     let (metadata, row_group_rows) = read_footer(&path, &file)?;
-    Ok(DataFile {
-        path,
-        bytes,
-        modified_ns: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX),
-        metadata,
-        row_group_rows,
-        contents: None,
-    })
+    Ok(DataFile { path, bytes, modified_ns, metadata, row_group_rows, contents: None })
+}
+
+/// The size of a file, and when it was last changed, in ns since 1970.
+pub(super) fn size_and_time(path: &Path) -> Result<(u64, i64)> {
+    let attributes = fs::metadata(path).map_err(Error::io("opening", path))?;
+    let modified = attributes.modified().map_err(Error::io("opening", path))?;
+    let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((attributes.len(), i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)))
 }
 
 /// The footer with its offset indexes, and the rows of each row group.

@@ -1,27 +1,25 @@
 //! Which files something was made from and written to: their hashes, by which one can tell later
 //! whether they are still the same.
 
-use super::{dataset::DataFile, parquet_file::damaged};
+use super::{
+    dataset::{DataFile, size_and_time},
+    parquet_file::damaged,
+};
 use crate::{
     error::{Error, Result},
     parallel::map,
 };
 use blake3::{Hash, Hasher};
 use parquet::file::reader::ChunkReader;
-use std::{
-    fs::{self, File},
-    path::Path,
-    sync::Arc,
-    time::UNIX_EPOCH,
-};
+use std::{fs::File, path::Path, sync::Arc};
 
 /// So many bytes are read at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// The blake3 hash of all bytes of each of `files`, in their order. A file that was changed since
 /// it was opened is an error: nobody knows what was read of it.
-pub fn hash_files(files: &[DataFile], threads: usize) -> Result<Vec<Hash>> {
-    map(threads, files, hash_file)
+pub fn hash_files(files: &[&DataFile], threads: usize) -> Result<Vec<Hash>> {
+    map(threads, files, |file| hash_file(file))
 }
 
 fn hash_file(file: &DataFile) -> Result<Hash> {
@@ -34,11 +32,7 @@ fn hash_file(file: &DataFile) -> Result<Hash> {
         hasher.update(&bytes.map_err(|error| damaged(file.path(), &error.to_string()))?);
         at += length;
     }
-    let attributes = fs::metadata(file.path()).map_err(Error::io("opening", file.path()))?;
-    let modified = attributes.modified().map_err(Error::io("opening", file.path()))?;
-    let modified_ns = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let is_same = i64::try_from(modified_ns).unwrap_or(i64::MAX) == file.modified_ns();
-    if attributes.len() != file.bytes() || !is_same {
+    if size_and_time(file.path())? != (file.bytes(), file.modified_ns()) {
         let path = file.path().display();
         return Err(Error::refused(format!("{path}: the file was changed while it was read")));
     }
@@ -58,6 +52,7 @@ mod tests {
     use super::*;
     use crate::offline::{Dataset, write_batch};
     use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use std::fs;
 
     fn write(path: &Path, rows: i64) {
         let column: ArrayRef = Arc::new(
@@ -80,10 +75,11 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         assert!(whole.len() as u64 > CHUNK_BYTES);
         let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
-        assert_eq!(hash_files(dataset.files(), 2).unwrap(), [blake3::hash(&whole)]);
+        let file = dataset.files()[0].open().unwrap();
+        assert_eq!(hash_files(&[file], 2).unwrap(), [blake3::hash(&whole)]);
         assert_eq!(hash_path(&path).unwrap(), (whole.len() as u64, blake3::hash(&whole)));
         write(&path, 600_000);
-        let why = hash_files(dataset.files(), 1).unwrap_err().to_string();
+        let why = hash_files(&[file], 1).unwrap_err().to_string();
         assert!(why.contains("a.parquet: the file was changed"), "{why}");
     }
 }

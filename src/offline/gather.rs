@@ -10,12 +10,13 @@
 //! to end.
 
 use super::{
+    constant::repeated,
     convert::{Rounding, arrow_type, convert as plain, times_us},
     dataset::DataFile,
     picks::pick,
     reads::Reads,
     scan::{ColumnReader, in_column},
-    source::{Column, RowGroup, ViewSource},
+    source::{Cells, Column, RowGroup, ViewSource},
 };
 use crate::{
     error::{Error, Result},
@@ -186,9 +187,16 @@ pub(super) fn gather_rows(
     let rows = rows_within(row_group, wanted);
     let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); features.len()];
     let mut others: Vec<(usize, &Column)> = Vec::new();
-    for ((feature, pieces), column) in
+    for ((feature, pieces), cells) in
         features.clone().zip(&mut pieces).zip(columns.features.iter().skip(features.start))
     {
+        let column = match cells {
+            Cells::Stored(column) => column,
+            Cells::Constant(value) => {
+                pieces.push(repeated(value, rows.len())?);
+                continue;
+            }
+        };
         match pick(file, row_group, column, &rows, reads)? {
             Some(picked) => {
                 let picked =
@@ -256,18 +264,24 @@ pub(super) fn gather_created(
     let done = for_each(threads, groups.len(), Vec::new, |done, index| {
         let Some((row_group, wanted)) = groups.get(index) else { return Ok(()) };
         let (file, columns) = source.file(row_group)?;
-        let columns: Vec<&Column> = columns.created.iter().collect();
         let mut all = Vec::with_capacity(wanted.len());
-        let rows = rows_within(row_group, wanted);
-        read_rows(source, row_group, &rows, &columns, reads, |batch| {
-            for column in batch {
-                let name = source.view.created_timestamp.as_deref().unwrap_or_default();
-                let times = times_us(column, Rounding::Up);
-                let times = times.map_err(|why| in_column(file, name, &why))?;
-                all.extend(times.iter().map(|time| time.map(Timestamp)));
-            }
+        let mut add = |column: &ArrayRef| {
+            let name = source.view.created_timestamp.as_deref().unwrap_or_default();
+            let times = times_us(column, Rounding::Up);
+            let times = times.map_err(|why| in_column(file, name, &why))?;
+            all.extend(times.iter().map(|time| time.map(Timestamp)));
             Ok(())
-        })?;
+        };
+        match &columns.created {
+            Some(Cells::Stored(column)) => {
+                let rows = rows_within(row_group, wanted);
+                read_rows(source, row_group, &rows, &[column], reads, |batch| {
+                    batch.iter().try_for_each(&mut add)
+                })?;
+            }
+            Some(Cells::Constant(value)) => add(&repeated(value, wanted.len())?)?,
+            None => {}
+        }
         done.push((index, all));
         Ok(())
     })?;

@@ -13,7 +13,7 @@ use super::{
     rank::Winner,
     reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
-    source::ViewSource,
+    source::{Told, ViewSource},
     spine::key_column,
 };
 use crate::{
@@ -45,13 +45,14 @@ pub fn history(
     window: Window,
     rows_max: usize,
 ) -> Result<Vec<HistoryRow>> {
-    let source = ViewSource::open(view, entity, dataset, features)?;
     let table = table_of(entity, &[key])?;
     let from = window.from.unwrap_or(Timestamp::MIN);
-    let bounds = Bounds { keys: table.ranges(), from, to: window.to, created: false };
+    let bounds = Bounds::new(Some(&table), from, window.to);
+    let (threads, reads) = (thread_count(None), Reads::default());
+    let reaches = |told: &Told| bounds.reach_file(told);
+    let source = ViewSource::open(view, entity, dataset, features, &reaches, threads)?;
     let row_groups: Vec<_> =
         source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
-    let (threads, reads) = (thread_count(None), Reads::default());
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };

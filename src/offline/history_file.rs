@@ -14,7 +14,7 @@
 
 use super::{
     bucket::Bucket,
-    cells::value_at,
+    cells::{key_part, value_at},
     convert::convert,
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
@@ -24,7 +24,6 @@ use super::{
     },
     history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
-    load::key_part,
     parquet_file::damaged,
     pushed::PushedCells,
     scan::ColumnReader,

@@ -112,6 +112,19 @@ impl KeyTable {
         rest.try_fold(first, |left, (right, pairs)| pairs.numbers.get(&(left, right?)).copied())
     }
 
+    /// Whether there may be an entity whose key has these parts, as far as they are given.
+    pub(super) fn may_have(&self, parts: &[Option<KeyPart>]) -> bool {
+        let whole: Option<Vec<KeyPart>> = parts.iter().cloned().collect();
+        match whole {
+            Some(key) => self.find_one(&key).is_some(),
+            None => self
+                .parts
+                .iter()
+                .zip(parts)
+                .all(|(part, key)| key.as_ref().is_none_or(|key| part.find(key).is_some())),
+        }
+    }
+
     /// The key of the entity with that number.
     pub(super) fn key(&self, entity: u32) -> Option<Vec<KeyPart>> {
         let mut number = entity;

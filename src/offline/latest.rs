@@ -15,7 +15,7 @@ use super::{
     rank::{Newest, Rank, Winner},
     reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
-    source::ViewSource,
+    source::{Told, ViewSource},
     ties::{Ties, settle},
 };
 use crate::{
@@ -84,20 +84,36 @@ impl Window {
     }
 }
 
+/// How far a search for newest rows is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows that were looked at.
+    pub rows: u64,
+    /// Rows of all files that may have some.
+    pub rows_total: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+}
+
 /// Finds the newest row of every entity within the window. `progress` is told, from any thread,
-/// how many rows and bytes were read so far.
+/// how far that is.
 pub fn latest<'a>(
     view: &'a View,
     entity: &Entity,
     dataset: &'a Dataset,
     window: Window,
     threads: Option<NonZero<usize>>,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Latest<'a>> {
     let features: Vec<usize> = (0..view.features.len()).collect();
-    let source = ViewSource::open(view, entity, dataset, &features)?;
-    let reads = Reads::default();
     let threads = thread_count(threads);
+    // What lies ahead is counted, where that can be said: for this such files are opened.
+    let to = if window.from.is_none() { Timestamp::MAX } else { window.to };
+    let bounds = Bounds::new(None, window.from.unwrap_or(Timestamp::MIN), to);
+    let reaches = |told: &Told| bounds.reach_file(told);
+    let source = ViewSource::open(view, entity, dataset, &features, &reaches, threads)?;
+    let reads = Reads::default();
+    progress(Progress { rows: 0, rows_total: source.rows(), bytes: 0 });
     let search = Search { source: &source, entity, window, threads, reads: &reads, progress };
     let (table, newest, counts) = search.newest()?;
     let found = (0_u32..).zip(newest).filter_map(|(entity, winner)| {
@@ -127,7 +143,7 @@ struct Search<'a, 'b> {
     window: Window,
     threads: usize,
     reads: &'a Reads,
-    progress: &'a (dyn Fn(u64, u64) + Sync),
+    progress: &'a (dyn Fn(Progress) + Sync),
 }
 
 #[derive(Default)]
@@ -156,9 +172,10 @@ impl Search<'_, '_> {
     fn run<R: Rank>(&self, with_created: bool) -> Result<(KeyTable, Vec<R>, Option<Ties>, Counts)> {
         let Self { source, window, reads, .. } = *self;
         let from = window.from.unwrap_or(Timestamp::MIN);
-        let bounds = Bounds { keys: Vec::new(), from, to: window.to, created: false };
+        let bounds = Bounds::new(None, from, window.to);
         let row_groups: Vec<_> =
             source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
+        let all = source.rows();
         let rows_read = AtomicU64::new(0);
         let is_too_many = AtomicBool::new(false);
         let state = || Scan::<R>::new(self.entity, source.view.created_timestamp.is_some());
@@ -175,11 +192,10 @@ impl Search<'_, '_> {
             })?;
             is_too_many.fetch_or(scan.ties.are_too_many(scan.rows), Ordering::Relaxed);
             let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
-            (self.progress)(rows, reads.bytes());
+            (self.progress)(Progress { rows, rows_total: all, bytes: reads.bytes() });
             Ok(())
         })?;
         // What is not even read lies ahead, if nothing but the end of the window can keep it out.
-        let all: u64 = source.row_groups.iter().map(|row_group| row_group.rows).sum();
         let reached: u64 = row_groups.iter().map(|row_group| row_group.rows).sum();
         let rows_ahead = if window.from.is_none() { all - reached } else { 0 };
         let counts = Counts {
@@ -278,6 +294,11 @@ impl Latest<'_> {
     /// How many entities have a row in the window.
     pub fn entities(&self) -> usize {
         self.winners.len()
+    }
+
+    /// Rows of all files that were opened, for they may have some.
+    pub fn rows_total(&self) -> u64 {
+        self.source.rows()
     }
 
     /// Rows of the source that were looked at.

@@ -9,7 +9,7 @@
 //! - Held at a time: the stream, one batch of it, and a piece of that batch as rows.
 
 use super::{
-    cells::value_at,
+    cells::{key_part, value_at},
     convert::{Rounding, convert, converts, is_time, times_us},
     ipc_stream::IpcStream,
     parquet_file::{available, caught},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, echo},
-    feature::{CellWrite, Entity, KeyPart, Timestamp, Value, ValueType, View},
+    feature::{CellWrite, Entity, KeyPart, Timestamp, ValueType, View},
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
@@ -267,16 +267,6 @@ fn first_refused(array: &ArrayRef, is_taken: impl Fn(&ArrayRef) -> bool) -> usiz
         if is_taken(&array.slice(0, middle)) { taken = middle } else { refused = middle }
     }
     refused.saturating_sub(1)
-}
-
-/// The part of a key that a value is; `None` for a type that no join key has.
-pub(super) fn key_part(value: Value) -> Option<KeyPart> {
-    match value {
-        Value::Int64(integer) => Some(KeyPart::Int64(integer)),
-        Value::String(text) => Some(KeyPart::Bytes(text.into_bytes())),
-        Value::Bytes(bytes) => Some(KeyPart::Bytes(bytes)),
-        _ => None,
-    }
 }
 
 fn in_row(name: &str, first: u64, row: usize, why: &str) -> Error {

@@ -70,7 +70,10 @@ mod pages;
 
 mod source;
 
+mod columns;
+
 mod dataset;
+mod partitions;
 mod ipc_stream;
 mod page_index;
 mod parquet_file;
@@ -78,6 +81,7 @@ mod reads;
 mod runs;
 
 mod cells;
+mod constant;
 mod convert;
 mod lists;
 
@@ -87,7 +91,7 @@ pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};
 pub use bucket::Bucket;
 pub use cells::cell;
 pub use convert::arrow_type;
-pub use dataset::{DataFile, Dataset};
+pub use dataset::{DataFile, Dataset, SourceFile};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use file_hash::{hash_files, hash_path};
 pub use history::{HistoryRow, history};
@@ -95,7 +99,7 @@ pub use history_file::HistoryFile;
 pub use history_merge::merge_history;
 pub use history_write::HistoryFileWriter;
 pub use join_memory::JoinShape;
-pub use latest::{Latest, LatestRow, Window, latest};
+pub use latest::{Latest, LatestRow, Progress, Window, latest};
 pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
 pub use output::{IpcStream, ResultFile, to_ipc_stream, write_batch};

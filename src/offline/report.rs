@@ -1,6 +1,6 @@
 //! What a join tells of itself: how far it is, and what it read and found.
 
-use super::answers::FeatureCounts;
+use super::{answers::FeatureCounts, winners::Scanned};
 
 /// What a join is doing. From `Group` to `Fill` it goes for each view; the last two of these take
 /// turns where many rows are wanted.
@@ -31,8 +31,10 @@ pub struct JoinReport {
     pub rows: u64,
     /// In how many pieces the spine was joined; what was read counts for each.
     pub pieces: u64,
-    /// Files of all sources.
+    /// Files of all sources, as they were found.
     pub files: u64,
+    /// Files among them that were not opened, since by their folders they hold no answer.
+    pub files_skipped: u64,
     /// Row groups whose keys and times were read.
     pub row_groups: u64,
     /// Row groups that by their statistics hold no answer.
@@ -56,10 +58,20 @@ pub struct JoinReport {
 }
 
 impl JoinReport {
+    /// Adds what the search for the winners of one view read.
+    pub(super) fn add_scanned(&mut self, scanned: &Scanned) {
+        self.files_skipped += scanned.files_skipped;
+        self.row_groups += scanned.row_groups;
+        self.row_groups_skipped += scanned.row_groups_skipped;
+        self.rows_scanned += scanned.rows;
+        self.rows_skipped += scanned.rows_skipped;
+    }
+
     /// Adds what the same join read and found for other rows of the spine.
     pub(super) fn append(&mut self, other: &Self) {
         self.rows += other.rows;
         self.pieces += other.pieces;
+        self.files_skipped += other.files_skipped;
         self.row_groups += other.row_groups;
         self.row_groups_skipped += other.row_groups_skipped;
         self.rows_scanned += other.rows_scanned;

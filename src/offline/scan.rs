@@ -7,12 +7,13 @@
 
 use super::{
     chunk::ChunkReader,
+    constant::{coded, repeated},
     convert::{Rounding, times_us},
     dataset::DataFile,
     page_index::count_pages,
     parquet_file::{ParquetFile, damaged, guarded},
     reads::Reads,
-    source::{Column, FileColumns, RowGroup, ViewSource},
+    source::{Cells, Column, FileColumns, RowGroup, ViewSource},
 };
 use crate::error::{Error, Result};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
@@ -205,10 +206,10 @@ pub(super) fn scan_row_group(
     mut each: impl FnMut(&KeysAndTimes) -> Result<()>,
 ) -> Result<()> {
     let (file, columns): (&DataFile, &FileColumns) = source.file(row_group)?;
-    let mut wanted: Vec<&Column> = columns.keys.iter().collect();
+    let mut wanted: Vec<&Cells> = columns.keys.iter().collect();
     wanted.push(&columns.event);
     wanted.extend(columns.created.as_ref().filter(|_| with_created));
-    let mut reader = KeyReader::open(file, row_group, &wanted, columns.keys.len(), reads)?;
+    let mut reader = RowReader::open(file, row_group, &wanted, columns.keys.len(), reads)?;
     let mut first_order = row_group.first_order;
     while let Some(mut arrays) = reader.next_batch()? {
         let times = arrays.split_off(columns.keys.len().min(arrays.len()));
@@ -227,6 +228,72 @@ pub(super) fn scan_row_group(
         first_order += batch.events.len() as u64;
     }
     Ok(())
+}
+
+/// Reads keys and times, those that the file has, and puts those beside them that its folders tell.
+struct RowReader<'a> {
+    /// `None` if the file has none of them.
+    stored: Option<KeyReader<'a>>,
+    /// One per column: its value, if it is the same in all rows.
+    constants: Vec<Option<ArrayRef>>,
+    /// The first so many of the columns are join keys.
+    keys: usize,
+    /// If the file has none of them.
+    rows_left: u64,
+}
+
+impl<'a> RowReader<'a> {
+    fn open(
+        file: &'a DataFile,
+        row_group: &RowGroup,
+        columns: &[&Cells],
+        keys: usize,
+        reads: &'a Reads,
+    ) -> Result<Self> {
+        let stored: Vec<&Column> = columns.iter().filter_map(|cells| cells.stored()).collect();
+        let stored_keys = columns.iter().take(keys).filter(|key| key.stored().is_some()).count();
+        let reader = match stored.is_empty() {
+            true => None,
+            false => Some(KeyReader::open(file, row_group, &stored, stored_keys, reads)?),
+        };
+        let constant = |cells: &&Cells| match cells {
+            Cells::Constant(value) => Some(Arc::clone(value)),
+            Cells::Stored(_) => None,
+        };
+        let constants = columns.iter().map(constant).collect();
+        Ok(Self { stored: reader, constants, keys, rows_left: row_group.rows })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Vec<ArrayRef>>> {
+        let (stored, rows) = match &mut self.stored {
+            Some(reader) => {
+                let Some(stored) = reader.next_batch()? else { return Ok(None) };
+                if stored.len() == self.constants.len() {
+                    return Ok(Some(stored));
+                }
+                let rows = stored.first().map_or(0, |column| column.len());
+                (stored, rows)
+            }
+            None => {
+                let rows = BATCH_ROWS.min(usize::try_from(self.rows_left).unwrap_or(BATCH_ROWS));
+                self.rows_left -= rows as u64;
+                (Vec::new(), rows)
+            }
+        };
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut stored = stored.into_iter();
+        let mut columns = Vec::with_capacity(self.constants.len());
+        for (place, constant) in self.constants.iter().enumerate() {
+            match constant {
+                Some(value) if place < self.keys => columns.push(coded(value, rows)?),
+                Some(value) => columns.push(repeated(value, rows)?),
+                None => columns.extend(stored.next()),
+            }
+        }
+        Ok(Some(columns))
+    }
 }
 
 /// Reads keys and times: page by page where all of them are of a form that this is possible for.

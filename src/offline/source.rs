@@ -1,53 +1,25 @@
-//! A view's source, checked: every file has every column the view needs, in a type that converts.
+//! A view with the files of its source that are needed, and in each of them its columns.
 //!
+//! ```text
+//! files found ── folders tell that no row can matter? ──> skipped, never opened
+//!             └─> opened ──> each column: stored in the file │ one value for all its rows
+//! ```
 //! Invariants
-//! - Columns are found by name in each file on its own: files may differ in order and in types.
-//! - A row's place in all files, row groups and rows, counted from 1, is its arrival order.
+//! - What is refused does not depend on which files were skipped, their contents aside.
+//! - A row's place in all files that were opened, row groups and rows, counted from 1, is its
+//!   arrival order.
 
 use super::{
-    convert::{converts, is_time},
-    dataset::{DataFile, Dataset},
-    parquet_file::available,
+    columns::{Finder, told},
+    dataset::{DataFile, Dataset, SourceFile},
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, KeyType, Scalar, ValueType, View},
+    feature::{Entity, Feature, ValueType, View},
+    parallel::map,
 };
-use arrow_schema::{DataType, Field};
-use parquet::{arrow::arrow_reader::ArrowReaderMetadata, basic::Type as PhysicalType};
 
-/// Where a column stands in one file.
-#[derive(Clone, Debug)]
-pub(super) struct Column {
-    /// Among the top-level columns.
-    pub(super) root: usize,
-    /// Among the leaves, if it is not nested.
-    pub(super) leaf: Option<usize>,
-    /// What the file says it holds.
-    pub(super) data_type: DataType,
-    /// How it is stored.
-    pub(super) physical: Option<PhysicalType>,
-}
-
-impl Column {
-    /// The column with this place among the top-level columns, and its field.
-    pub(super) fn at(metadata: &ArrowReaderMetadata, root: usize, field: &Field) -> Self {
-        let leaf = leaf_of(metadata, root);
-        let physical = leaf.map(|leaf| metadata.parquet_schema().column(leaf).physical_type());
-        Self { root, leaf, data_type: field.data_type().clone(), physical }
-    }
-}
-
-/// The columns of one file that a view needs.
-#[derive(Clone, Debug)]
-pub(super) struct FileColumns {
-    /// One per join key.
-    pub(super) keys: Vec<Column>,
-    pub(super) event: Column,
-    pub(super) created: Option<Column>,
-    /// One per feature asked for.
-    pub(super) features: Vec<Column>,
-}
+pub(super) use super::columns::{Cells, Column, FileColumns, Told, key_value_type};
 
 /// One row group of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,57 +35,71 @@ pub(super) struct RowGroup {
 #[derive(Clone, Debug)]
 pub(super) struct ViewSource<'a> {
     pub(super) view: &'a View,
-    pub(super) dataset: &'a Dataset,
+    /// Those that were opened.
+    files: Vec<&'a DataFile>,
+    /// How many were not.
+    pub(super) files_skipped: u64,
     /// The types of the features asked for.
     pub(super) types: Vec<ValueType>,
-    pub(super) columns: Vec<FileColumns>,
+    columns: Vec<FileColumns>,
     pub(super) row_groups: Vec<RowGroup>,
 }
+
+/// Whether a file may have a row that matters, by what its folders tell.
+pub(super) type Reaches<'a> = dyn Fn(&Told) -> bool + 'a;
 
 /// Checks that the source of `view` has all its columns; the error names file and column.
 pub fn check_source(view: &View, entity: &Entity, dataset: &Dataset) -> Result<()> {
     let features: Vec<usize> = (0..view.features.len()).collect();
-    ViewSource::open(view, entity, dataset, &features).map(drop)
+    ViewSource::open(view, entity, dataset, &features, &|_| true, 1).map(drop)
 }
 
 impl<'a> ViewSource<'a> {
-    /// Finds the columns of the features with these indexes in every file.
+    /// Opens the files that `reaches` wants, and finds the columns of the features with these
+    /// indexes in each of them.
     pub(super) fn open(
         view: &'a View,
         entity: &Entity,
         dataset: &'a Dataset,
         features: &[usize],
+        reaches: &Reaches<'_>,
+        threads: usize,
     ) -> Result<Self> {
-        let wanted: Vec<_> = features.iter().filter_map(|i| view.features.get(*i)).collect();
-        let types = wanted.iter().map(|feature| feature.value_type).collect();
-        let mut columns = Vec::with_capacity(dataset.files().len());
-        let mut row_groups = Vec::new();
-        let mut first_order = 1_u64;
-        for (index, file) in dataset.files().iter().enumerate() {
-            let finder = Finder { file, view };
-            columns.push(FileColumns {
-                keys: finder.keys(entity)?,
-                event: finder.time("event timestamp", view.event_timestamp.as_deref())?,
-                created: match &view.created_timestamp {
-                    Some(name) => Some(finder.time("created timestamp", Some(name))?),
-                    None => None,
-                },
-                features: wanted
-                    .iter()
-                    .map(|feature| finder.feature(&feature.name, feature.value_type))
-                    .collect::<Result<_>>()?,
-            });
-            for (number, rows) in file.row_group_rows().iter().enumerate() {
-                row_groups.push(RowGroup { file: index, index: number, rows: *rows, first_order });
-                first_order = first_order.saturating_add(*rows);
-            }
+        let features: Vec<_> = features.iter().filter_map(|i| view.features.get(*i)).collect();
+        let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
+        for file in dataset.files() {
+            let is_wanted = match told(file, view, entity)? {
+                Some(told) => reaches(&told),
+                None => true,
+            };
+            if is_wanted { wanted.push(file) } else { skipped.push(file) }
         }
-        Ok(Self { view, dataset, types, columns, row_groups })
+        let files = map(threads, &wanted, |file| file.open())?;
+        let mut finders = Vec::with_capacity(files.len());
+        for (file, found) in files.iter().zip(&wanted) {
+            finders.push(Finder { file, partitions: found.partitions(), view });
+        }
+        let mut found = finders.iter().map(|finder| finder.features(&features));
+        let found: Vec<Vec<Option<Cells>>> = found.by_ref().collect::<Result<_>>()?;
+        refuse_features_of_no_file(view, &features, &finders, &found, &skipped)?;
+        let mut columns = Vec::with_capacity(files.len());
+        for (finder, found) in finders.iter().zip(found) {
+            columns.push(finder.columns(entity, &features, found)?);
+        }
+        let row_groups = row_groups(&files);
+        let types = features.iter().map(|feature| feature.value_type).collect();
+        let files_skipped = skipped.len() as u64;
+        Ok(Self { view, files, files_skipped, types, columns, row_groups })
+    }
+
+    /// How many rows the files have that were opened.
+    pub(super) fn rows(&self) -> u64 {
+        self.row_groups.iter().map(|row_group| row_group.rows).sum()
     }
 
     /// The file of a row group, and the view's columns in it.
     pub(super) fn file(&self, row_group: &RowGroup) -> Result<(&'a DataFile, &FileColumns)> {
-        let file = self.dataset.files().get(row_group.file);
+        let file = self.files.get(row_group.file).copied();
         // Both lists were built together, one entry per file.
         file.zip(self.columns.get(row_group.file))
             .ok_or_else(|| Error::refused("a row group without its file"))
@@ -125,80 +111,55 @@ impl<'a> ViewSource<'a> {
     }
 }
 
-/// Looks for the columns of a view in one file.
-struct Finder<'a> {
-    file: &'a DataFile,
-    view: &'a View,
-}
-
-impl Finder<'_> {
-    fn keys(&self, entity: &Entity) -> Result<Vec<Column>> {
-        let key = |join_key: &crate::feature::JoinKey| {
-            let expected = key_value_type(join_key.key_type);
-            let role = format!("join key of view {}", self.view.name);
-            self.column(&join_key.name, &role, join_key.key_type.name(), |from| {
-                converts(from, expected)
-            })
-        };
-        entity.join_keys.iter().map(key).collect()
-    }
-
-    fn time(&self, role: &str, name: Option<&str>) -> Result<Column> {
-        let role = format!("{role} of view {}", self.view.name);
-        let Some(name) = name else {
-            return Err(Error::refused(format!(
-                "view {} has a source but no {role}",
-                self.view.name
-            )));
-        };
-        self.column(name, &role, "timestamp", is_time)
-    }
-
-    fn feature(&self, name: &str, value_type: ValueType) -> Result<Column> {
-        let role = format!("feature of view {}", self.view.name);
-        self.column(name, &role, &value_type.to_string(), |from| converts(from, value_type))
-    }
-
-    fn column(
-        &self,
-        name: &str,
-        role: &str,
-        expected: &str,
-        accepts: impl Fn(&DataType) -> bool,
-    ) -> Result<Column> {
-        let metadata = self.file.metadata();
-        let path = self.file.path().display();
-        let fields = metadata.schema().fields();
-        let Some((root, field)) = fields.find(name) else {
-            let names = fields.iter().map(|field| field.name().as_str());
-            return Err(Error::refused(format!(
-                "{path}: no column '{name}' ({role}, {expected}){}",
-                available(name, names, "the file has")
-            )));
-        };
-        if !accepts(field.data_type()) {
-            return Err(Error::refused(format!(
-                "{path}: column '{name}' ({role}) holds {}, expected {expected}",
-                field.data_type()
-            )));
+fn row_groups(files: &[&DataFile]) -> Vec<RowGroup> {
+    let mut row_groups = Vec::new();
+    let mut first_order = 1_u64;
+    for (file, data) in files.iter().enumerate() {
+        for (index, rows) in data.row_group_rows().iter().enumerate() {
+            row_groups.push(RowGroup { file, index, rows: *rows, first_order });
+            first_order = first_order.saturating_add(*rows);
         }
-        Ok(Column::at(metadata, root, field))
     }
+    row_groups
 }
 
-/// The type that the column of a join key must convert to.
-pub(super) fn key_value_type(key_type: KeyType) -> ValueType {
-    ValueType::Scalar(match key_type {
-        KeyType::String => Scalar::String,
-        KeyType::Int64 => Scalar::Int64,
-        KeyType::Bytes => Scalar::Bytes,
-    })
-}
-
-fn leaf_of(metadata: &ArrowReaderMetadata, root: usize) -> Option<usize> {
-    let schema = metadata.parquet_schema();
-    let mut leaves =
-        (0..schema.num_columns()).filter(|leaf| schema.get_column_root_idx(*leaf) == root);
-    let leaf = leaves.next().filter(|leaf| schema.column(*leaf).max_rep_level() == 0)?;
-    leaves.next().is_none().then_some(leaf)
+/// A feature that no file has is no drift: its name is wrong.
+fn refuse_features_of_no_file(
+    view: &View,
+    features: &[&Feature],
+    finders: &[Finder<'_>],
+    found: &[Vec<Option<Cells>>],
+    skipped: &[&SourceFile],
+) -> Result<()> {
+    for (place, feature) in features.iter().enumerate() {
+        let is_found = |cells: &Vec<Option<Cells>>| cells.get(place).is_some_and(Option::is_some);
+        if found.iter().any(is_found) {
+            continue;
+        }
+        // Columns are added rather than removed: the last files know most names.
+        let mut others = skipped.iter().rev();
+        let has = |file: &SourceFile| -> Result<bool> {
+            let told = file.partitions().get(&feature.name).is_ok_and(|told| told.is_some());
+            Ok(told || file.open()?.metadata().schema().fields().find(&feature.name).is_some())
+        };
+        let is_elsewhere = others.try_fold(false, |any, file| Ok(any || has(file)?));
+        if is_elsewhere? {
+            continue;
+        }
+        let first = match (finders.first(), skipped.first()) {
+            (Some(finder), _) => Finder { ..*finder },
+            (None, Some(file)) => {
+                Finder { file: file.open()?, partitions: file.partitions(), view }
+            }
+            (None, None) => continue,
+        };
+        let role = format!("feature of view {}", view.name);
+        return Err(first.missing(
+            &feature.name,
+            &role,
+            &feature.value_type.to_string(),
+            finders.len() + skipped.len() - 1,
+        ));
+    }
+    Ok(())
 }

@@ -23,7 +23,7 @@ use parquet::{
     },
     errors::{ParquetError, Result as ParquetResult},
 };
-use std::{num::NonZero, path::Path, slice, sync::Arc};
+use std::{num::NonZero, path::Path, sync::Arc};
 
 /// The file: its footer is read, its pages are not.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl SpineFile {
 
     /// The blake3 hash of the file; an error if it was changed since it was opened.
     pub fn hash(&self) -> Result<Hash> {
-        let hashes = hash_files(slice::from_ref(&self.file), 1)?;
+        let hashes = hash_files(&[&self.file], 1)?;
         hashes.first().copied().ok_or_else(|| Error::refused("a file without its hash"))
     }
 

@@ -45,9 +45,19 @@ pub(super) struct Group {
     pub(super) slots: Slots,
 }
 
+impl Group {
+    /// What the spine asks for: `None` if that is nothing.
+    pub(super) fn bounds(&self, known_by: KnownBy) -> Option<Bounds<'_>> {
+        let to = self.slots.last_time()?;
+        let bounds = Bounds::new(Some(&self.table), Timestamp::MIN, to);
+        Some(bounds.created(known_by == KnownBy::Arrival))
+    }
+}
+
 /// How much was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
+    pub(super) files_skipped: u64,
     pub(super) row_groups: u64,
     pub(super) row_groups_skipped: u64,
     pub(super) rows: u64,
@@ -66,6 +76,7 @@ impl Scanned {
 pub(super) fn find_winners(
     source: &ViewSource<'_>,
     group: &Group,
+    bounds: Option<&Bounds<'_>>,
     known_by: KnownBy,
     threads: usize,
     reads: &Reads,
@@ -77,7 +88,7 @@ pub(super) fn find_winners(
             source.view.name
         )));
     }
-    let search = Search { source, group, known_by, with_created: true, threads, reads };
+    let search = Search { source, group, bounds, known_by, with_created: true, threads, reads };
     let (mut winners, _, scanned) = search.run()?;
     carry_forward(&mut winners, &group.slots);
     Ok((winners, scanned))
@@ -88,14 +99,15 @@ pub(super) fn find_winners(
 pub(super) fn find_newest(
     source: &ViewSource<'_>,
     group: &Group,
+    bounds: Option<&Bounds<'_>>,
     threads: usize,
     reads: &Reads,
 ) -> Result<(Vec<Newest>, Scanned)> {
     let known_by = KnownBy::Event;
-    let search = Search { source, group, known_by, with_created: false, threads, reads };
+    let search = Search { source, group, bounds, known_by, with_created: false, threads, reads };
     let (mut winners, ties, mut scanned): (Vec<Newest>, _, _) = search.run()?;
     let Some(ties) = ties else {
-        let (all, again) = find_winners(source, group, known_by, threads, reads)?;
+        let (all, again) = find_winners(source, group, bounds, known_by, threads, reads)?;
         scanned.add(again);
         let newest = |winner: Winner| Newest::new(winner.stamp.event, None, winner.order);
         return Ok((all.into_iter().map(newest).collect(), scanned));
@@ -111,6 +123,8 @@ pub(super) fn find_newest(
 struct Search<'a, 'b> {
     source: &'a ViewSource<'b>,
     group: &'a Group,
+    /// `None` if the spine asks for nothing.
+    bounds: Option<&'a Bounds<'a>>,
     known_by: KnownBy,
     with_created: bool,
     threads: usize,
@@ -123,11 +137,9 @@ impl Search<'_, '_> {
     fn run<R: Rank>(&self) -> Result<(Vec<R>, Option<Ties>, Scanned)> {
         let Self { source, group, .. } = self;
         let by_arrival = self.known_by == KnownBy::Arrival;
-        let Some(to) = group.slots.last_time() else {
+        let Some(bounds) = self.bounds else {
             return Ok((Vec::new(), Some(Ties::default()), Scanned::default()));
         };
-        let keys = group.table.ranges();
-        let bounds = Bounds { keys, from: Timestamp::MIN, to, created: by_arrival };
         let row_groups: Vec<&RowGroup> =
             source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
         let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
@@ -148,6 +160,7 @@ impl Search<'_, '_> {
         })?;
         let (all, read) = (source.row_groups.len() as u64, row_groups.len() as u64);
         let scanned = Scanned {
+            files_skipped: source.files_skipped,
             row_groups: read,
             row_groups_skipped: all - read,
             rows: scans.iter().map(|scan| scan.rows).sum(),

@@ -129,15 +129,19 @@ impl Store {
         self.jobs.lock().abandon(run);
     }
 
-    /// Whether a run of this version and generation that read exactly `files` would find nothing.
-    pub fn cursor_is(
+    /// The last run of this version and generation, if reading `files` again would bring nothing.
+    pub fn cursor(
         &self,
         view: &str,
         version: u32,
         generation: u32,
         files: &[FileStamp],
-    ) -> bool {
-        self.jobs.lock().cursor(view, version, generation) == Some(files)
+    ) -> Option<Run> {
+        let jobs = self.jobs.lock();
+        let last = jobs.cursor(view, version, generation)?;
+        let is_same = last.files.len() == files.len()
+            && last.files.iter().zip(files).all(|(last, now)| last.is_same_file(now));
+        is_same.then(|| last.clone())
     }
 }
 

@@ -3,7 +3,7 @@
 //! A snapshot holds this list and replays it; the catalog, the cursors of materialization and the
 //! history of runs all follow from it.
 
-use crate::feature::{Change, FileStamp, Run, RunState};
+use crate::feature::{Change, Run, RunState};
 use std::collections::{BTreeMap, VecDeque};
 
 /// So many runs are told by FS.RUNS; of older ones only what still matters is kept.
@@ -160,9 +160,9 @@ impl Jobs {
         })
     }
 
-    /// What the last run of this version and generation read, if reading it again could bring
-    /// nothing new at a later time: since the last flush, from the beginning, with nothing ahead.
-    pub(super) fn cursor(&self, view: &str, version: u32, generation: u32) -> Option<&[FileStamp]> {
+    /// The last run of this version and generation, if reading the same again could bring nothing
+    /// new at a later time: since the last flush, from the beginning, with nothing ahead.
+    pub(super) fn cursor(&self, view: &str, version: u32, generation: u32) -> Option<&Run> {
         if self.flush_noted < self.flushed {
             return None;
         }
@@ -171,6 +171,6 @@ impl Jobs {
                 && run.from.is_none()
                 && run.rows_ahead == 0
         };
-        self.since_flush().find(is_cursor).map(|run| run.files.as_slice())
+        self.since_flush().find(is_cursor)
     }
 }

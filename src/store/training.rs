@@ -9,8 +9,8 @@ use crate::{
     error::{Error, Result, echo},
     feature::{Entity, Forgotten},
     offline::{
-        BatchSink, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase, ResultFile, Spine,
-        SpineSource,
+        BatchSink, Dataset, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase,
+        ResultFile, Spine, SpineSource,
     },
     parallel::thread_count,
     registry::Catalog,
@@ -100,7 +100,7 @@ impl<'a> Training<'a> {
         let event_timestamp = request.event_timestamp.as_deref();
         // The rows are split by the keys that most of the history is looked through for.
         let mut views: Vec<&Opened> = self.opened.iter().collect();
-        views.sort_by_key(|view| Reverse(view.dataset.as_ref().map_or(0, |d| d.rows())));
+        views.sort_by_key(|view| Reverse(view.dataset.as_ref().map_or(0, Dataset::bytes)));
         let mut entities: Vec<&Entity> = Vec::new();
         for entity in views.iter().map(|view| &view.entity) {
             if entities.iter().all(|known| known.id != entity.id) {

@@ -172,6 +172,7 @@ struct AgesUs {
 struct Reading {
     pieces: u64,
     files: u64,
+    files_skipped: u64,
     row_groups: u64,
     row_groups_skipped: u64,
     pages: u64,
@@ -279,7 +280,8 @@ fn full_names(training: &Training<'_>) -> Vec<String> {
 fn view(training: &Training<'_>, opened: &Opened) -> Result<ReportedView> {
     let (view, entity) = (&opened.view, &opened.entity);
     let files = opened.dataset.as_ref().map_or(&[][..], |dataset| dataset.files());
-    let hashes = hash_files(files, thread_count(training.request.threads))?;
+    let files: Vec<&DataFile> = files.iter().filter_map(|file| file.opened()).collect();
+    let hashes = hash_files(&files, thread_count(training.request.threads))?;
     let join_keys = entity.join_keys.iter();
     Ok(ReportedView {
         name: view.name.clone(),
@@ -374,6 +376,7 @@ fn reading(joined: &JoinReport) -> Reading {
     Reading {
         pieces: joined.pieces,
         files: joined.files,
+        files_skipped: joined.files_skipped,
         row_groups: joined.row_groups,
         row_groups_skipped: joined.row_groups_skipped,
         pages: joined.pages,

@@ -111,7 +111,7 @@ fn the_newest_row_of_each_plane_is_found() {
     let history = view("plane_history", "landed_at", "30d", &[("last_arr_delay", "float64")]);
     let file = dataset("landings.parquet");
     let window = Window { from: None, to: Timestamp::MAX };
-    let mut newest = latest(&history, &tailnum, &file, window, None, &|_, _| ()).unwrap();
+    let mut newest = latest(&history, &tailnum, &file, window, None, &|_| ()).unwrap();
     assert_eq!((newest.rows_read(), newest.bytes_read() > 0), (327_346, true));
     let entities = newest.entities();
     let mut rows = Vec::new();

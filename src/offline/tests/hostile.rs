@@ -33,7 +33,7 @@ fn use_file(path: &Path, (view, entity): &(View, Entity)) -> Result<Joined> {
     let requests = [request(view, entity, Some(&dataset), &[], "f_")];
     let joined = as_of_join(&spine, &requests, &options(1), &|_| ())?;
     let window = Window { from: None, to: Timestamp::MAX };
-    let mut newest = latest(view, entity, &dataset, window, None, &|_, _| ())?;
+    let mut newest = latest(view, entity, &dataset, window, None, &|_| ())?;
     while newest.next_batch(1024)?.is_some() {}
     let _ = SpineFile::open(path).and_then(|file| file.read(Some("time_hour"), None));
     Ok(joined)
@@ -126,7 +126,8 @@ fn what_is_no_parquet_is_told_so() {
         (b"PAR1\0\0\0\0\0\0\0\0PAR1", "the file is damaged: its footer"),
     ] {
         fs::write(&path, bytes).unwrap();
-        let found = Dataset::open(path.to_str().unwrap()).unwrap_err().to_string();
+        let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
+        let found = dataset.rows().unwrap_err().to_string();
         assert!(found.contains("x.parquet") && found.contains(why), "{found}");
     }
 }

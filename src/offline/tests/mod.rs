@@ -5,11 +5,15 @@ mod flights;
 mod history_document;
 mod history_merges;
 
+mod drift;
+
 mod history_files;
 mod history_shapes;
 mod hostile;
 mod naive;
+mod partitions;
 mod picked;
 mod sources;
 
+mod drifting_source;
 mod fixture;

@@ -352,7 +352,7 @@ proptest! {
         let customer = customer();
         let window = Window { from: None, to: Timestamp(to) };
         let mut newest = latest(
-            &opened.view, &customer, &opened.dataset, window, NonZero::new(threads), &|_, _| (),
+            &opened.view, &customer, &opened.dataset, window, NonZero::new(threads), &|_| (),
         ).unwrap();
         let entities = newest.entities();
         let mut rows = Vec::new();

@@ -97,7 +97,8 @@ proptest! {
         let entity = entity("thing", &[("key", KeyType::Int64)]);
         let dataset = Dataset::open(folder.path().to_str().unwrap()).unwrap();
         let features: Vec<usize> = (0..FEATURES.len()).collect();
-        let source = ViewSource::open(&view, &entity, &dataset, &features).unwrap();
+        let source = ViewSource::open(&view, &entity, &dataset, &features, &|_| true, threads);
+        let source = source.unwrap();
         let rows: usize = row_groups.iter().map(Vec::len).sum();
         let mut wanted: Vec<u64> = wanted.iter().map(|index| index.index(rows) as u64).collect();
         wanted.sort_unstable();

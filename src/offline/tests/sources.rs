@@ -5,8 +5,8 @@ use crate::{
     error::Result,
     feature::{Entity, KeyType, Timestamp, Value, View},
     offline::{
-        Dataset, JoinOptions, Joined, KnownBy, Spine, Window, as_of_join, cell, check_source,
-        latest,
+        Dataset, JoinOptions, Joined, KnownBy, Progress, Spine, Window, as_of_join, cell,
+        check_source, latest,
     },
 };
 use arrow_array::{
@@ -17,29 +17,29 @@ use arrow_array::{
 use parquet::file::properties::WriterProperties;
 use std::{fs, path::Path, sync::Arc};
 
-type Columns = Vec<(&'static str, ArrayRef)>;
+pub(super) type Columns = Vec<(&'static str, ArrayRef)>;
 
-fn batch(columns: Columns) -> RecordBatch {
+pub(super) fn batch(columns: Columns) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-fn texts(texts: &[&str]) -> ArrayRef {
+pub(super) fn texts(texts: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(texts.to_vec()))
 }
 
-fn integers(integers: &[i64]) -> ArrayRef {
+pub(super) fn integers(integers: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(integers.to_vec()))
 }
 
-fn micros(times: &[i64]) -> ArrayRef {
+pub(super) fn micros(times: &[i64]) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from(times.to_vec()))
 }
 
-fn user() -> Entity {
+pub(super) fn user() -> Entity {
     entity("user", &[("key", KeyType::String)])
 }
 
-fn number() -> View {
+pub(super) fn number() -> View {
     view("numbers", "event", "", &[("number", "int64")])
 }
 
@@ -63,7 +63,7 @@ fn join_with(
     as_of_join(&spine, &[request(view, entity, Some(&dataset), &[], "")], &options, &|_| ())
 }
 
-fn numbers(joined: &Joined) -> Vec<Option<i64>> {
+pub(super) fn numbers(joined: &Joined) -> Vec<Option<i64>> {
     let column = joined.batch.num_columns() - 1;
     let number = |row| match cell(&joined.batch, column, row) {
         Some(Value::Int64(number)) => Some(number),
@@ -326,8 +326,9 @@ fn latest_reads_only_what_lies_in_its_window_and_tells_its_progress() {
     let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
     let window = Window { from: Some(Timestamp(2)), to: Timestamp(3) };
     let seen = std::sync::atomic::AtomicU64::new(0);
-    let progress = |rows: u64, _bytes: u64| {
-        seen.fetch_max(rows, std::sync::atomic::Ordering::Relaxed);
+    let progress = |at: Progress| {
+        assert_eq!(at.rows_total, 6);
+        seen.fetch_max(at.rows, std::sync::atomic::Ordering::Relaxed);
     };
     let (view, user) = (number(), user());
     let mut newest = latest(&view, &user, &dataset, window, None, &progress).unwrap();
