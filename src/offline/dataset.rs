@@ -287,7 +287,7 @@ pub(super) fn size_and_time(path: &Path) -> Result<(u64, i64)> {
 /// The footer with its offset indexes, and the rows of each row group.
 fn read_footer(path: &Path, file: &ParquetFile) -> Result<(ArrowReaderMetadata, Vec<u64>)> {
     let metadata = caught(|| {
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(file)?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&file.footer()?)?;
         let metadata = Arc::new(with_offset_index(file, metadata)?);
         ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
     })

@@ -95,7 +95,12 @@ impl<'a> AskedKeys<'a> {
         }
         let source = file.open(&Arc::default())?;
         guarded(file.path(), || {
-            let filters = chunks.iter().map(|chunk| Sbbf::read_from_column_chunk(chunk, &source));
+            let filters = chunks.iter().map(|chunk| {
+                if let Some(at) = chunk.bloom_filter_offset() {
+                    source.check_bloom_filter(at)?;
+                }
+                Sbbf::read_from_column_chunk(chunk, &source)
+            });
             let filters: Vec<Option<Sbbf>> = filters.collect::<Result<_, ParquetError>>()?;
             let part_reaches = |(part, filter): (&KeyPart, &Option<Sbbf>)| {
                 filter.as_ref().is_none_or(|filter| match part {

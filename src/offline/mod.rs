@@ -79,6 +79,7 @@ mod page_index;
 mod parquet_file;
 mod reads;
 mod runs;
+mod thrift;
 
 mod cells;
 mod constant;

@@ -3,8 +3,10 @@
 //! Invariants
 //! - Several threads read one file at once: every read says its place, no position is shared.
 //! - Nothing is read, nor room made for it, beyond the end of the file as it was found.
+//! - No header of a page reaches the decoder that would keep it busy for ever: `thrift`.
 //! - A decoder that panics on hostile bytes is an error like any other: [`guarded`].
 
+use super::thrift::{BLOOM_FILTER_HEADER, FOOTER, Fields, Flaw, PAGE_HEADER, Walked, walk};
 use crate::error::{Error, Result, did_you_mean};
 use bytes::Bytes;
 use parquet::{
@@ -13,7 +15,7 @@ use parquet::{
 };
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, Cursor, Read},
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -23,8 +25,19 @@ use std::{
     },
 };
 
-/// A page header is some tens of bytes: reading a whole 8 KiB for each would double the reading.
+/// A page header is some tens of bytes, unless it tells the least and greatest of long texts.
 const HEADER_READ_BYTES: usize = 512;
+const HEADER_BYTES_MAX: usize = 16 << 20;
+
+const MAGIC: &[u8] = b"PAR1";
+
+/// The decoder makes room for as many bytes as a page claims. No codec but brotli packs them to
+/// less than this part, and that does so with pages that hardly anybody writes this large.
+const UNPACKED_TIMES_MAX: i64 = 65_536;
+const UNPACKED_BYTES_MAX: i64 = 64 << 20;
+
+/// A file ends with the length of its footer, and PAR1.
+const TAIL_BYTES: u64 = 8;
 
 /// No file is shorter: PAR1, the length of the footer, PAR1.
 const EMPTY_BYTES: u64 = 12;
@@ -71,6 +84,58 @@ impl ParquetFile {
         Self { contents, bytes: length, bytes_read: Arc::clone(bytes_read) }
     }
 
+    /// The bytes of the footer, whose claims it can keep.
+    pub(super) fn footer(&self) -> Result<Bytes, ParquetError> {
+        let short = || ParquetError::EOF("it is shorter than its footer".into());
+        let end = self.bytes.checked_sub(TAIL_BYTES).ok_or_else(short)?;
+        let tail = self.get_bytes(end, TAIL_BYTES as usize)?;
+        let (length, magic) = tail.split_first_chunk().ok_or_else(short)?;
+        if magic != MAGIC {
+            return Err(ParquetError::General("it does not end with PAR1".into()));
+        }
+        let length = u32::from_le_bytes(*length);
+        let start = end.checked_sub(length.into()).ok_or_else(short)?;
+        let footer = self.get_bytes(start, length as usize)?;
+        walk(&footer, FOOTER)?;
+        Ok(footer)
+    }
+
+    /// Refuses a bloom filter whose header would keep the decoder busy for ever.
+    pub(super) fn check_bloom_filter(&self, at: i64) -> Result<(), ParquetError> {
+        self.header_at(u64::try_from(at)?, BLOOM_FILTER_HEADER)?;
+        Ok(())
+    }
+
+    fn page_header_at(&self, start: u64) -> io::Result<Vec<u8>> {
+        let (head, header) = self.header_at(start, PAGE_HEADER)?;
+        let [_, _, unpacked, packed] = header.integers;
+        if unpacked > UNPACKED_BYTES_MAX && unpacked / UNPACKED_TIMES_MAX > packed {
+            let what = format!("a page of {packed} bytes claims {unpacked} of them unpacked");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(head)
+    }
+
+    /// The bytes from `start` on that have all of a header which can keep its claims.
+    fn header_at(&self, start: u64, fields: Fields) -> io::Result<(Vec<u8>, Walked)> {
+        let mut head = Vec::new();
+        let mut wanted = HEADER_READ_BYTES;
+        loop {
+            let read = head.len();
+            head.resize(wanted, 0);
+            let rest = head.get_mut(read..).unwrap_or_default();
+            let count = self.contents.read_at(rest, start.saturating_add(read as u64))?;
+            self.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+            head.truncate(read + count);
+            match walk(&head, fields) {
+                Ok(walked) => return Ok((head, walked)),
+                // A short read is the end of the file, or one that the next tells from it.
+                Err(Flaw::Cut) if count > 0 && wanted < HEADER_BYTES_MAX => wanted *= 2,
+                Err(flaw) => return Err(io::Error::new(io::ErrorKind::InvalidData, flaw)),
+            }
+        }
+    }
+
     /// The four bytes at `at`; `None` if they are not there.
     fn word_at(&self, at: u64) -> Option<[u8; 4]> {
         let mut word = [0; 4];
@@ -85,11 +150,10 @@ impl Length for ParquetFile {
 }
 
 impl ChunkReader for ParquetFile {
-    type T = BufReader<ReadFrom>;
+    type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let from = ReadFrom { file: self.clone(), at: start };
-        Ok(BufReader::with_capacity(HEADER_READ_BYTES, from))
+        Ok(HeaderReader { file: self.clone(), start, head: None })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -112,18 +176,29 @@ impl ChunkReader for ParquetFile {
     }
 }
 
-/// Reads on from a place of a file.
+/// Reads on from a place of a file, where the header of a page is.
 #[derive(Debug)]
-pub(super) struct ReadFrom {
+pub(super) struct HeaderReader {
     file: ParquetFile,
-    at: u64,
+    start: u64,
+    /// The decoder asks for more readers than it reads from, so nothing is read before it does.
+    head: Option<Cursor<Vec<u8>>>,
 }
 
-impl Read for ReadFrom {
+impl Read for HeaderReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.contents.read_at(buffer, self.at)?;
-        self.at = self.at.saturating_add(count as u64);
-        self.file.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
+        let head = match &mut self.head {
+            Some(head) => head,
+            None => self.head.insert(Cursor::new(self.file.page_header_at(self.start)?)),
+        };
+        let count = head.read(buffer)?;
+        if count > 0 {
+            return Ok(count);
+        }
+        // Beyond the header itself, which the decoder has no need of.
+        let at = self.start.saturating_add(head.position());
+        let count = self.file.contents.read_at(buffer, at)?;
+        self.start = self.start.saturating_add(count as u64);
         Ok(count)
     }
 }
@@ -169,11 +244,11 @@ pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &ParquetError)
     let tail = file.bytes.checked_sub(4).and_then(|at| file.word_at(at));
     let why = match (head, tail) {
         (None, _) if file.bytes == 0 => "it is empty".to_owned(),
-        (Some(head), Some(tail)) if head == *b"PAR1" && tail != *b"PAR1" => format!(
+        (Some(head), Some(tail)) if head == MAGIC && tail != MAGIC => format!(
             "it is cut off: {} bytes, and no footer at the end. Was it still being written?",
             file.bytes
         ),
-        (_, Some(tail)) if tail == *b"PAR1" && file.bytes >= EMPTY_BYTES => {
+        (_, Some(tail)) if tail == MAGIC && file.bytes >= EMPTY_BYTES => {
             return damaged(path, &format!("its footer: {error}"));
         }
         _ => "it does not begin with PAR1 and end with a footer and PAR1".to_owned(),
@@ -193,4 +268,41 @@ pub(super) fn available<'a>(
     let names: Vec<&str> = columns.take(NAMES_MAX).collect();
     let more = if count > NAMES_MAX { ", ..." } else { "" };
     format!("{near}; {of} {}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text of `length` bytes in a field that nobody knows, and the end.
+    fn header(length: usize) -> Vec<u8> {
+        let length_bytes = [0x80 | (length & 0x7f) as u8, 0x80 | (length >> 7) as u8, 0];
+        [&[0xf8][..], &length_bytes, &vec![b'x'; length], &[0]].concat()
+    }
+
+    #[test]
+    fn a_header_is_read_whole_however_long_and_refused_where_it_has_no_end() {
+        for length in [3, 500, 512, 513, 4000, 16_000] {
+            let bytes = [header(length), vec![7; 100]].concat();
+            let file = ParquetFile::in_memory(bytes.clone().into(), &Arc::default());
+            let mut read = Vec::new();
+            file.get_read(0).unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(read, bytes, "{length} bytes");
+            let cut = ParquetFile::in_memory(bytes[..length].to_vec().into(), &Arc::default());
+            assert!(cut.get_read(0).unwrap().read(&mut [0]).is_err(), "{length} bytes, cut");
+        }
+        // A page of 1,000 bytes: of 1,000 million, of 64 MiB.
+        for (unpacked, is_refused) in
+            [([0x80, 0xa8, 0xd6, 0xb9, 0x07], true), ([0x80, 0x80, 0x80, 0x40, 0], false)]
+        {
+            let page = [&[0x25][..], &unpacked, &[0x15, 0xd0, 0x0f, 0, 0]].concat();
+            let file = ParquetFile::in_memory(page.into(), &Arc::default());
+            let read = file.get_read(0).unwrap().read(&mut [0]);
+            assert_eq!(read.is_err(), is_refused, "{read:?}");
+        }
+        let map = [0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let file = ParquetFile::in_memory(map.to_vec().into(), &Arc::default());
+        let why = file.check_bloom_filter(0).unwrap_err().to_string();
+        assert!(why.contains("a header makes no sense"), "{why}");
+    }
 }

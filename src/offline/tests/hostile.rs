@@ -114,6 +114,28 @@ fn every_flip_in_the_footer_is_an_error_or_an_answer() {
     }
 }
 
+/// A field of a number that no reader knows: a map of two thousand million booleans, which take no
+/// byte where they are skipped. By itself it kept the decoder busy for half a minute.
+const UNKNOWN_MAP: [u8; 9] = [0x0b, 0xd0, 0x0f, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11];
+
+#[test]
+fn a_footer_that_would_be_skipped_for_ever_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("map.parquet");
+    // Before the 0 that ends the footer.
+    let footer_end = CHECKED.len() - 8;
+    let length = u32::from_le_bytes(CHECKED[footer_end..][..4].try_into().unwrap());
+    let mut bytes = CHECKED[..footer_end - 1].to_vec();
+    bytes.extend(UNKNOWN_MAP.repeat(100));
+    bytes.push(0);
+    bytes.extend((length + 900).to_le_bytes());
+    bytes.extend(b"PAR1");
+    fs::write(&path, &bytes).unwrap();
+    let why = use_file(&path, &thing()).unwrap_err().to_string();
+    assert!(why.contains("map.parquet: the file is damaged: its footer"), "{why}");
+    assert!(why.contains("a header makes no sense"), "{why}");
+}
+
 #[test]
 fn what_is_no_parquet_is_told_so() {
     let folder = tempfile::tempdir().unwrap();

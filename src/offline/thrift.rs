@@ -1,0 +1,436 @@
+//! Thrift's compact protocol, walked through before it is decoded.
+//!
+//! ```text
+//! field      0xDT   D: its number less the one before; where 0, a varint tells the number
+//! list, set  0xCT   C elements of type T; where C is 15, a varint tells how many
+//! map        varint, then 0xKV where it is not 0: so many keys of type K, values of type V
+//! ```
+//! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>
+//!
+//! The decoder takes counts on trust. It makes room for as many elements as a list claims, and a
+//! claim of 50 GB would end the whole process: no `catch_unwind` helps. In a field that it skips
+//! it reads no byte for a boolean, so a map of some bytes keeps it busy for half a minute, nested
+//! lists for years. And it does not ask whether a field that it knows is of the type that it
+//! reads: what it skips then is not what was written. What passes here has fields of the types
+//! that the [format] gives them, and every element takes a byte or more: decoding ends.
+//!
+//! [format]: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+
+use parquet::errors::ParquetError;
+use std::{error, fmt};
+
+/// Deeper than this the decoder does not go either.
+const DEPTH_MAX: usize = 64;
+
+/// Why bytes are no struct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// They end before it does.
+    Cut,
+    /// No Parquet file has this.
+    Senseless,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Cut => "a header claims more than there is",
+            Self::Senseless => "a header makes no sense",
+        })
+    }
+}
+
+impl error::Error for Flaw {}
+
+impl From<Flaw> for ParquetError {
+    fn from(flaw: Flaw) -> Self {
+        Self::General(flaw.to_string())
+    }
+}
+
+/// The type of a field or an element.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Bool,
+    Byte,
+    Integer,
+    Double,
+    Bytes,
+    List(&'static Kind),
+    Struct(Fields),
+}
+
+use Kind::{Bool, Byte, Bytes, Double, Integer, List, Struct};
+
+/// The fields of a struct that the decoder knows.
+pub(super) type Fields = &'static [(i16, Kind)];
+
+const EMPTY: Kind = Struct(&[]);
+
+/// `FileMetaData`.
+pub(super) const FOOTER: Fields = &[
+    (1, Integer),
+    (2, List(&Struct(SCHEMA_ELEMENT))),
+    (3, Integer),
+    (4, List(&Struct(ROW_GROUP))),
+    (5, List(&KEY_VALUE)),
+    (6, Bytes),
+    (7, List(&Struct(&[(1, EMPTY), (2, EMPTY)]))),
+];
+
+const KEY_VALUE: Kind = Struct(&[(1, Bytes), (2, Bytes)]);
+
+const SCHEMA_ELEMENT: Fields = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Bytes),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (8, Integer),
+    (9, Integer),
+    (10, Struct(LOGICAL_TYPE)),
+];
+
+const LOGICAL_TYPE: Fields = &[
+    (1, EMPTY),
+    (2, EMPTY),
+    (3, EMPTY),
+    (4, EMPTY),
+    (5, Struct(&[(1, Integer), (2, Integer)])),
+    (6, EMPTY),
+    (7, TIME),
+    (8, TIME),
+    (10, Struct(&[(1, Byte), (2, Bool)])),
+    (11, EMPTY),
+    (12, EMPTY),
+    (13, EMPTY),
+    (14, EMPTY),
+    (15, EMPTY),
+    (16, Struct(&[(1, Byte)])),
+    (17, Struct(&[(1, Bytes)])),
+    (18, Struct(&[(1, Bytes), (2, Integer)])),
+];
+
+const TIME: Kind = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
+
+const ROW_GROUP: Fields = &[
+    (1, List(&Struct(COLUMN_CHUNK))),
+    (2, Integer),
+    (3, Integer),
+    (4, List(&Struct(&[(1, Integer), (2, Bool), (3, Bool)]))),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+];
+
+const COLUMN_CHUNK: Fields = &[
+    (1, Bytes),
+    (2, Integer),
+    (3, Struct(COLUMN_META_DATA)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+];
+
+const COLUMN_META_DATA: Fields = &[
+    (1, Integer),
+    (2, List(&Integer)),
+    (3, List(&Bytes)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (8, List(&KEY_VALUE)),
+    (9, Integer),
+    (10, Integer),
+    (11, Integer),
+    (12, STATISTICS),
+    (13, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))),
+    (14, Integer),
+    (15, Integer),
+    (16, Struct(&[(1, Integer), (2, List(&Integer)), (3, List(&Integer))])),
+    (17, Struct(&[(1, BOUNDING_BOX), (2, List(&Integer))])),
+];
+
+const STATISTICS: Kind = Struct(&[
+    (1, Bytes),
+    (2, Bytes),
+    (3, Integer),
+    (4, Integer),
+    (5, Bytes),
+    (6, Bytes),
+    (7, Bool),
+    (8, Bool),
+    (9, Integer),
+]);
+
+const BOUNDING_BOX: Kind = Struct(&[
+    (1, Double),
+    (2, Double),
+    (3, Double),
+    (4, Double),
+    (5, Double),
+    (6, Double),
+    (7, Double),
+    (8, Double),
+]);
+
+/// `PageHeader`.
+pub(super) const PAGE_HEADER: Fields = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Struct(&[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, STATISTICS)])),
+    (6, EMPTY),
+    (7, Struct(&[(1, Integer), (2, Integer), (3, Bool)])),
+    (8, Struct(DATA_PAGE_HEADER_V2)),
+];
+
+const DATA_PAGE_HEADER_V2: Fields = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Bool),
+    (8, STATISTICS),
+];
+
+/// `OffsetIndex`.
+pub(super) const OFFSET_INDEX: Fields =
+    &[(1, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))), (2, List(&Integer))];
+
+/// `BloomFilterHeader`.
+pub(super) const BLOOM_FILTER_HEADER: Fields = &[
+    (1, Integer),
+    (2, Struct(&[(1, EMPTY)])),
+    (3, Struct(&[(1, EMPTY)])),
+    (4, Struct(&[(1, EMPTY)])),
+];
+
+impl Kind {
+    /// Whether the type is the one that these four bits stand for.
+    fn is(self, bits: u8) -> bool {
+        match self {
+            Bool => matches!(bits, 1 | 2),
+            Byte => bits == 3,
+            // The decoder reads one of 16, 32 or 64 bits alike.
+            Integer => matches!(bits, 4..=6),
+            Double => bits == 7,
+            Bytes => bits == 8,
+            List(_) => bits == 9,
+            Struct(_) => bits == 12,
+        }
+    }
+}
+
+/// A struct that can keep its claims.
+#[derive(Debug, PartialEq)]
+pub(super) struct Walked {
+    /// How many bytes it takes.
+    pub(super) bytes: usize,
+    /// Its integers by number, 0 where there is none.
+    pub(super) integers: Integers,
+}
+
+type Integers = [i64; 4];
+
+/// Walks through the struct that `bytes` begin with.
+pub(super) fn walk(bytes: &[u8], fields: Fields) -> Result<Walked, Flaw> {
+    let mut rest = bytes;
+    let integers = skip_struct(&mut rest, fields, DEPTH_MAX)?;
+    Ok(Walked { bytes: bytes.len() - rest.len(), integers })
+}
+
+fn skip_struct(rest: &mut &[u8], fields: Fields, depth: usize) -> Result<Integers, Flaw> {
+    let mut integers = Integers::default();
+    let mut id = 0_i16;
+    loop {
+        let header = byte(rest)?;
+        let bits = header & 0x0f;
+        if bits == 0 {
+            return Ok(integers);
+        }
+        id = match header >> 4 {
+            0 => zigzag(varint(rest)?) as i16,
+            step => id.checked_add(step.into()).ok_or(Flaw::Senseless)?,
+        };
+        let known = fields.iter().find(|(known, _)| *known == id).map(|(_, kind)| *kind);
+        if known.is_some_and(|kind| !kind.is(bits)) {
+            return Err(Flaw::Senseless);
+        }
+        match bits {
+            // A boolean is told by its type.
+            1 | 2 => {}
+            4..=6 => {
+                let value = zigzag(varint(rest)?);
+                let slot = usize::try_from(id).ok().and_then(|id| integers.get_mut(id));
+                slot.into_iter().for_each(|slot| *slot = value);
+            }
+            _ => skip_value(rest, bits, known, depth)?,
+        }
+    }
+}
+
+/// A value that is no boolean: in Parquet's footers and headers no list, set or map has these.
+fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> Result<(), Flaw> {
+    let depth = depth.checked_sub(1).ok_or(Flaw::Senseless)?;
+    if known.is_some_and(|kind| !kind.is(bits)) {
+        return Err(Flaw::Senseless);
+    }
+    match bits {
+        3 => take(rest, 1),
+        4..=6 => varint(rest).map(drop),
+        7 => take(rest, 8),
+        8 => {
+            let length = varint(rest)?;
+            take(rest, length)
+        }
+        9 | 10 => {
+            let header = byte(rest)?;
+            let count = match header >> 4 {
+                15 => varint(rest)?,
+                few => u64::from(few),
+            };
+            // Some writers give an empty list no type.
+            if header == 0 {
+                return Ok(());
+            }
+            let known = match known {
+                Some(List(kind)) => Some(*kind),
+                _ => None,
+            };
+            (0..count).try_for_each(|_| skip_value(rest, header & 0x0f, known, depth))
+        }
+        11 => match varint(rest)? {
+            0 => Ok(()),
+            count => {
+                let kinds = byte(rest)?;
+                (0..count).try_for_each(|_| {
+                    skip_value(rest, kinds >> 4, None, depth)?;
+                    skip_value(rest, kinds & 0x0f, None, depth)
+                })
+            }
+        },
+        12 => {
+            let fields = match known {
+                Some(Struct(fields)) => fields,
+                _ => &[],
+            };
+            skip_struct(rest, fields, depth).map(drop)
+        }
+        13 => take(rest, 16),
+        _ => Err(Flaw::Senseless),
+    }
+}
+
+fn zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+fn byte(rest: &mut &[u8]) -> Result<u8, Flaw> {
+    rest.split_off_first().copied().ok_or(Flaw::Cut)
+}
+
+fn take(rest: &mut &[u8], length: u64) -> Result<(), Flaw> {
+    let length = usize::try_from(length).map_err(|_| Flaw::Cut)?;
+    rest.split_off(..length).map(drop).ok_or(Flaw::Cut)
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, Flaw> {
+    let mut value = 0_u64;
+    for index in 0..10 {
+        let next = byte(rest)?;
+        value |= u64::from(next & 0x7f) << (7 * index);
+        if next & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Flaw::Senseless)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(bytes: &[u8], fields: Fields) -> Result<usize, Flaw> {
+        walk(bytes, fields).map(|walked| walked.bytes)
+    }
+
+    fn any(bytes: &[u8]) -> Result<usize, Flaw> {
+        known(bytes, &[])
+    }
+
+    #[test]
+    fn a_struct_ends_where_its_last_field_does() {
+        // 1: i32, 2: text, 3: list of two i64, 4: true, 30: false, 31: a map, 32: a struct, empty.
+        let fields = [
+            0x15, 0x86, 0x01, 0x18, 2, b'h', b'i', 0x19, 0x26, 2, 0x80, 1, 0x11, 0x02, 60, 0x1b, 1,
+            0x85, 1, b'a', 7, 0x1c, 0, 0,
+        ];
+        assert_eq!(any(&fields), Ok(fields.len()));
+        assert_eq!(any(&[&fields[..], &[1, 2, 3]].concat()), Ok(fields.len()));
+        for length in 0..fields.len() {
+            assert_eq!(any(&fields[..length]), Err(Flaw::Cut), "{length} bytes");
+        }
+        const KNOWN: Fields = &[(1, Integer), (2, Bytes), (3, List(&Integer)), (30, Bool)];
+        assert_eq!(known(&fields, KNOWN), Ok(fields.len()));
+    }
+
+    #[test]
+    fn integers_are_told_by_number() {
+        let fields = [0x15, 0x86, 0x01, 0x15, 1, 0x2c, 0x25, 0x0a, 0, 0];
+        assert_eq!(walk(&fields, &[]).unwrap().integers, [0, 67, -1, 0]);
+    }
+
+    #[test]
+    fn a_known_field_has_its_type() {
+        let wrong: [(Fields, &[u8]); 6] = [
+            (&[(1, Bytes)], &[0x15, 2, 0]),
+            (&[(1, Bool)], &[0x15, 2, 0]),
+            (&[(2, Integer)], &[0x21, 0]),
+            (&[(2, Integer)], &[0x08, 4, 0, 0]),
+            (&[(1, List(&Integer))], &[0x19, 0x18, 0, 0]),
+            (&[(1, Struct(&[(3, Integer)]))], &[0x1c, 0x38, 0, 0, 0]),
+        ];
+        for (fields, bytes) in wrong {
+            assert_eq!(any(bytes), Ok(bytes.len()), "{bytes:?}");
+            assert_eq!(known(bytes, fields), Err(Flaw::Senseless), "{bytes:?}");
+        }
+        // 65,538 is 2 where a number has 16 bits.
+        let wide = [0x08, 0x84, 0x80, 0x08, 0, 0];
+        assert_eq!((any(&wide), known(&wide, &[(2, Integer)])), (Ok(6), Err(Flaw::Senseless)));
+    }
+
+    #[test]
+    fn an_empty_list_may_lack_a_type() {
+        assert_eq!(known(&[0x19, 0, 0], &[(1, List(&Integer))]), Ok(3));
+    }
+
+    #[test]
+    fn claims_need_bytes() {
+        assert_eq!(any(&[0x19, 0x5c, 0, 0, 0]), Err(Flaw::Cut));
+        assert_eq!(any(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0, 0]), Err(Flaw::Cut));
+        assert_eq!(any(&[0x18, 0xff, 0xff, 0x03, 0]), Err(Flaw::Cut));
+    }
+
+    #[test]
+    fn what_takes_no_byte_is_refused() {
+        // A list, a set and a map of two thousand million booleans; lists of lists of nothing.
+        let many = [0xff, 0xff, 0xff, 0xff, 0x07];
+        for kind in [0x19, 0x1a] {
+            let list = [&[kind, 0xf1], &many[..], &[0, 0]].concat();
+            assert_eq!(any(&list), Err(Flaw::Senseless));
+        }
+        let map = [&[0x1b], &many[..], &[0x12, 0, 0]].concat();
+        assert_eq!(any(&map), Err(Flaw::Senseless));
+        assert_eq!(any(&[&[0x19][..], &[0x19; 80]].concat()), Err(Flaw::Senseless));
+        assert_eq!(any(&[0x15, 0x80, 0x80, 0x80]), Err(Flaw::Cut));
+        assert_eq!(any(&[&[0x15][..], &[0x80; 11]].concat()), Err(Flaw::Senseless));
+    }
+}
