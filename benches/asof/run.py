@@ -106,10 +106,8 @@ def main() -> None:
 
 def build(target: Path) -> tuple[Path, Path]:
     """The server, and the program for jobs that no command of it does alone."""
-    quiet = ["cargo", "build", "--release", "--locked", "--quiet"]
-    subprocess.run([*quiet, "--bin", "nowthen"], cwd=ROOT, check=True)
-    command = ["cargo", "bench", "--locked", "--quiet", "--no-run", "--bench", "asof"]
-    command += ["--message-format", "json"]
+    command = ["cargo", "bench", "--workspace", "--locked", "--quiet", "--no-run"]
+    command += ["--bench", "asof", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     programs = [m["executable"] for m in messages if m.get("target", {}).get("name") == "asof"]
