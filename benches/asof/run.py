@@ -1,7 +1,8 @@
 """The point-in-time join and the newest row per entity, beside DuckDB, Polars and chDB.
 
     python benches/asof/run.py [--generator GEN.PY] [--only NAME,...] [--rounds 3] [--markdown FILE]
-    python benches/asof/run.py --quick      a small history, DuckDB and us only: part of ./check
+    python benches/asof/run.py --quick      a small history, DuckDB and us only, with assertions:
+                                            part of ./check
 
 Every job runs in a process of its own with two threads, from Parquet files to columns of Arrow in
 memory; in each round all take their turn. Reported are medians. `nowthen asof` also writes the
@@ -74,6 +75,8 @@ QUICK = {
     "text": Case("text keys, daily", ["A_day_str"], "A_10k_str"),
     "latest": Case("newest row per entity", ["A_day"], None),
 }
+# How ./check builds: not again for a glance.
+ASSERTING = ["--config", "tests/asserting.toml", "--features", "nowthen/planted-bugs"]
 FIRST_CASES = ",".join(name for name, case in CASES.items() if case.dataset == "A")
 
 
@@ -88,7 +91,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binary, bench = build(target)
+    binary, bench = build(target, ASSERTING if asked.quick else [])
     if asked.quick:
         with tempfile.TemporaryDirectory() as folder:
             small = ["--rows", "200000", "--entities", "5000", "--spine", "10000"]
@@ -104,9 +107,9 @@ def main() -> None:
         asked.markdown.write_text(table + "\n")
 
 
-def build(target: Path) -> tuple[Path, Path]:
+def build(target: Path, options: list[str]) -> tuple[Path, Path]:
     """The server, and the program for jobs that no command of it does alone."""
-    command = ["cargo", "bench", "--workspace", "--locked", "--quiet", "--no-run"]
+    command = ["cargo", "bench", "--workspace", "--locked", "--quiet", "--no-run", *options]
     command += ["--bench", "asof", "--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
