@@ -32,6 +32,7 @@ static VIEW: LazyLock<View> = LazyLock::new(|| View {
     event_timestamp: None,
     created_timestamp: None,
     ttl: None,
+    retention_us: None,
     schedule_us: None,
     owner: None,
     description: None,

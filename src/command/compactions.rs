@@ -41,8 +41,9 @@ fn compact(app: &App) {
         match compacted {
             Ok(Some(done)) => {
                 app.stats.compactions_total.increment();
-                let Compacted { view_name: view, files, buckets, rows, bytes } = done;
-                tracing::info!(view, files, buckets, rows, bytes, ms, "history was compacted");
+                let Compacted { view_name: view, files, buckets, rows, given_up, bytes } = done;
+                let what = "history was compacted";
+                tracing::info!(view, files, buckets, rows, given_up, bytes, ms, what);
             }
             Ok(None) => return,
             Err(error) => {

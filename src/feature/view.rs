@@ -68,6 +68,8 @@ pub struct View {
     pub created_timestamp: Option<String>,
     /// How long a cell may be seen; `None` means for ever.
     pub ttl: Option<Ttl>,
+    /// How long back it is told what was pushed, in µs; `None` means for ever.
+    pub retention_us: Option<i64>,
     /// How often it is materialized, in µs.
     pub schedule_us: Option<i64>,
     /// Who answers for it.

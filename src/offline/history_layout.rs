@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{CellWrite, Entity, Scalar, ValueType, View},
+    feature::{CellWrite, Entity, Scalar, Timestamp, ValueType, View},
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::file::metadata::KeyValue;
@@ -40,6 +40,7 @@ const GENERATION_KEY: &str = "nowthen.generation";
 const ENTITY_KEY: &str = "nowthen.entity";
 const RUNS_KEY: &str = "nowthen.runs";
 const BUCKET_KEY: &str = "nowthen.bucket";
+const KEPT_FROM_KEY: &str = "nowthen.kept_from";
 
 const ROLE_KEY: &str = "nowthen.role";
 const SLOT_KEY: &str = "nowthen.slot";
@@ -182,6 +183,18 @@ pub(super) fn bucket_metadata(bucket: Bucket) -> KeyValue {
 pub(super) fn bucket_of_file(file: &DataFile) -> Result<Bucket> {
     let bucket = entry(file, BUCKET_KEY).map_or(Some(Bucket::WHOLE), Bucket::parse);
     bucket.ok_or_else(|| damaged(file.path(), "its bucket makes no sense"))
+}
+
+/// What a file says of which rows have gone that told of times before.
+pub(super) fn kept_from_metadata(kept_from: Timestamp) -> KeyValue {
+    KeyValue::new(KEPT_FROM_KEY.to_owned(), kept_from.us().to_string())
+}
+
+/// The time from which on a file tells all that was ever told; `None` for any.
+pub(super) fn kept_from_of_file(file: &DataFile) -> Result<Option<Timestamp>> {
+    let parse = |text: &str| text.parse().map(Timestamp);
+    let kept_from = entry(file, KEPT_FROM_KEY).map(parse).transpose();
+    kept_from.map_err(|_| damaged(file.path(), "what it keeps makes no sense"))
 }
 
 /// The row groups of each run of a file: its rows are sorted from the first to the last. A file

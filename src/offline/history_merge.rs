@@ -7,7 +7,8 @@
 //!           └─┴──┴──┴──> the least row first ──> by the hash of its entity ──> one run each
 //! ```
 //! Invariants
-//! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not.
+//! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not;
+//!   but for rows that answer no question about times that are still kept (`keep.rs`).
 //! - Rows equal in key, stamp and order stay in the order of the files, and in theirs.
 //! - In memory are a batch, and a page of each column, of each of at most
 //!   [`MergeLimits::runs_max`] runs, and the row groups on their way out. Of more runs so many are
@@ -19,13 +20,14 @@ use super::{
     history_file::{Batch, HistoryFile},
     history_layout::{FileSlot, SlotColumn, free_name, runs_of, stored_type},
     history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
+    keep::Keep,
     parquet_file::damaged,
     pushed::PushedCells,
     scan::ColumnReader,
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, ValueType, View},
+    feature::{Entity, Timestamp, ValueType, View},
     planted::planted,
 };
 use parquet::basic::{Compression, ZstdLevel};
@@ -64,27 +66,43 @@ impl Default for MergeLimits {
     }
 }
 
+/// Files that were merged.
+#[derive(Debug)]
+pub struct Merged<W> {
+    /// What they were written to, and how many rows.
+    pub files: Vec<(W, u64)>,
+    /// How many rows answered no question about times that are kept, and stand nowhere now.
+    pub given_up: u64,
+}
+
 /// Writes the rows of `files`, the oldest first, each to the one of `to` whose bucket, of as many
-/// as these are, its entity is in; what they were written to, and how many rows. `None` if
-/// `goes_on`, which is asked every few thousand rows, has said no.
+/// as these are, its entity is in; but for those that tell nothing of `keep_from` and what is
+/// behind it. `None` if `goes_on`, which is asked every few thousand rows, has said no.
 ///
 /// All must be opened with one view and entity.
 pub fn merge_history<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
+    keep_from: Option<Timestamp>,
     goes_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<Vec<(W, u64)>>> {
-    merge_within(files, to, &MergeLimits::default(), goes_on)
+) -> Result<Option<Merged<W>>> {
+    merge_within(files, to, keep_from, &MergeLimits::default(), goes_on)
 }
 
 /// [`merge_history`] within other limits.
 pub(super) fn merge_within<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
+    keep_from: Option<Timestamp>,
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<Vec<(W, u64)>>> {
-    let mut outputs = outputs(files, to, limits)?;
+) -> Result<Option<Merged<W>>> {
+    // Where nothing is older, the history is as whole as before.
+    let is_older = |horizon: &Timestamp| files.iter().any(|file| file.is_older_than(*horizon));
+    let keep_from = keep_from.filter(is_older);
+    let kept_from = files.iter().map(HistoryFile::kept_from).max().flatten().max(keep_from);
+    let mut keep = keep_from.map(Keep::from);
+    let mut outputs = outputs(files, to, kept_from, limits)?;
     let of_files: Vec<(&HistoryFile, Vec<&FileSlot>)> =
         files.iter().map(|file| (file, file.columns.slots.iter().collect())).collect();
     let mut runs = Vec::new();
@@ -95,13 +113,14 @@ pub(super) fn merge_within<W: Write + Send>(
     }
     while !runs.is_empty() {
         let rest = runs.split_off(limits.runs_max.max(2).min(runs.len()));
-        if !merge_runs(runs, &mut outputs, limits, goes_on)? {
+        if !merge_runs(runs, keep.as_mut(), &mut outputs, limits, goes_on)? {
             return Ok(None);
         }
         outputs.iter_mut().try_for_each(Output::end_run)?;
         runs = rest;
     }
-    outputs.into_iter().map(Output::finish).collect::<Result<_>>().map(Some)
+    let files = outputs.into_iter().map(Output::finish).collect::<Result<_>>()?;
+    Ok(Some(Merged { files, given_up: keep.map_or(0, |keep| keep.gone()) }))
 }
 
 /// One file for each bucket. The more there are, the shorter are their row groups: so much as one
@@ -109,6 +128,7 @@ pub(super) fn merge_within<W: Write + Send>(
 fn outputs<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
+    kept_from: Option<Timestamp>,
     limits: &MergeLimits,
 ) -> Result<Vec<Output<W>>> {
     let first = files.first().ok_or_else(|| Error::refused("there is no history to merge"))?;
@@ -121,6 +141,7 @@ fn outputs<W: Write + Send>(
     let output = |(bucket, to): (Bucket, W)| {
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots.clone(), to, file)?;
         writer.limit_to(bucket);
+        writer.keeps_from(kept_from);
         Ok(Output::new(writer, PIECE_BYTES / count))
     };
     Bucket::all(count as u32).zip(to).map(output).collect()
@@ -129,6 +150,7 @@ fn outputs<W: Write + Send>(
 /// The rows of some runs, to one run of each output. Whether it went on to the end.
 fn merge_runs<W: Write + Send>(
     mut runs: Vec<Run<'_>>,
+    mut keep: Option<&mut Keep>,
     outputs: &mut [Output<W>],
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
@@ -141,7 +163,7 @@ fn merge_runs<W: Write + Send>(
         run.batch_rows = batch_rows;
         heads.extend(run.next()?.map(|row| Head { row, run: place }));
     }
-    let count = outputs.len() as u32;
+    let (mut stay, mut taken) = (Vec::new(), 0_usize);
     while let Some(mut least) = heads.peek_mut() {
         let next = match runs.get_mut(least.run) {
             Some(run) => run.next_after(&least.row)?,
@@ -151,14 +173,39 @@ fn merge_runs<W: Write + Send>(
             Some(next) => std::mem::replace(&mut least.row, next),
             None => PeekMut::pop(least).row,
         };
-        let bucket = if count == 1 { 0 } else { bucket_of(&row.key, count) };
-        let bucket = bucket ^ u32::from(planted("row in another bucket") && count > 1);
-        let Some(output) = outputs.get_mut(bucket as usize) else { continue };
-        if output.add(row)? && !goes_on() {
+        match &mut keep {
+            Some(keep) => keep.add(row, &mut stay),
+            None => stay.push(row),
+        }
+        taken += 1;
+        // Where much goes, little is written.
+        let is_due = add_each(&mut stay, outputs)? || taken.is_multiple_of(PIECE_ROWS);
+        if is_due && !goes_on() {
             return Ok(false);
         }
     }
+    if let Some(keep) = keep {
+        keep.end(&mut stay);
+    }
+    add_each(&mut stay, outputs)?;
     Ok(true)
+}
+
+/// Adds each row to the output of its bucket; whether it was time to write some.
+fn add_each<W: Write + Send>(
+    rows: &mut Vec<PushedCells>,
+    outputs: &mut [Output<W>],
+) -> Result<bool> {
+    let count = outputs.len() as u32;
+    let mut is_due = false;
+    for row in rows.drain(..) {
+        let bucket = if count == 1 { 0 } else { bucket_of(&row.key, count) };
+        let bucket = bucket ^ u32::from(planted("row in another bucket") && count > 1);
+        if let Some(output) = outputs.get_mut(bucket as usize) {
+            is_due |= output.add(row)?;
+        }
+    }
+    Ok(is_due)
 }
 
 /// A file that is being written.

@@ -11,8 +11,8 @@ use super::{
     cells::column_of,
     gathered::Gathered,
     history_layout::{
-        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata, runs_metadata,
-        schema, slot_columns, stored_type,
+        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata,
+        kept_from_metadata, runs_metadata, schema, slot_columns, stored_type,
     },
     parquet_file::caught,
     pushed::PushedCells,
@@ -124,6 +124,13 @@ impl<W: Write + Send> HistoryFileWriter<W> {
     pub(super) fn limit_to(&mut self, bucket: Bucket) {
         if bucket != Bucket::WHOLE {
             self.writer.append_key_value_metadata(bucket_metadata(bucket));
+        }
+    }
+
+    /// Says that rows have gone which told of times before `kept_from`.
+    pub(super) fn keeps_from(&mut self, kept_from: Option<Timestamp>) {
+        if let Some(kept_from) = kept_from {
+            self.writer.append_key_value_metadata(kept_from_metadata(kept_from));
         }
     }
 

@@ -16,6 +16,7 @@ mod feature_table;
 mod output;
 
 mod history_merge;
+mod keep;
 
 mod history_file;
 mod history_write;
@@ -97,7 +98,7 @@ pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use file_hash::{hash_files, hash_path};
 pub use history::{HistoryRow, history};
 pub use history_file::HistoryFile;
-pub use history_merge::merge_history;
+pub use history_merge::{Merged, merge_history};
 pub use history_write::HistoryFileWriter;
 pub use join_memory::JoinShape;
 pub use latest::{Latest, LatestRow, Progress, Window, latest};

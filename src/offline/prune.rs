@@ -109,7 +109,7 @@ fn time_of(constant: &ArrayRef) -> Option<Timestamp> {
 }
 
 /// The least and the greatest time of a column chunk.
-fn times(statistics: &Statistics, column: &Column) -> Option<(Timestamp, Timestamp)> {
+pub(super) fn times(statistics: &Statistics, column: &Column) -> Option<(Timestamp, Timestamp)> {
     let (least, greatest) = integers(statistics)?;
     let us = |number| time_us(number, &column.data_type, Rounding::Up).map(Timestamp);
     Some((us(least)?, us(greatest)?))

@@ -104,6 +104,11 @@ impl Spine {
         &self.batch
     }
 
+    /// The earliest time of a row; `None` without rows.
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.times.values().iter().min().map(|us| Timestamp(*us))
+    }
+
     /// Where the column of the times stands.
     pub(super) fn time_column(&self) -> usize {
         self.time_column

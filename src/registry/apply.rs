@@ -320,6 +320,7 @@ fn number(
         event_timestamp: definition.event_timestamp.clone(),
         created_timestamp: definition.created_timestamp.clone(),
         ttl: definition.ttl,
+        retention_us: definition.retention_us,
         schedule_us: definition.schedule_us,
         owner: definition.owner.clone(),
         description: definition.description.clone(),

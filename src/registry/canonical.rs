@@ -45,6 +45,7 @@ pub(super) fn view_text(view: &ViewDefinition) -> String {
     push_text(&mut out, "event_timestamp", view.event_timestamp.as_deref());
     push_text(&mut out, "created_timestamp", view.created_timestamp.as_deref());
     push_text(&mut out, "ttl", view.ttl.map(|ttl| ttl.text()).as_deref());
+    push_text(&mut out, "retention", view.retention_us.map(duration_text).as_deref());
     push_text(&mut out, "schedule", view.schedule_us.map(duration_text).as_deref());
     push_text(&mut out, "owner", view.owner.as_deref());
     push_text(&mut out, "description", view.description.as_deref());

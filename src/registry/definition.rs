@@ -56,6 +56,8 @@ pub struct ViewDefinition {
     pub created_timestamp: Option<String>,
     /// How long a cell may be seen.
     pub ttl: Option<Ttl>,
+    /// How long back it is told what was pushed, in µs.
+    pub retention_us: Option<i64>,
     /// How often it is materialized, in µs; only where `source` is.
     pub schedule_us: Option<i64>,
     /// Who answers for it.

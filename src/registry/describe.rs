@@ -86,6 +86,7 @@ fn view_json(catalog: &Catalog, view: &View) -> Json {
         "event_timestamp": view.event_timestamp,
         "created_timestamp": view.created_timestamp,
         "ttl": view.ttl.map(|ttl| ttl.text()),
+        "retention": view.retention_us.map(duration_text),
         "schedule": view.schedule_us.map(duration_text),
         "owner": view.owner,
         "description": view.description,

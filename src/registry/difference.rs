@@ -58,6 +58,7 @@ pub(super) fn view_fields(view: &View, entity: &str) -> Vec<Field> {
         Field::new("event_timestamp", view.event_timestamp.clone()),
         Field::new("created_timestamp", view.created_timestamp.clone()),
         Field::new("ttl", view.ttl.map(|ttl| ttl.text())),
+        Field::new("retention", view.retention_us.map(duration_text)),
         Field::new("schedule", view.schedule_us.map(duration_text)),
         Field::new("owner", view.owner.clone()),
         Field::prose("description", view.description.clone()),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    feature::{Entity, Feature, Service, Timestamp, View},
+    feature::{Entity, Feature, Service, Timestamp, View, duration_text},
 };
 use serde_json::json;
 use std::{collections::BTreeSet, fmt};
@@ -150,6 +150,8 @@ fn view_change(name: &str, catalog: &Catalog, next: &Catalog) -> Option<PlannedC
         let features = count(new.features.len(), "feature");
         let ttl = new.ttl.map_or_else(|| "no ttl".to_owned(), |ttl| format!("ttl {}", ttl.text()));
         change.details = vec![format!("entity {entity}"), features, ttl];
+        let retention = new.retention_us.map(duration_text);
+        change.details.extend(retention.map(|span| format!("retention {span}")));
         let is_known = catalog.view_ids.contains_key(name);
         change.versions =
             if is_known { format!("again, v{}", new.version) } else { "new".to_owned() };

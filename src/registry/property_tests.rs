@@ -93,9 +93,9 @@ fn entity() -> impl Strategy<Value = EntityDefinition> {
 fn view() -> impl Strategy<Value = ViewDefinition> {
     let source =
         option::of(("[^\u{0}]{1,9}", "@.{0,4}", option::of("#.{0,4}"), option::of(1_i64..)));
-    let times = (option::of(1_i64..), source);
+    let times = (option::of(1_i64..), option::of(1_i64..), source);
     (name(), times, prose(), prose(), vec(feature(), 1..5)).prop_map(
-        |(name, (ttl, source), owner, description, mut features)| {
+        |(name, (ttl, retention_us, source), owner, description, mut features)| {
             features.sort_by(|a, b| b.name.cmp(&a.name));
             features.dedup_by(|a, b| a.name == b.name);
             let (source, event_timestamp, created_timestamp, schedule_us) = match source {
@@ -111,6 +111,7 @@ fn view() -> impl Strategy<Value = ViewDefinition> {
                 event_timestamp,
                 created_timestamp,
                 ttl: ttl.and_then(Ttl::from_us),
+                retention_us,
                 schedule_us,
                 owner,
                 description,

@@ -45,12 +45,13 @@ fn read_join_key(node: &Node<'_>) -> Checked<JoinKey> {
     Ok(JoinKey { name: node.name().to_owned(), key_type })
 }
 
-const VIEW_KEYS: [&str; 9] = [
+const VIEW_KEYS: [&str; 10] = [
     "entity",
     "source",
     "event_timestamp",
     "created_timestamp",
     "ttl",
+    "retention",
     "schedule",
     "owner",
     "description",
@@ -74,6 +75,7 @@ pub(super) fn read_view(node: &Node<'_>) -> Checked<ViewDefinition> {
         event_timestamp: column_or_path(&table, "event_timestamp")?,
         created_timestamp: column_or_path(&table, "created_timestamp")?,
         ttl: duration_us(&table, "ttl")?.and_then(Ttl::from_us),
+        retention_us: duration_us(&table, "retention")?,
         schedule_us: duration_us(&table, "schedule")?,
         owner: table.text("owner")?,
         description: table.text("description")?,

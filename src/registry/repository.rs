@@ -105,6 +105,7 @@ mod tests {
             event_timestamp: None,
             created_timestamp: None,
             ttl: None,
+            retention_us: None,
             schedule_us: None,
             owner: None,
             description: None,

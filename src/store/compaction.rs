@@ -11,6 +11,8 @@
 //! - Only files that lie before every snapshot are merged: whichever one falls back to, no merged
 //!   file reaches beyond it, and the log has what is behind.
 //! - The sources count until the merged file does, and go in the same step.
+//! - What is older than a view's retention goes only when the files that hold it are written anew,
+//!   and they say from which time on they are whole.
 //! - Nothing is merged while an erasure is due, and an erasure ends the one that is running: a file
 //!   that tells of who was forgotten is never begun, nor finished behind its back.
 
@@ -22,13 +24,18 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::ViewId,
+    feature::{Timestamp, View, ViewId},
     log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
-    offline::{Bucket, HistoryFile, merge_history},
+    offline::{Bucket, HistoryFile, Merged, merge_history},
     planted::planted,
 };
 use bytes::Bytes;
 use std::{collections::HashSet, sync::Arc};
+
+/// Files are written anew when what is older than their view keeps is this part of what it keeps,
+/// and at least so long: no more often, and with so much too much in them.
+const RETENTION_PARTS: i64 = 8;
+const RETENTION_STEP_US: i64 = 60_000_000;
 
 /// Files that were merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +48,17 @@ pub struct Compacted {
     pub buckets: usize,
     /// The rows in them.
     pub rows: u64,
+    /// How many rows went, as the view keeps nothing that old.
+    pub given_up: u64,
     /// How long they are.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Merges the files of the history that `policy` wants merged next. `None` if there are none,
-    /// if somebody else is at it or erases, or if `goes_on` said no: it is asked every few thousand
-    /// rows, and may take its time, for which nobody waits but an erasure.
+    /// Merges the files of the history that `policy` wants merged next, or writes those anew of
+    /// which the most is older than their view keeps. `None` if there are none, if somebody else is
+    /// at it or erases, or if `goes_on` said no: it is asked every few thousand rows, and may take
+    /// its time, for which nobody waits but an erasure.
     ///
     /// One that fails leaves everything as it was; files that are damaged are not tried again.
     pub fn compact_history(
@@ -62,9 +72,13 @@ impl Store {
             return Ok(None);
         }
         let directory = self.directory.lock();
-        let sources = next_to_merge(directory.settled_history(), policy, &running.left_out);
+        let mut sources = next_to_merge(directory.settled_history(), policy, &running.left_out);
+        let settled: Vec<HistoryPart> = directory.settled_history().cloned().collect();
         let number = directory.number() + 1;
         drop(directory);
+        if sources.is_empty() {
+            sources = self.next_to_give_up(settled, &mut running.left_out)?;
+        }
         if sources.is_empty() {
             return Ok(None);
         }
@@ -86,6 +100,51 @@ impl Store {
     pub fn history_size(&self) -> (usize, u64) {
         let files = self.pushed_files.load();
         (files.parts.len(), files.parts.iter().map(|part| part.listed.file.bytes).sum())
+    }
+
+    /// The files of a range of the log that may hold what is a good deal older than their view
+    /// keeps.
+    fn next_to_give_up(
+        &self,
+        mut settled: Vec<HistoryPart>,
+        left_out: &mut HashSet<String>,
+    ) -> Result<Vec<HistoryPart>> {
+        let range = |part: &HistoryPart| (part.view, part.generation, part.first);
+        settled.sort_by_key(range);
+        let (schema, files) = (self.schema.load_full(), self.pushed_files.load_full());
+        for parts in settled.chunk_by(|a, b| range(a) == range(b)) {
+            let Some(first) = parts.first() else { continue };
+            let (view, entity) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
+            let Some(retention_us) = view.retention_us else { continue };
+            let horizon = self.keep_from(view).unwrap_or(Timestamp::MIN);
+            let step = (retention_us / RETENTION_PARTS).max(RETENTION_STEP_US);
+            let due = Timestamp(horizon.us().saturating_sub(step));
+            let is_due = |part: &Arc<PushedPart>| {
+                let bytes = part.bytes(&*self.fs, &self.root)?;
+                let file = HistoryFile::open(bytes, &part.path, view, entity)?;
+                Ok(file.is_older_than(due) && file.kept_from().is_none_or(|from| from < due))
+            };
+            if parts.iter().any(|part| left_out.contains(&part.file.name)) {
+                continue;
+            }
+            for part in files.parts.iter().filter(|part| parts.contains(&part.listed)) {
+                let is_due = is_due(part).inspect_err(|error: &Error| {
+                    if !matches!(error, Error::Io { .. }) {
+                        left_out.insert(part.listed.file.name.clone());
+                    }
+                })?;
+                if is_due {
+                    return Ok(parts.to_vec());
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The time from which on the history of a view is kept; `None` for any.
+    fn keep_from(&self, view: &View) -> Option<Timestamp> {
+        let retention_us = view.retention_us?;
+        Some(Timestamp(self.clock.now().us().saturating_sub(retention_us)))
     }
 
     fn merge(
@@ -112,16 +171,19 @@ impl Store {
             })
         };
         let to = Bucket::all(buckets).map(begin).collect::<Result<_>>()?;
-        let merged = self.merge_files(sources, to, &mut goes_on).inspect_err(|error| {
-            let text = error.to_string();
-            let names = sources.iter().map(|source| &source.file.name);
-            let is_at_fault = |name: &&String| text.contains(name.as_str());
-            if !matches!(error, Error::Io { .. }) {
-                left_out.extend(names.filter(is_at_fault).cloned());
-            }
-        })?;
+        let keep_from = self.keep_from(view);
+        let merged =
+            self.merge_files(sources, to, keep_from, &mut goes_on).inspect_err(|error| {
+                let text = error.to_string();
+                let names = sources.iter().map(|source| &source.file.name);
+                let is_at_fault = |name: &&String| text.contains(name.as_str());
+                if !matches!(error, Error::Io { .. }) {
+                    left_out.extend(names.filter(is_at_fault).cloned());
+                }
+            })?;
         let Some(merged) = merged else { return Ok(None) };
-        for (file, rows) in merged {
+        let given_up = merged.given_up;
+        for (file, rows) in merged.files {
             writer.end(file, rows)?;
         }
         // Whoever reads next need not wait until they are hashed.
@@ -134,7 +196,7 @@ impl Store {
         let (rows, bytes) = (sum(|part| part.rows), sum(|part| part.file.bytes));
         let is_done = goes_on() && self.list_merged(writer, sources, &parts)?;
         let (view_name, files, buckets) = (view.name.clone(), sources.len(), parts.len());
-        Ok(is_done.then_some(Compacted { view_name, files, buckets, rows, bytes }))
+        Ok(is_done.then_some(Compacted { view_name, files, buckets, rows, given_up, bytes }))
     }
 
     /// Writes the rows of `sources`, whose hashes are compared once more: nothing that rotted since
@@ -143,8 +205,9 @@ impl Store {
         &self,
         sources: &[HistoryPart],
         to: Vec<PartFile>,
+        keep_from: Option<Timestamp>,
         goes_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Vec<(PartFile, u64)>>> {
+    ) -> Result<Option<Merged<PartFile>>> {
         let schema = self.schema.load_full();
         let mut files = Vec::with_capacity(sources.len());
         let mut listed_rows = 0;
@@ -163,8 +226,10 @@ impl Store {
         if planted("merged without a source") {
             files.pop();
         }
-        let merged = merge_history(&files, to, goes_on)?;
-        let rows = |merged: &Vec<_>| merged.iter().map(|(_, rows)| rows).sum::<u64>();
+        let merged = merge_history(&files, to, keep_from, goes_on)?;
+        let rows = |merged: &Merged<_>| {
+            merged.files.iter().map(|(_, rows)| rows).sum::<u64>() + merged.given_up
+        };
         let is_whole = merged.as_ref().is_none_or(|merged| rows(merged) == listed_rows);
         if !is_whole && !planted("merged without a source") {
             let names: Vec<&str> = sources.iter().map(|source| source.file.name.as_str()).collect();

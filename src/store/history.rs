@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Forgotten, KeyPart, Service, Status, Timestamp, View, ViewId},
+    feature::{
+        Entity, Forgotten, KeyPart, Service, Status, Timestamp, View, ViewId, duration_text,
+    },
     log::Lsn,
     offline::{
         Dataset, JoinOptions, Joined, KnownBy, Phase, PushedCells, Spine, ViewRequest, as_of_join,
@@ -77,6 +79,36 @@ pub(super) struct Pushed {
     pub(super) files: Arc<PushedFiles>,
     /// The log was read up to here, or further.
     pub(super) log_last: Lsn,
+}
+
+impl Pushed {
+    /// The time from which on the files tell all that was pushed to a generation of a view; `None`
+    /// for any.
+    fn kept_from(&self, generation: (ViewId, u32)) -> Option<Timestamp> {
+        let parts = self.files.parts.iter();
+        let parts =
+            parts.filter(|part| (ViewId(part.listed.view), part.listed.generation) == generation);
+        parts.filter_map(|part| *part.kept_from.get()?).max()
+    }
+
+    /// Refuses a spine that asks for times of which no source tells, and the history no longer.
+    fn check_kept(&self, opened: &[Opened], spine: &Spine) -> Result<()> {
+        let Some(earliest) = spine.earliest() else { return Ok(()) };
+        for Opened { view, .. } in opened.iter().filter(|opened| opened.dataset.is_none()) {
+            let kept_from = self.kept_from((view.id, view.generation));
+            if let Some(kept_from) = kept_from.filter(|kept_from| earliest < *kept_from) {
+                let retention = view.retention_us.map(duration_text);
+                return Err(Error::refused(format!(
+                    "view {} keeps its history for {}: expected times from {} on, got {}",
+                    view.name,
+                    retention.as_deref().unwrap_or("ever again, but has given up some"),
+                    kept_from.to_iso(),
+                    earliest.to_iso(),
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Opened {
@@ -182,6 +214,7 @@ pub(super) fn join(
             output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
         });
     }
+    pushed.check_kept(opened, spine)?;
     let TrainingRequest { known_by, threads, with_ages, .. } = *request;
     let options = JoinOptions { known_by, with_status, threads, with_ages };
     let joined = as_of_join(spine, &requests, &options, watch)?;

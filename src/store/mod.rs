@@ -19,6 +19,8 @@ mod compaction_model_tests;
 #[cfg(test)]
 mod compaction_tests;
 #[cfg(test)]
+mod retention_tests;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod forget_attack_tests;

@@ -3,7 +3,7 @@
 use crate::{
     disk::FileSystem,
     error::Result,
-    feature::KeyPart,
+    feature::{KeyPart, Timestamp},
     log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
 };
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// The keys that are asked for, of one entity.
@@ -32,6 +32,8 @@ pub(super) struct PushedPart {
     pub(super) path: PathBuf,
     /// The bytes, once somebody asked for them.
     bytes: Mutex<Option<Bytes>>,
+    /// From which time on the file tells all, once somebody opened it; `None` for any.
+    pub(super) kept_from: OnceLock<Option<Timestamp>>,
 }
 
 impl PushedFiles {
@@ -56,7 +58,7 @@ impl PushedPart {
     /// A file that nobody opened yet.
     pub(super) fn new(listed: &HistoryPart, root: &Path) -> Self {
         let path = root.join(&listed.file.name);
-        Self { listed: listed.clone(), path, bytes: Mutex::default() }
+        Self { listed: listed.clone(), path, bytes: Mutex::default(), kept_from: OnceLock::new() }
     }
 
     /// The bytes, whose hash was found right when they were first asked for.

@@ -42,6 +42,7 @@ pub(super) fn view(name: &str, event: &str, ttl: &str, features: &[(&str, &str)]
         event_timestamp: Some(event.into()),
         created_timestamp: None,
         ttl: parse_duration_us(ttl).ok().and_then(Ttl::from_us),
+        retention_us: None,
         schedule_us: None,
         owner: None,
         description: None,

@@ -4,7 +4,7 @@
 use super::history_files::{Case, case};
 use crate::{
     error::Result,
-    feature::KeyPart,
+    feature::{KeyPart, Timestamp},
     offline::{
         Bucket, HistoryFile, PushedCells,
         history_layout::runs_of,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use proptest::{collection::vec, prelude::*};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Rows in the order that a file sorted as a whole has them.
 fn sorted(mut rows: Vec<PushedCells>) -> Vec<PushedCells> {
@@ -54,8 +54,34 @@ fn merge_to_one(
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<(Vec<u8>, u64)>> {
-    let merged = merge_within(files, vec![Vec::new()], limits, goes_on)?;
-    Ok(merged.map(|mut merged| merged.remove(0)))
+    let merged = merge_within(files, vec![Vec::new()], None, limits, goes_on)?;
+    Ok(merged.map(|mut merged| merged.files.remove(0)))
+}
+
+/// When a row became known, by arrival.
+fn known(row: &PushedCells) -> Timestamp {
+    row.stamp.created.map_or(row.stamp.event, |created| created.max(row.stamp.event))
+}
+
+/// Of every entity and slot the row whose cell counts at `at`.
+fn newest(
+    rows: &[PushedCells],
+    at: Timestamp,
+    by_arrival: bool,
+) -> HashMap<(Vec<KeyPart>, u32), PushedCells> {
+    let mut newest: HashMap<_, PushedCells> = HashMap::new();
+    for row in sorted(rows.to_vec()) {
+        let time = if by_arrival { known(&row) } else { row.stamp.event };
+        for (slot, _) in row.cells.iter().filter(|_| time <= at) {
+            newest.insert((row.key.clone(), *slot), row.clone());
+        }
+    }
+    newest
+}
+
+/// Whether there are too many runs for one step.
+fn merged_in_steps(files: &[HistoryFile], runs_max: usize) -> bool {
+    files.iter().map(|file| runs_of(&file.file).unwrap().len()).sum::<usize>() > runs_max
 }
 
 proptest! {
@@ -110,6 +136,55 @@ proptest! {
     }
 
     #[test]
+    fn what_is_given_up_answers_nothing_about_times_that_are_kept(
+        case in case(),
+        cuts in vec(any::<(prop::sample::Index, u8)>(), 0..4),
+        horizon in 0..4_i64,
+        bits in 0..3_u32,
+        runs_max in 2..8_usize,
+    ) {
+        let horizon = Timestamp(horizon);
+        let mut all = sorted(case.rows.clone());
+        all.retain(|row| !row.cells.is_empty());
+        let limits = MergeLimits { runs_max, file: case.limits, ..MergeLimits::default() };
+        let files = files_of(&case, &cuts);
+        let to = vec![Vec::new(); 1 << bits];
+        let merged = merge_within(&files, to, Some(horizon), &limits, &mut || true);
+        let merged = merged.unwrap().unwrap();
+        let rows: u64 = merged.files.iter().map(|(_, rows)| rows).sum();
+        prop_assert_eq!(rows + merged.given_up, case.rows.len() as u64);
+        let is_older = case.rows.iter().any(|row| row.stamp.event < horizon);
+        let mut kept = Vec::new();
+        for (bytes, _) in merged.files {
+            let file = case.open(bytes.clone()).unwrap();
+            prop_assert_eq!(file.kept_from(), is_older.then_some(horizon));
+            // It says so still when somebody was forgotten, or all was merged once more.
+            let anew = file.write_without(&HashSet::new(), |_| true, Vec::new()).unwrap();
+            prop_assert_eq!(case.open(anew).unwrap().kept_from(), file.kept_from());
+            let (anew, _) = merge_to_one(&[file], &limits, &mut || true).unwrap().unwrap();
+            prop_assert_eq!(case.open(anew).unwrap().kept_from(), is_older.then_some(horizon));
+            kept.extend(all_of(&case, bytes));
+        }
+        prop_assert!(kept.iter().all(|row| all.contains(row)));
+        let newer = |rows: &[PushedCells]| {
+            rows.iter().filter(|row| row.stamp.event > horizon).count()
+        };
+        prop_assert_eq!(newer(&kept), newer(&all));
+        let is_split = merged_in_steps(&files, runs_max);
+        let times = (horizon.us()..4).chain([i64::MAX]).map(Timestamp);
+        for (at, by_arrival) in times.flat_map(|at| [(at, false), (at, true)]) {
+            let (before, after) = (newest(&all, at, by_arrival), newest(&kept, at, by_arrival));
+            prop_assert_eq!(&before, &after, "at {:?}", at);
+            // None is left that need not be, but for what was merged apart.
+            if at == horizon && !by_arrival && !is_split {
+                let old = |row: &&PushedCells| known(row) <= horizon;
+                let of_use: Vec<PushedCells> = newest(&all, at, true).into_values().collect();
+                prop_assert!(kept.iter().filter(old).all(|row| of_use.contains(row)));
+            }
+        }
+    }
+
+    #[test]
     fn a_split_file_has_every_row_in_the_bucket_of_its_entity(
         case in case(),
         cuts in vec(any::<(prop::sample::Index, u8)>(), 0..4),
@@ -123,7 +198,8 @@ proptest! {
         // Merged again and again, into more files or fewer.
         for count in counts.into_iter().map(|bits| 1 << bits) {
             let to = vec![Vec::new(); count as usize];
-            let merged = merge_within(&files, to, &limits, &mut || true).unwrap().unwrap();
+            let merged = merge_within(&files, to, None, &limits, &mut || true);
+            let merged = merged.unwrap().unwrap().files;
             prop_assert_eq!(merged.len(), count as usize);
             let rows: u64 = merged.iter().map(|(_, rows)| rows).sum();
             prop_assert_eq!(rows, case.rows.len() as u64);
@@ -162,7 +238,7 @@ proptest! {
             bytes[at] = byte;
         }
         let Ok(file) = case.open(bytes) else { return Ok(()) };
-        if let Err(error) = merge_history(&[file], vec![Vec::new(); 2], &mut || true) {
+        if let Err(error) = merge_history(&[file], vec![Vec::new(); 2], None, &mut || true) {
             let text = error.to_string();
             prop_assert!(text.contains("history"), "{}", text);
         }
@@ -213,7 +289,7 @@ fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
 fn a_merge_ends_when_it_is_told_to() {
     let (_, files) = many(2, 5000);
     let mut asked = 0;
-    let merged = merge_history(&files, vec![Vec::new()], &mut || {
+    let merged = merge_history(&files, vec![Vec::new()], None, &mut || {
         asked += 1;
         asked < 3
     });
@@ -232,7 +308,7 @@ fn runs_that_make_no_sense_are_refused() {
         bytes[zero] = wrong;
         let file = case.open(bytes).unwrap();
         let error =
-            merge_history(&[file], vec![Vec::new(); 2], &mut || true).map(drop).unwrap_err();
+            merge_history(&[file], vec![Vec::new(); 2], None, &mut || true).map(drop).unwrap_err();
         assert!(error.to_string().contains("its runs make no sense"), "{error}");
     }
 }

@@ -1,0 +1,61 @@
+//! What a view does not keep goes, in time, and nobody is told that it never was.
+
+use super::{MergePolicy, Store, history_attack_fixture::*};
+use crate::{
+    disk::SimulatedFs,
+    error::Result,
+    feature::{Timestamp, Value},
+};
+
+const KEPT: &str = "[entity.user]\njoin_keys = { user = \"string\" }\n[view.spending]\n\
+    entity = \"user\"\nretention = \"1h\"\n\
+    features = { spend = \"float64\", genre = \"string\" }\n";
+const MINUTE: i64 = 60_000_000;
+
+#[test]
+fn what_a_view_does_not_keep_is_given_up_and_asked_for_no_more() {
+    let fs = SimulatedFs::new();
+    let standing = open(&fs);
+    apply(&standing, KEPT);
+    for minute in 35..100 {
+        standing.clock.advance_to(Timestamp(minute * MINUTE));
+        push(&standing, "a", minute * MINUTE, &format!("a {minute}"));
+        push(&standing, "b", (35 + minute % 5) * MINUTE, "b");
+    }
+    standing.checkpoint().unwrap();
+    standing.clock.advance_to(Timestamp(100 * MINUTE));
+    push(&standing, "a", 100 * MINUTE, "last");
+    standing.checkpoint().unwrap();
+    let due = |store: &Store| store.compact_history(&MergePolicy::default(), &mut || true).unwrap();
+    let value = |store: &Store, user: &str, minute: i64| -> Result<Option<String>> {
+        let answers = at(store, user, &["spending:genre"], minute * MINUTE)?;
+        Ok(answers[0].value.as_ref().map(Value::to_text))
+    };
+    // An hour is kept, and an eighth of it too much before it is worth while.
+    assert_eq!(due(&standing), None);
+    assert_eq!(value(&standing, "a", 35).unwrap().as_deref(), Some("a 35"));
+    standing.clock.advance_to(Timestamp(120 * MINUTE));
+    let done = due(&standing).unwrap();
+    // Of a the 25 before minute 60; of b, whose last event was 39, what was known at 60 but one.
+    assert_eq!((done.files, done.given_up), (1, 25 + 25));
+    assert_eq!(due(&standing), None, "not twice");
+    let check = |store: &Store| {
+        assert_eq!(value(store, "a", 60).unwrap().as_deref(), Some("a 60"));
+        assert_eq!(value(store, "a", 99).unwrap().as_deref(), Some("a 99"));
+        assert_eq!(value(store, "b", 60).unwrap().as_deref(), Some("b"));
+        let why = value(store, "a", 59).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "view spending keeps its history for 1h: expected times from 1970-01-01T01:00:00Z \
+             on, got 1970-01-01T00:59:00Z"
+        );
+        assert_eq!(writes(store, "a", &["spending:genre"]).unwrap().len(), 41);
+    };
+    check(&standing);
+    standing.close().unwrap();
+    drop(standing);
+    let again = try_open(&fs, "/data", Timestamp(120 * MINUTE)).unwrap();
+    check(&again);
+    again.clock.advance_to(Timestamp(128 * MINUTE));
+    assert_eq!(due(&again).unwrap().given_up, 8 + 8);
+}
