@@ -41,6 +41,17 @@ impl<'a> Args<'a> {
         self.pop().ok_or_else(syntax)
     }
 
+    /// The one behind so many, without taking any.
+    #[inline]
+    pub(super) fn peek(&self, behind: usize) -> Option<&'a [u8]> {
+        self.all.get(self.next.checked_add(behind)?)
+    }
+
+    /// Passes over the next `count`.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.next = self.next.saturating_add(count);
+    }
+
     /// The next one as text.
     pub(super) fn text(&mut self, what: &str) -> Result<&'a str> {
         let bytes = self.next()?;

@@ -1,7 +1,7 @@
 //! What a client sees, without a socket: commands in, replies out, restarts in between.
 
 use super::{
-    App, ClientInfo, FeatureRequest, Identity, Session, Settings, dispatch, every_command,
+    App, ClientInfo, FeatureRequest, Identity, KeyRow, Session, Settings, dispatch, every_command,
     online_rows, resolve,
 };
 use crate::{
@@ -297,7 +297,7 @@ fn a_null_key_hides_the_features_of_its_own_entity_only() {
     let request = FeatureRequest::new(&schema, features, &["user", "item"]).unwrap();
     let rows = [[Some(&b"1"[..]), None], [None, Some(&b"2"[..])]];
     let (keyspace, now) = (store.keyspace(), store.now());
-    let rows = rows.iter().map(|row| &row[..]);
+    let rows = rows.iter().map(|row| KeyRow::Texts(row));
     let when = (now, Seen::Published);
     let read = online_rows(keyspace, &request, rows, when, usize::MAX).unwrap();
     let texts = |row: &Vec<crate::store::Answer>| {

@@ -6,7 +6,7 @@
 use super::{
     context::Context,
     feature_request::{FeatureRequest, too_long},
-    request_rows::{KeyText, Rows},
+    request_rows::{KeyRow, Rows},
 };
 use crate::{
     error::Result,
@@ -41,8 +41,9 @@ pub(super) fn write_arrow(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let keys = key_columns(schema, request, join_keys);
-    let parts = |row: &[KeyText<'_>]| -> Result<Vec<KeyPart>> {
-        let texts = row.iter().flatten().zip(&keys);
+    let parts = |row: KeyRow<'_>| -> Result<Vec<KeyPart>> {
+        let texts =
+            keys.iter().enumerate().filter_map(|(column, key)| Some((row.get(column)?, key)));
         texts.map(|(text, join_key)| KeyPart::parse(text, join_key)).collect()
     };
     let parts: Vec<Vec<KeyPart>> = rows.iter().map(parts).collect::<Result<_>>()?;

@@ -1,7 +1,7 @@
 //! Features of several entities in one request, for RESP and HTTP alike: names are resolved once,
 //! then every row looks each of its keys up once.
 
-use super::request_rows::{KeyText, Rows};
+use super::request_rows::{KeyRow, Rows};
 use crate::{
     error::{Error, Result, did_you_mean, echo},
     feature::{Entity, JoinKey, KeyPart, Scalar, Timestamp, ValueType},
@@ -109,7 +109,7 @@ impl FeatureRequest {
     pub(super) fn read_row(
         &self,
         keyspace: Keyspace<'_>,
-        row: &[KeyText<'_>],
+        row: KeyRow<'_>,
         when: (Timestamp, Seen),
         key: &mut Vec<u8>,
         mut visit: impl FnMut(usize, FeatureRead<'_>),
@@ -125,7 +125,7 @@ impl FeatureRequest {
     pub(super) fn read_stretches(
         &self,
         keyspace: Keyspace<'_>,
-        row: &[KeyText<'_>],
+        row: KeyRow<'_>,
         (now, seen): (Timestamp, Seen),
         key: &mut Vec<u8>,
         mut visit: impl FnMut(RowStretch<'_, '_, '_>),
@@ -146,10 +146,10 @@ impl FeatureRequest {
     }
 
     /// Asks the memory for what the first of `rows` will read, of several at once. Of how many.
-    pub(super) fn fetch<'r, 't: 'r>(
+    pub(super) fn fetch<'r>(
         &self,
         keyspace: Keyspace<'_>,
-        rows: impl Iterator<Item = &'r [KeyText<'t>]>,
+        rows: impl Iterator<Item = KeyRow<'r>>,
         key: &mut Vec<u8>,
     ) -> usize {
         let (mut ahead, mut count) = (keyspace.ahead(), 0);
@@ -169,11 +169,12 @@ impl FeatureRequest {
         count
     }
 
-    /// Whether all features are of one entity: then [`Self::read_row`] meets them in the order
-    /// asked, each of them.
-    pub(super) fn is_of_one_entity(&self) -> bool {
+    /// Whether the features of each entity stand together: then [`Self::read_row`] meets them in
+    /// the order asked, each of them, if no join key is null.
+    pub(super) fn is_by_entity(&self) -> bool {
         let is_whole = |group: &Group| group.plan.cells.iter().all(Option::is_some);
-        matches!(self.groups.as_slice(), [group] if is_whole(group))
+        let places = self.groups.iter().flat_map(|group| &group.places);
+        self.groups.iter().all(is_whole) && places.is_sorted()
     }
 }
 
@@ -233,8 +234,8 @@ impl Group {
     }
 
     /// Writes the key in place of what `key` held; false if one of the join keys is null.
-    fn write_key(&self, row: &[KeyText<'_>], key: &mut Vec<u8>) -> Result<bool> {
-        let texts = self.columns.iter().map(|column| row.get(*column).copied().flatten());
+    fn write_key(&self, row: KeyRow<'_>, key: &mut Vec<u8>) -> Result<bool> {
+        let texts = self.columns.iter().map(|column| row.get(*column));
         if texts.clone().any(|text| text.is_none()) {
             return Ok(false);
         }
@@ -242,10 +243,10 @@ impl Group {
         Ok(true)
     }
 
-    fn parts(&self, row: &[KeyText<'_>]) -> Result<Vec<KeyPart>> {
+    fn parts(&self, row: KeyRow<'_>) -> Result<Vec<KeyPart>> {
         let join_keys = self.entity.join_keys.iter().zip(&self.columns);
         let parts = join_keys.map(|(join_key, column)| {
-            KeyPart::parse(row.get(*column).copied().flatten().unwrap_or_default(), join_key)
+            KeyPart::parse(row.get(*column).unwrap_or_default(), join_key)
         });
         parts.collect()
     }
@@ -289,7 +290,7 @@ impl FeatureRequest {
     pub(super) fn answers(
         &self,
         keyspace: Keyspace<'_>,
-        row: &[KeyText<'_>],
+        row: KeyRow<'_>,
         when: (Timestamp, Seen),
         bytes_max: usize,
     ) -> Result<(Vec<Answer>, usize)> {
@@ -309,10 +310,10 @@ impl FeatureRequest {
 
 /// Reads whole rows as of now: for each row an answer per feature, in the order asked. Their
 /// values together may have `bytes_max` bytes.
-pub fn online_rows<'r, 't: 'r>(
+pub fn online_rows<'r>(
     keyspace: Keyspace<'_>,
     request: &FeatureRequest,
-    rows: impl IntoIterator<Item = &'r [KeyText<'t>]>,
+    rows: impl IntoIterator<Item = KeyRow<'r>>,
     when: (Timestamp, Seen),
     bytes_max: usize,
 ) -> Result<Vec<Vec<Answer>>> {

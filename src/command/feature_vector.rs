@@ -10,14 +10,15 @@
 
 use super::{
     context::Context,
-    feature_request::{FeatureRequest, RowStretch, check_cells},
+    feature_request::{RowStretch, check_cells},
+    request_cache::Resolved,
     request_rows::Rows,
+    vector_columns::VectorColumns,
 };
 use crate::{
     error::{Error, Result},
-    feature::{Feature, Scalar, Status, Timestamp, Value, ValueType},
+    feature::{Scalar, Status, Timestamp, Value},
     online::ValueRef,
-    registry::Selected,
     store::Schema,
 };
 use nowthen_protocol::{
@@ -25,89 +26,16 @@ use nowthen_protocol::{
     vector::{VectorElement, VectorNumber, VectorShape, VectorStatus, VectorWriter},
 };
 
-/// Which columns of the matrix belong to which feature.
-#[derive(Debug)]
-struct Columns {
-    element: VectorElement,
-    /// Of each feature the first column, and how many it has.
-    spans: Vec<(usize, usize)>,
-    count: usize,
-}
-
-impl Columns {
-    fn of(features: &[Selected]) -> Result<Self> {
-        let mut spans = Vec::with_capacity(features.len());
-        let mut count = 0_usize;
-        let mut scalars = Vec::with_capacity(features.len());
-        for selected in features {
-            let feature = selected.view.features.get(selected.feature);
-            let feature = feature.ok_or_else(|| Error::refused("no such feature"))?;
-            let (scalar, width) = numbers_of(&selected.view.name, feature)?;
-            scalars.push(scalar);
-            spans.push((count, width));
-            count = count.saturating_add(width);
-        }
-        Ok(Self { element: element_of(&scalars), spans, count })
-    }
-
-    /// The place of the first cell of a row.
-    fn first(&self, row: usize) -> usize {
-        row.saturating_mul(self.count)
-    }
-
-    /// The place of the first cell of a feature in the row that begins at `row_first`, and how
-    /// many cells it has.
-    #[inline]
-    fn cells_behind(&self, row_first: usize, feature: usize) -> Option<(usize, usize)> {
-        let (first, width) = *self.spans.get(feature)?;
-        Some((row_first.checked_add(first)?, width))
-    }
-}
-
-/// The type of the numbers of a feature, and how many a value has.
-fn numbers_of(view: &str, feature: &Feature) -> Result<(Scalar, usize)> {
-    let refuse = |why: &str| {
-        let Feature { name, value_type, .. } = feature;
-        Err(Error::refused(format!("feature {view}:{name} is {value_type}: {why}")))
-    };
-    match feature.value_type {
-        ValueType::Scalar(Scalar::String | Scalar::Bytes)
-        | ValueType::List { element: Scalar::String | Scalar::Bytes, .. } => {
-            refuse("a vector holds numbers; ask AS VALUES or AS ARROW, or leave it out")
-        }
-        ValueType::List { length: None, .. } => {
-            refuse("in a vector every list of a feature has the same length, such as float32[128]")
-        }
-        ValueType::Scalar(scalar) => Ok((scalar, 1)),
-        ValueType::List { element, length: Some(length) } => {
-            Ok((element, usize::try_from(length).unwrap_or(usize::MAX)))
-        }
-    }
-}
-
-/// The narrowest type in which no float loses a bit: floats of 32 bits only if all floats are
-/// that, and integers beside them no wider than a flag.
-fn element_of(scalars: &[Scalar]) -> VectorElement {
-    let any = |wanted: &[Scalar]| scalars.iter().any(|scalar| wanted.contains(scalar));
-    if !any(&[Scalar::Float32, Scalar::Float64]) {
-        VectorElement::I64
-    } else if any(&[Scalar::Float64, Scalar::Int32, Scalar::Int64, Scalar::Timestamp]) {
-        VectorElement::F64
-    } else {
-        VectorElement::F32
-    }
-}
-
 /// Writes the matrix for `rows` straight into the reply.
 pub(super) fn write_vector(
     ctx: &mut Context<'_>,
     schema: &Schema,
-    request: &FeatureRequest,
+    asked: &Resolved,
     rows: &Rows<'_>,
     at: Option<Timestamp>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let columns = Columns::of(&request.features)?;
+    let (request, columns) = (&asked.request, asked.vector_columns()?);
     check_cells(rows.len(), columns.count, "numbers")?;
     let shape = VectorShape { element: columns.element, rows: rows.len(), columns: columns.count };
     let length = shape.frame_bytes().ok_or_else(|| Error::refused("the vector is too large"))?;
@@ -126,14 +54,14 @@ pub(super) fn write_vector(
         if answers.is_some() {
             return Ok(());
         }
-        let (mut key, mut fetched) = (Vec::new(), 0);
+        let (key, mut fetched) = (&mut ctx.session.key, 0);
         for (index, row) in rows.iter().enumerate() {
             let (keyspace, first) = (ctx.keyspace, columns.first(index));
             if index == fetched {
-                fetched += request.fetch(keyspace, rows.iter().skip(index), &mut key);
+                fetched += request.fetch(keyspace, rows.iter_from(index), key);
             }
-            request.read_stretches(keyspace, row, (now, seen), &mut key, |stretch| {
-                write_stretch(&mut writer, &columns, first, stretch);
+            request.read_stretches(keyspace, row, (now, seen), key, |stretch| {
+                write_stretch(&mut writer, columns, first, stretch);
             })?;
         }
         Ok(())
@@ -147,7 +75,7 @@ pub(super) fn write_vector(
 #[inline]
 fn write_stretch(
     writer: &mut VectorWriter<'_>,
-    columns: &Columns,
+    columns: &VectorColumns,
     row_first: usize,
     mut stretch: RowStretch<'_, '_, '_>,
 ) {

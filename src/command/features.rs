@@ -8,6 +8,7 @@ use super::{
     feature_vector::write_vector,
     request_cache::{RequestCache, Resolved},
     request_rows::Rows,
+    session::Session,
     typed_value::{doubles, write_standing, write_value},
 };
 use crate::{
@@ -56,7 +57,7 @@ fn resolve(schema: &Schema, args: &mut Args<'_>) -> Result<Resolved> {
     });
     let join_keys = join_keys.collect::<Result<Vec<_>>>()?;
     let request = FeatureRequest::new(schema, features, &join_keys)?;
-    Ok(Resolved { request, join_keys: join_keys.into_iter().map(str::to_owned).collect() })
+    Ok(Resolved::new(request, join_keys.into_iter().map(str::to_owned).collect()))
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ enum Form {
 pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let schema = ctx.keyspace.schema();
     let asked = REQUESTS.with_borrow_mut(|known| known.resolve(&schema, args, resolve))?;
-    let Resolved { request, join_keys } = &*asked;
+    let Resolved { request, join_keys, .. } = &*asked;
     let rows = Rows::parse(args, join_keys.len(), ROWS_MAX)?;
     let shape = shape(args)?;
     request.check_size(rows.len())?;
@@ -102,7 +103,7 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     }
     match shape.form {
         Form::Values => {}
-        Form::Vector => return write_vector(ctx, &schema, request, &rows, shape.at, reply),
+        Form::Vector => return write_vector(ctx, &schema, &asked, &rows, shape.at, reply),
         Form::Arrow => {
             let Shape { at, with_status, with_time, .. } = shape;
             let options = TableOptions { at, with_status, with_time };
@@ -112,7 +113,7 @@ pub(super) fn get(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     }
     let answers = match shape.at {
         Some(at) => request.rows_at(&ctx.app.store, &schema, &rows, at)?,
-        None if request.is_of_one_entity() => {
+        None if request.is_by_entity() => {
             return write_rows(ctx, request, &rows, &shape, reply);
         }
         None => {
@@ -169,17 +170,17 @@ fn write_rows(
 ) -> Result<()> {
     let bytes_max = ctx.app.settings.reply_bytes_max.bytes();
     let (seen, now) = (ctx.seen(), ctx.now);
-    let scratch = &mut ctx.session.scratch;
+    let Session { scratch, key, .. } = &mut *ctx.session;
     let (start, mut is_too_long) = (reply.len(), false);
-    let (mut key, mut fetched) = (Vec::new(), 0);
+    let mut fetched = 0;
     reply.array(rows.len());
     for (index, row) in rows.iter().enumerate() {
         if index == fetched {
-            fetched += request.fetch(ctx.keyspace, rows.iter().skip(index), &mut key);
+            fetched += request.fetch(ctx.keyspace, rows.iter_from(index), key);
         }
         reply.array(request.features.len());
         let when = (now, seen);
-        let written = request.read_stretches(ctx.keyspace, row, when, &mut key, |mut stretch| {
+        let written = request.read_stretches(ctx.keyspace, row, when, key, |mut stretch| {
             let floats = (shape.extra() == 0).then(|| stretch.floats(Scalar::Float64)).flatten();
             if let Some((_, pieces)) = floats {
                 return doubles(pieces).for_each(|number| {

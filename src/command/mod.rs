@@ -117,6 +117,8 @@ mod feature_vector;
 
 mod request_cache;
 
+mod vector_columns;
+
 mod feature_request;
 
 mod request_rows;
@@ -181,6 +183,7 @@ pub use feature_request::{FeatureRequest, online_rows};
 pub use monitor_feed::MonitorFeed;
 pub use operation::is_for_operator;
 pub use pause::Pause;
+pub use request_rows::{ArgumentRow, KeyRow, KeyText};
 pub use session::{ClientInfo, Session};
 pub use settings::{Number, SavePoint, Settings, Shutdown};
 pub use snapshots::{begin_snapshot, snapshot_is_due, write_last_snapshot};

@@ -1,9 +1,9 @@
 //! Requests that were resolved before: a model asks for the same features each time, so their
 //! names and join keys are resolved once per catalog, and compared from then on.
 
-use super::{arguments::Args, feature_request::FeatureRequest};
+use super::{arguments::Args, feature_request::FeatureRequest, vector_columns::VectorColumns};
 use crate::{error::Result, store::Schema};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// So many at most: each is compared in turn, and mostly differs in its first words.
 const REQUESTS_MAX: usize = 16;
@@ -15,6 +15,23 @@ pub(super) struct Resolved {
     pub(super) request: FeatureRequest,
     /// The names of the columns of its rows.
     pub(super) join_keys: Vec<String>,
+    /// Once somebody asked for a vector.
+    vector: OnceLock<VectorColumns>,
+}
+
+impl Resolved {
+    pub(super) fn new(request: FeatureRequest, join_keys: Vec<String>) -> Self {
+        Self { request, join_keys, vector: OnceLock::new() }
+    }
+
+    /// The columns of the request as a vector; refused if a feature is not of numbers.
+    pub(super) fn vector_columns(&self) -> Result<&VectorColumns> {
+        if let Some(columns) = self.vector.get() {
+            return Ok(columns);
+        }
+        let columns = VectorColumns::of(&self.request.features)?;
+        Ok(self.vector.get_or_init(|| columns))
+    }
 }
 
 /// The words of a request, as they came.

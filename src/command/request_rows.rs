@@ -2,16 +2,44 @@
 
 use super::arguments::Args;
 use crate::error::{Error, Result};
-use std::slice::ChunksExact;
 
 /// A text of a join key; `None` for null.
-pub(super) type KeyText<'a> = Option<&'a [u8]>;
+pub type KeyText<'a> = Option<&'a [u8]>;
 
-/// Rows of texts, one per join key, in one piece of memory.
-#[derive(Debug)]
+/// The texts of one row, one per join key.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyRow<'a> {
+    /// Given one by one.
+    Texts(&'a [KeyText<'a>]),
+    /// The arguments that come next.
+    Arguments(ArgumentRow<'a>),
+}
+
+/// A row of arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentRow<'a> {
+    args: Args<'a>,
+    width: usize,
+}
+
+impl<'a> KeyRow<'a> {
+    /// The text in this column; `None` as well where there is no such column.
+    #[inline]
+    pub(super) fn get(&self, column: usize) -> KeyText<'a> {
+        match self {
+            Self::Texts(texts) => texts.get(column).copied().flatten(),
+            Self::Arguments(row) => row.args.peek(column).filter(|_| column < row.width),
+        }
+    }
+}
+
+/// Rows of texts, one per join key.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Rows<'a> {
-    texts: Vec<KeyText<'a>>,
-    /// How many texts a row has; at least one.
+    /// They come next.
+    args: Args<'a>,
+    count: usize,
+    /// How many texts a row has.
     width: usize,
 }
 
@@ -33,17 +61,28 @@ impl<'a> Rows<'a> {
                 args.len()
             ))
         })?;
-        let texts = args.take(needed).into_iter().map(Some).collect();
-        Ok(Self { texts, width: width.max(1) })
+        let rows = Self { args: *args, count, width };
+        args.skip(needed);
+        Ok(rows)
     }
 
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
-        self.texts.len() / self.width
+        self.count
     }
 
     /// Each row.
-    pub(super) fn iter(&self) -> ChunksExact<'_, KeyText<'a>> {
-        self.texts.chunks_exact(self.width)
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeyRow<'a>> + use<'a> {
+        self.iter_from(0)
+    }
+
+    /// Each row from that one on.
+    pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = KeyRow<'a>> + use<'a> {
+        let Self { args, count, width } = *self;
+        (first..count).map(move |row| {
+            let mut args = args;
+            args.skip(row * width);
+            KeyRow::Arguments(ArgumentRow { args, width })
+        })
     }
 }

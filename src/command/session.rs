@@ -48,6 +48,8 @@ pub struct Session {
     pub(super) tally: Tally,
     /// Where a value is formatted before its length is known.
     pub(super) scratch: Vec<u8>,
+    /// Where the key of an entity is made of its parts.
+    pub(super) key: Vec<u8>,
 }
 
 /// What a connection did since it last told the server: counters that all connections share are
@@ -235,6 +237,7 @@ impl Session {
             monitor: None,
             tally: Tally::default(),
             scratch: Vec::new(),
+            key: Vec::new(),
         }
     }
 

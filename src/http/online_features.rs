@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    command::{App, FeatureRequest, online_rows},
+    command::{App, FeatureRequest, KeyRow, online_rows},
     error::{Error, Result},
     feature::{Status, Timestamp, Value},
     online::Seen,
@@ -101,8 +101,13 @@ fn answers(
         let bytes = texts.iter().map(|text| text.as_ref().map(String::as_bytes));
         let bytes: Vec<_> = bytes.collect();
         let (keyspace, bytes_max) = (app.store.keyspace(), app.settings.reply_bytes_max.bytes());
-        let answers =
-            online_rows(keyspace, request, [&bytes[..]], (now, Seen::Published), bytes_max)?;
+        let answers = online_rows(
+            keyspace,
+            request,
+            [KeyRow::Texts(&bytes)],
+            (now, Seen::Published),
+            bytes_max,
+        )?;
         Ok(answers.into_iter().next().unwrap_or_default())
     };
     (0..rows).map(row).collect()

@@ -14,7 +14,7 @@
 //! are being written, or belong to another tool. A glob or a plain path takes them.
 
 use super::{
-    page_index::with_offset_index,
+    page_index::{listed_pages, with_offset_index},
     parquet_file::{ParquetFile, caught, damaged, not_parquet},
     partitions::Partitions,
 };
@@ -26,10 +26,7 @@ use crate::{
 use bytes::Bytes;
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
-    file::{
-        metadata::{ParquetMetaData, ParquetMetaDataReader},
-        reader::Length,
-    },
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 use std::{
     collections::{BTreeSet, HashSet},
@@ -48,6 +45,8 @@ pub struct DataFile {
     modified_ns: i64,
     metadata: ArrowReaderMetadata,
     row_group_rows: Vec<u64>,
+    /// Where the pages begin that its offset indexes list, ascending.
+    listed_pages: Arc<[u64]>,
     /// The file itself, if it is in memory.
     contents: Option<Bytes>,
 }
@@ -56,15 +55,8 @@ impl DataFile {
     /// A file that is in memory; errors call it `path`.
     pub(super) fn in_memory(path: &Path, contents: Bytes) -> Result<Self> {
         let file = ParquetFile::in_memory(contents.clone(), &Arc::default());
-        let (metadata, row_group_rows) = read_footer(path, &file)?;
-        Ok(Self {
-            path: path.to_owned(),
-            bytes: contents.len() as u64,
-            modified_ns: 0,
-            metadata,
-            row_group_rows,
-            contents: Some(contents),
-        })
+        let (path, bytes) = (path.to_owned(), contents.len() as u64);
+        Self::read_footer(path, bytes, 0, &file, Some(contents))
     }
 
     /// The path as it was opened.
@@ -101,10 +93,11 @@ impl DataFile {
     }
 
     pub(super) fn open(&self, bytes_read: &Arc<AtomicU64>) -> Result<ParquetFile> {
-        match &self.contents {
+        let file = match &self.contents {
             Some(contents) => Ok(ParquetFile::in_memory(contents.clone(), bytes_read)),
             None => ParquetFile::open(&self.path, self.bytes, bytes_read),
-        }
+        };
+        Ok(file?.with_listed_pages(&self.listed_pages))
     }
 }
 
@@ -272,8 +265,7 @@ fn walk(
 pub(super) fn open_file(path: PathBuf) -> Result<DataFile> {
     let (bytes, modified_ns) = size_and_time(&path)?;
     let file = ParquetFile::open(&path, bytes, &Arc::default())?;
-    let (metadata, row_group_rows) = read_footer(&path, &file)?;
-    Ok(DataFile { path, bytes, modified_ns, metadata, row_group_rows, contents: None })
+    DataFile::read_footer(path, bytes, modified_ns, &file, None)
 }
 
 /// The size of a file, and when it was last changed, in ns since 1970.
@@ -284,16 +276,25 @@ pub(super) fn size_and_time(path: &Path) -> Result<(u64, i64)> {
     Ok((attributes.len(), i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)))
 }
 
-/// The footer with its offset indexes, and the rows of each row group.
-fn read_footer(path: &Path, file: &ParquetFile) -> Result<(ArrowReaderMetadata, Vec<u64>)> {
-    let metadata = caught(|| {
-        let metadata = ParquetMetaDataReader::decode_metadata(&file.footer()?)?;
-        let metadata = Arc::new(with_offset_index(file, metadata)?);
-        ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
-    })
-    .map_err(|error| not_parquet(file, path, &error))?;
-    let row_group_rows = checked_rows(path, file.len(), metadata.metadata())?;
-    Ok((metadata, row_group_rows))
+impl DataFile {
+    /// Reads the footer and the offset indexes.
+    fn read_footer(
+        path: PathBuf,
+        bytes: u64,
+        modified_ns: i64,
+        file: &ParquetFile,
+        contents: Option<Bytes>,
+    ) -> Result<Self> {
+        let metadata = caught(|| {
+            let metadata = ParquetMetaDataReader::decode_metadata(&file.footer()?)?;
+            let metadata = Arc::new(with_offset_index(file, metadata)?);
+            ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
+        })
+        .map_err(|error| not_parquet(file, &path, &error))?;
+        let row_group_rows = checked_rows(&path, bytes, metadata.metadata())?;
+        let listed_pages = listed_pages(metadata.metadata());
+        Ok(Self { path, bytes, modified_ns, metadata, row_group_rows, listed_pages, contents })
+    }
 }
 
 /// The rows of each row group, after a look at every number that the decoder takes on trust.

@@ -19,8 +19,8 @@ use super::{
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
-        ABSENT, FileSlot, HistoryColumns, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_of_file,
-        check_file_metadata, kept_from_of_file, runs_of, stored_type,
+        ABSENT, FileSlot, HistoryColumns, Kept, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_of_file,
+        check_file_metadata, runs_of, stored_type,
     },
     history_write::{HistoryFileWriter, Limits, sort_key},
     keys::UNKNOWN,
@@ -51,7 +51,7 @@ pub struct HistoryFile {
     pub(super) columns: HistoryColumns,
     pub(super) row_groups: Vec<RowGroup>,
     bucket: Bucket,
-    kept_from: Option<Timestamp>,
+    pub(super) kept: Kept,
 }
 
 impl HistoryFile {
@@ -60,19 +60,19 @@ impl HistoryFile {
     pub fn open(bytes: Bytes, path: &Path, view: &View, entity: &Entity) -> Result<Self> {
         let file = DataFile::in_memory(path, bytes)?;
         check_file_metadata(&file, view)?;
-        let (bucket, kept_from) = (bucket_of_file(&file)?, kept_from_of_file(&file)?);
+        let (bucket, kept) = (bucket_of_file(&file)?, Kept::of_file(&file)?);
         let columns = HistoryColumns::find(&file, view, entity)?;
         let rows = file.row_group_rows().iter().enumerate();
         let row_group =
             |(index, rows): (usize, &u64)| RowGroup { file: 0, index, rows: *rows, first_order: 0 };
         let row_groups = rows.map(row_group).collect();
         let (view, entity) = (view.clone(), entity.clone());
-        Ok(Self { file, view, entity, columns, row_groups, bucket, kept_from })
+        Ok(Self { file, view, entity, columns, row_groups, bucket, kept })
     }
 
-    /// The time from which on it tells all that was ever told; `None` for any.
-    pub fn kept_from(&self) -> Option<Timestamp> {
-        self.kept_from
+    /// What it has of all that was told.
+    pub fn kept(&self) -> Kept {
+        self.kept
     }
 
     /// Which entities it holds.
@@ -152,7 +152,7 @@ impl HistoryFile {
         let limits = Limits { compression: self.compression(), ..Limits::default() };
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
         writer.limit_to(self.bucket);
-        writer.keeps_from(self.kept_from);
+        writer.keeps(self.kept);
         let (mut starts, mut start) = (Vec::new(), 0);
         for run in runs_of(&self.file)? {
             for row_group in self.row_groups.get(run).unwrap_or_default() {

@@ -41,6 +41,7 @@ const ENTITY_KEY: &str = "nowthen.entity";
 const RUNS_KEY: &str = "nowthen.runs";
 const BUCKET_KEY: &str = "nowthen.bucket";
 const KEPT_FROM_KEY: &str = "nowthen.kept_from";
+const LOOK_AGAIN_KEY: &str = "nowthen.look_again";
 
 const ROLE_KEY: &str = "nowthen.role";
 const SLOT_KEY: &str = "nowthen.slot";
@@ -185,16 +186,29 @@ pub(super) fn bucket_of_file(file: &DataFile) -> Result<Bucket> {
     bucket.ok_or_else(|| damaged(file.path(), "its bucket makes no sense"))
 }
 
-/// What a file says of which rows have gone that told of times before.
-pub(super) fn kept_from_metadata(kept_from: Timestamp) -> KeyValue {
-    KeyValue::new(KEPT_FROM_KEY.to_owned(), kept_from.us().to_string())
+/// What a file has of all that was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// From then on everything; `None` for any time.
+    pub from: Option<Timestamp>,
+    /// When this is what its view keeps, it is looked through for rows that go.
+    pub look_again: Option<Timestamp>,
 }
 
-/// The time from which on a file tells all that was ever told; `None` for any.
-pub(super) fn kept_from_of_file(file: &DataFile) -> Result<Option<Timestamp>> {
-    let parse = |text: &str| text.parse().map(Timestamp);
-    let kept_from = entry(file, KEPT_FROM_KEY).map(parse).transpose();
-    kept_from.map_err(|_| damaged(file.path(), "what it keeps makes no sense"))
+impl Kept {
+    pub(super) fn metadata(self) -> impl Iterator<Item = KeyValue> {
+        let entries = [(KEPT_FROM_KEY, self.from), (LOOK_AGAIN_KEY, self.look_again)];
+        let entries = entries.into_iter();
+        entries.filter_map(|(key, at)| Some(KeyValue::new(key.to_owned(), at?.us().to_string())))
+    }
+
+    pub(super) fn of_file(file: &DataFile) -> Result<Self> {
+        let time = |key| {
+            let time = entry(file, key).map(|text| text.parse().map(Timestamp)).transpose();
+            time.map_err(|_| damaged(file.path(), "what it keeps makes no sense"))
+        };
+        Ok(Self { from: time(KEPT_FROM_KEY)?, look_again: time(LOOK_AGAIN_KEY)? })
+    }
 }
 
 /// The row groups of each run of a file: its rows are sorted from the first to the last. A file

@@ -18,16 +18,16 @@
 use super::{
     bucket::{Bucket, bucket_of},
     history_file::{Batch, HistoryFile},
-    history_layout::{FileSlot, SlotColumn, free_name, runs_of, stored_type},
+    history_layout::{FileSlot, Kept, SlotColumn, free_name, runs_of, stored_type},
     history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
-    keep::Keep,
+    keep::{Keep, Retention},
     parquet_file::damaged,
     pushed::PushedCells,
     scan::ColumnReader,
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Timestamp, ValueType, View},
+    feature::{Entity, ValueType, View},
     planted::planted,
 };
 use parquet::basic::{Compression, ZstdLevel};
@@ -76,33 +76,31 @@ pub struct Merged<W> {
 }
 
 /// Writes the rows of `files`, the oldest first, each to the one of `to` whose bucket, of as many
-/// as these are, its entity is in; but for those that tell nothing of `keep_from` and what is
-/// behind it. `None` if `goes_on`, which is asked every few thousand rows, has said no.
+/// as these are, its entity is in; but for those that tell nothing of what `retention` keeps.
+/// `None` if `goes_on`, which is asked every few thousand rows, has said no.
 ///
 /// All must be opened with one view and entity.
 pub fn merge_history<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
-    keep_from: Option<Timestamp>,
+    retention: Option<Retention>,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Merged<W>>> {
-    merge_within(files, to, keep_from, &MergeLimits::default(), goes_on)
+    merge_within(files, to, retention, &MergeLimits::default(), goes_on)
 }
 
 /// [`merge_history`] within other limits.
 pub(super) fn merge_within<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
-    keep_from: Option<Timestamp>,
+    retention: Option<Retention>,
     limits: &MergeLimits,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Merged<W>>> {
-    // Where nothing is older, the history is as whole as before.
-    let is_older = |horizon: &Timestamp| files.iter().any(|file| file.is_older_than(*horizon));
-    let keep_from = keep_from.filter(is_older);
-    let kept_from = files.iter().map(HistoryFile::kept_from).max().flatten().max(keep_from);
-    let mut keep = keep_from.map(Keep::from);
-    let mut outputs = outputs(files, to, kept_from, limits)?;
+    let is_older = |it: &Retention| files.iter().any(|file| file.is_older_than(it.keep_from));
+    let retention = retention.filter(is_older);
+    let mut keep = retention.map(|retention| Keep::from(retention.keep_from));
+    let mut outputs = outputs(files, to, limits)?;
     let of_files: Vec<(&HistoryFile, Vec<&FileSlot>)> =
         files.iter().map(|file| (file, file.columns.slots.iter().collect())).collect();
     let mut runs = Vec::new();
@@ -119,8 +117,13 @@ pub(super) fn merge_within<W: Write + Send>(
         outputs.iter_mut().try_for_each(Output::end_run)?;
         runs = rest;
     }
-    let files = outputs.into_iter().map(Output::finish).collect::<Result<_>>()?;
-    Ok(Some(Merged { files, given_up: keep.map_or(0, |keep| keep.gone()) }))
+    let given_up = keep.map_or(0, |keep| keep.gone());
+    let rows = files.iter().map(HistoryFile::row_count).sum();
+    let from = files.iter().map(|file| file.kept.from).max().flatten();
+    let kept = retention.map(|retention| retention.kept(from, given_up, rows));
+    let kept = kept.unwrap_or(Kept { from, look_again: None });
+    let files = outputs.into_iter().map(|output| output.finish(kept)).collect::<Result<_>>()?;
+    Ok(Some(Merged { files, given_up }))
 }
 
 /// One file for each bucket. The more there are, the shorter are their row groups: so much as one
@@ -128,7 +131,6 @@ pub(super) fn merge_within<W: Write + Send>(
 fn outputs<W: Write + Send>(
     files: &[HistoryFile],
     to: Vec<W>,
-    kept_from: Option<Timestamp>,
     limits: &MergeLimits,
 ) -> Result<Vec<Output<W>>> {
     let first = files.first().ok_or_else(|| Error::refused("there is no history to merge"))?;
@@ -141,7 +143,6 @@ fn outputs<W: Write + Send>(
     let output = |(bucket, to): (Bucket, W)| {
         let mut writer = HistoryFileWriter::with_slots(view, entity, slots.clone(), to, file)?;
         writer.limit_to(bucket);
-        writer.keeps_from(kept_from);
         Ok(Output::new(writer, PIECE_BYTES / count))
     };
     Bucket::all(count as u32).zip(to).map(output).collect()
@@ -256,7 +257,8 @@ impl<W: Write + Send> Output<W> {
         Ok(())
     }
 
-    fn finish(self) -> Result<(W, u64)> {
+    fn finish(mut self, kept: Kept) -> Result<(W, u64)> {
+        self.writer.keeps(kept);
         Ok((self.writer.finish_runs(&self.starts)?, self.rows))
     }
 }

@@ -11,8 +11,8 @@ use super::{
     cells::column_of,
     gathered::Gathered,
     history_layout::{
-        ABSENT, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata,
-        kept_from_metadata, runs_metadata, schema, slot_columns, stored_type,
+        ABSENT, Kept, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_metadata, file_metadata,
+        runs_metadata, schema, slot_columns, stored_type,
     },
     parquet_file::caught,
     pushed::PushedCells,
@@ -127,11 +127,9 @@ impl<W: Write + Send> HistoryFileWriter<W> {
         }
     }
 
-    /// Says that rows have gone which told of times before `kept_from`.
-    pub(super) fn keeps_from(&mut self, kept_from: Option<Timestamp>) {
-        if let Some(kept_from) = kept_from {
-            self.writer.append_key_value_metadata(kept_from_metadata(kept_from));
-        }
+    /// Says what the file has of all that was told.
+    pub(super) fn keeps(&mut self, kept: Kept) {
+        kept.metadata().for_each(|entry| self.writer.append_key_value_metadata(entry));
     }
 
     /// Adds rows, in any order, to those that are written next.

@@ -11,14 +11,47 @@
 //! Invariants
 //! - Of every time from the horizon on each cell is told as if no row had gone: by event, and by
 //!   arrival as far as rows say when they arrived.
-//! - In memory are the rows of one entity that stay, [`HELD_MAX`] at the most: if there are more,
+//! - In memory are the rows of one entity that stay, up to a number and a length: if they are more,
 //!   all that are held stay.
 
-use super::{history_file::HistoryFile, prune::times, pushed::PushedCells};
+use super::{
+    history_file::HistoryFile, history_layout::Kept, history_write::row_bytes, prune::times,
+    pushed::PushedCells,
+};
 use crate::feature::{KeyPart, Timestamp};
 use std::collections::HashMap;
 
 const HELD_MAX: usize = 4096;
+const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// A file is looked through once more after this part of what is kept, if so much of it went.
+const PARTS: u64 = 8;
+/// And never sooner.
+const STEP_US: i64 = 60_000_000;
+
+/// How much of a history is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// From then on everything.
+    pub keep_from: Timestamp,
+    /// How long that is, in µs.
+    pub length_us: i64,
+}
+
+impl Retention {
+    fn step_us(self) -> i64 {
+        (self.length_us / PARTS as i64).max(STEP_US)
+    }
+
+    /// What a file says of itself if `gone` of its `rows` have gone, and of which others said
+    /// `before` what they keep.
+    pub(super) fn kept(self, before: Option<Timestamp>, gone: u64, rows: u64) -> Kept {
+        let has_paid = gone.saturating_mul(PARTS) >= rows;
+        let wait_us = if has_paid { self.step_us() } else { self.length_us.max(STEP_US) };
+        let from = if gone > 0 { before.max(Some(self.keep_from)) } else { before };
+        Kept { from, look_again: Some(Timestamp(self.keep_from.us().saturating_add(wait_us))) }
+    }
+}
 
 /// Takes rows in the order of key, stamp and arrival, and hands on those that stay.
 #[derive(Debug)]
@@ -29,6 +62,8 @@ pub(super) struct Keep {
     held: Vec<Held>,
     /// By slot, which of them wrote it last.
     owners: HashMap<u32, usize>,
+    /// How long their values are.
+    held_bytes: usize,
     /// How many rows have gone.
     gone: u64,
 }
@@ -43,7 +78,7 @@ struct Held {
 
 impl Keep {
     pub(super) fn from(horizon: Timestamp) -> Self {
-        Self { horizon, key: vec![], held: vec![], owners: HashMap::new(), gone: 0 }
+        Self { horizon, key: vec![], held: vec![], owners: HashMap::new(), held_bytes: 0, gone: 0 }
     }
 
     /// How many rows have gone so far.
@@ -62,7 +97,7 @@ impl Keep {
             out.push(row);
             return;
         }
-        if self.held.len() >= HELD_MAX {
+        if self.held.len() >= HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
             self.end(out);
         }
         let was_known = row.stamp.created.is_none_or(|created| created <= self.horizon);
@@ -78,10 +113,12 @@ impl Keep {
             };
             before.cells_left = before.cells_left.map(|left| left.saturating_sub(1));
             if before.cells_left == Some(0) {
-                before.row = None;
+                let bytes = before.row.take().as_ref().map_or(0, row_bytes);
+                self.held_bytes = self.held_bytes.saturating_sub(bytes);
                 self.gone += 1;
             }
         }
+        self.held_bytes = self.held_bytes.saturating_add(row_bytes(&row));
         self.held.push(Held { row: Some(row), cells_left });
     }
 
@@ -89,12 +126,20 @@ impl Keep {
     pub(super) fn end(&mut self, out: &mut Vec<PushedCells>) {
         out.extend(self.held.drain(..).filter_map(|held| held.row));
         self.owners.clear();
+        self.held_bytes = 0;
     }
 }
 
 impl HistoryFile {
+    /// Whether it is worth while to look through it for rows that go.
+    pub fn may_give_up(&self, retention: Retention) -> bool {
+        let is_due = |look_again| retention.keep_from >= look_again;
+        let due = Timestamp(retention.keep_from.us().saturating_sub(retention.step_us()));
+        self.kept.look_again.map_or_else(|| self.is_older_than(due), is_due)
+    }
+
     /// Whether it may have rows of a time before `horizon`.
-    pub fn is_older_than(&self, horizon: Timestamp) -> bool {
+    pub(super) fn is_older_than(&self, horizon: Timestamp) -> bool {
         let event = &self.columns.event;
         self.file.metadata().metadata().row_groups().iter().any(|row_group| {
             let chunk = event.leaf.and_then(|leaf| row_group.columns().get(leaf));
@@ -156,6 +201,18 @@ mod tests {
         };
         assert_eq!(kept(5, &rows), (told(&[("a", 2), ("a", 3), ("b", 1)]), 2));
         assert_eq!(kept(9, &rows), (told(&[("a", 3), ("b", 1)]), 3));
+    }
+
+    #[test]
+    fn a_file_that_gave_up_little_is_left_alone_for_long() {
+        const HOUR: i64 = 3_600_000_000;
+        let retention = Retention { keep_from: Timestamp(HOUR), length_us: 8 * HOUR };
+        let kept = |gone| {
+            let Kept { from, look_again } = retention.kept(Some(Timestamp(7)), gone, 800);
+            (from.unwrap().us(), look_again.unwrap().us() / HOUR)
+        };
+        assert_eq!([kept(0), kept(99), kept(100)], [(7, 9), (HOUR, 9), (HOUR, 2)]);
+        assert_eq!(retention.kept(None, 0, 0).from, None);
     }
 
     #[test]

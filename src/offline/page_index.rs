@@ -12,7 +12,7 @@ use parquet::{
         reader::ChunkReader,
     },
 };
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// How many pages of a column chunk hold rows in `ranges`, which ascend, and how many do not;
 /// `None` stands for all rows. None of either where the file does not list them.
@@ -34,6 +34,24 @@ pub(super) fn count_pages(
     };
     let read = pages.iter().zip(ends).filter(is_read).count() as u64;
     (read, pages.len() as u64 - read)
+}
+
+/// Where the pages begin that the offset indexes list, and the dictionaries before them; ascending.
+pub(super) fn listed_pages(metadata: &ParquetMetaData) -> Arc<[u64]> {
+    let mut starts = Vec::new();
+    for (row_group, chunks) in metadata.row_groups().iter().enumerate() {
+        for (leaf, chunk) in chunks.columns().iter().enumerate() {
+            let index = metadata.page_index();
+            let index = index.and_then(|index| index.offset_index(row_group, leaf));
+            let Some(pages) = index.map(|index| index.page_locations()) else { continue };
+            let first = [chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset())];
+            let offsets = pages.iter().map(|page| page.offset).chain(first);
+            starts.extend(offsets.filter_map(|offset| u64::try_from(offset).ok()));
+        }
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    starts.into()
 }
 
 /// `metadata` with its offset indexes, where the file has them.

@@ -48,6 +48,8 @@ pub(super) struct ParquetFile {
     contents: Contents,
     bytes: u64,
     bytes_read: Arc<AtomicU64>,
+    /// Where pages begin that the decoder reads at once with their headers, ascending.
+    listed_pages: Arc<[u64]>,
 }
 
 /// Where the bytes are.
@@ -74,14 +76,24 @@ impl ParquetFile {
     pub(super) fn open(path: &Path, bytes: u64, bytes_read: &Arc<AtomicU64>) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let contents = Contents::OnDisk(Arc::new(file));
-        Ok(Self { contents, bytes, bytes_read: Arc::clone(bytes_read) })
+        Ok(Self::new(contents, bytes, bytes_read))
     }
 
     /// A file that is in memory already: what is read of it is not copied.
     pub(super) fn in_memory(bytes: Bytes, bytes_read: &Arc<AtomicU64>) -> Self {
         let length = bytes.len() as u64;
         let contents = Contents::InMemory(bytes);
-        Self { contents, bytes: length, bytes_read: Arc::clone(bytes_read) }
+        Self::new(contents, length, bytes_read)
+    }
+
+    fn new(contents: Contents, bytes: u64, bytes_read: &Arc<AtomicU64>) -> Self {
+        let (bytes_read, listed_pages) = (Arc::clone(bytes_read), Arc::default());
+        Self { contents, bytes, bytes_read, listed_pages }
+    }
+
+    /// The same file, whose offset indexes list pages that begin here.
+    pub(super) fn with_listed_pages(self, listed_pages: &Arc<[u64]>) -> Self {
+        Self { listed_pages: Arc::clone(listed_pages), ..self }
     }
 
     /// The bytes of the footer, whose claims it can keep.
@@ -108,11 +120,7 @@ impl ParquetFile {
 
     fn page_header_at(&self, start: u64) -> io::Result<Vec<u8>> {
         let (head, header) = self.header_at(start, PAGE_HEADER)?;
-        let [_, _, unpacked, packed] = header.integers;
-        if unpacked > UNPACKED_BYTES_MAX && unpacked / UNPACKED_TIMES_MAX > packed {
-            let what = format!("a page of {packed} bytes claims {unpacked} of them unpacked");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
+        check_page(&header).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         Ok(head)
     }
 
@@ -162,18 +170,36 @@ impl ChunkReader for ParquetFile {
             return Err(ParquetError::EOF(what));
         }
         self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
-        match &self.contents {
+        let bytes = match &self.contents {
             Contents::OnDisk(file) => {
                 let mut buffer = vec![0; length];
                 file.read_exact_at(&mut buffer, start)?;
-                Ok(buffer.into())
+                Bytes::from(buffer)
             }
             Contents::InMemory(bytes) => {
                 let start = usize::try_from(start)?;
-                Ok(bytes.slice(start..start + length))
+                bytes.slice(start..start + length)
             }
+        };
+        // Where a page without values ends another begins.
+        if length > 0 && self.listed_pages.binary_search(&start).is_ok() {
+            check_page(&walk(&bytes, PAGE_HEADER)?).map_err(ParquetError::General)?;
         }
+        Ok(bytes)
     }
+}
+
+/// Refuses a page that claims what it cannot be.
+fn check_page(header: &Walked) -> Result<(), String> {
+    let [_, kind, unpacked, packed, ..] = header.integers;
+    // The decoder drops the upper bits.
+    if [kind, unpacked, packed].iter().any(|number| i32::try_from(*number).is_err()) {
+        return Err(Flaw::Senseless.to_string());
+    }
+    if unpacked > UNPACKED_BYTES_MAX && unpacked / UNPACKED_TIMES_MAX > packed {
+        return Err(format!("a page of {packed} bytes claims {unpacked} of them unpacked"));
+    }
+    Ok(())
 }
 
 /// Reads on from a place of a file, where the header of a page is.

@@ -104,9 +104,9 @@ impl Spine {
         &self.batch
     }
 
-    /// The earliest time of a row; `None` without rows.
+    /// The earliest time of a row; `None` if no row has one.
     pub fn earliest(&self) -> Option<Timestamp> {
-        self.times.values().iter().min().map(|us| Timestamp(*us))
+        self.times.iter().flatten().min().map(Timestamp)
     }
 
     /// Where the column of the times stands.

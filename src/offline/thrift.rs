@@ -58,9 +58,11 @@ pub(super) enum Kind {
     Bytes,
     List(&'static Kind),
     Struct(Fields),
+    /// The list of a schema: each element tells how many of those behind it are its children.
+    Schema,
 }
 
-use Kind::{Bool, Byte, Bytes, Double, Integer, List, Struct};
+use Kind::{Bool, Byte, Bytes, Double, Integer, List, Schema, Struct};
 
 /// The fields of a struct that the decoder knows.
 pub(super) type Fields = &'static [(i16, Kind)];
@@ -70,12 +72,12 @@ const EMPTY: Kind = Struct(&[]);
 /// `FileMetaData`.
 pub(super) const FOOTER: Fields = &[
     (1, Integer),
-    (2, List(&Struct(SCHEMA_ELEMENT))),
+    (2, Schema),
     (3, Integer),
     (4, List(&Struct(ROW_GROUP))),
     (5, List(&KEY_VALUE)),
     (6, Bytes),
-    (7, List(&Struct(&[(1, EMPTY), (2, EMPTY)]))),
+    (7, List(&Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))),
 ];
 
 const KEY_VALUE: Kind = Struct(&[(1, Bytes), (2, Bytes)]);
@@ -111,6 +113,7 @@ const LOGICAL_TYPE: Fields = &[
     (16, Struct(&[(1, Byte)])),
     (17, Struct(&[(1, Bytes)])),
     (18, Struct(&[(1, Bytes), (2, Integer)])),
+    (19, EMPTY),
 ];
 
 const TIME: Kind = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
@@ -223,7 +226,7 @@ impl Kind {
             Integer => matches!(bits, 4..=6),
             Double => bits == 7,
             Bytes => bits == 8,
-            List(_) => bits == 9,
+            List(_) | Schema => bits == 9,
             Struct(_) => bits == 12,
         }
     }
@@ -238,7 +241,7 @@ pub(super) struct Walked {
     pub(super) integers: Integers,
 }
 
-type Integers = [i64; 4];
+type Integers = [i64; 6];
 
 /// Walks through the struct that `bytes` begin with.
 pub(super) fn walk(bytes: &[u8], fields: Fields) -> Result<Walked, Flaw> {
@@ -301,6 +304,9 @@ fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> 
             if header == 0 {
                 return Ok(());
             }
+            if matches!(known, Some(Schema)) {
+                return skip_schema(rest, header & 0x0f, count, depth);
+            }
             let known = match known {
                 Some(List(kind)) => Some(*kind),
                 _ => None,
@@ -327,6 +333,30 @@ fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> 
         13 => take(rest, 16),
         _ => Err(Flaw::Senseless),
     }
+}
+
+/// The decoder makes room for as many children as an element claims, and goes down as deep.
+fn skip_schema(rest: &mut &[u8], bits: u8, count: u64, depth: usize) -> Result<(), Flaw> {
+    if !Struct(SCHEMA_ELEMENT).is(bits) {
+        return Err(Flaw::Senseless);
+    }
+    // Of each element that is not at its end how many children are missing, the root first.
+    let mut open: Vec<i64> = Vec::new();
+    for index in 0..count {
+        let integers = skip_struct(rest, SCHEMA_ELEMENT, depth)?;
+        let [.., children] = integers;
+        let left = i64::try_from(count - index - 1).map_err(|_| Flaw::Senseless)?;
+        if !(0..=left).contains(&children) {
+            return Err(Flaw::Senseless);
+        }
+        while open.pop_if(|missing| *missing == 0).is_some() {}
+        open.last_mut().into_iter().for_each(|missing| *missing -= 1);
+        open.push(children);
+        if open.len() > DEPTH_MAX {
+            return Err(Flaw::Senseless);
+        }
+    }
+    Ok(())
 }
 
 fn zigzag(value: u64) -> i64 {
@@ -385,7 +415,7 @@ mod tests {
     #[test]
     fn integers_are_told_by_number() {
         let fields = [0x15, 0x86, 0x01, 0x15, 1, 0x2c, 0x25, 0x0a, 0, 0];
-        assert_eq!(walk(&fields, &[]).unwrap().integers, [0, 67, -1, 0]);
+        assert_eq!(walk(&fields, &[]).unwrap().integers, [0, 67, -1, 0, 0, 0]);
     }
 
     #[test]
@@ -405,6 +435,23 @@ mod tests {
         // 65,538 is 2 where a number has 16 bits.
         let wide = [0x08, 0x84, 0x80, 0x08, 0, 0];
         assert_eq!((any(&wide), known(&wide, &[(2, Integer)])), (Ok(6), Err(Flaw::Senseless)));
+    }
+
+    #[test]
+    fn a_schema_has_as_many_elements_as_it_claims_and_is_not_too_deep() {
+        let schema = |children: &[i8]| {
+            let element = |children: &i8| [0x55, (*children as u8) << 1, 0];
+            let elements: Vec<u8> = children.iter().flat_map(element).collect();
+            let header = [0x19, 0xfc, children.len() as u8];
+            known(&[&header[..], &elements, &[0]].concat(), &[(1, Schema)]).map(drop)
+        };
+        assert_eq!(schema(&[3, 0, 1, 0, 0]), Ok(()));
+        assert_eq!(schema(&[3, 0, 0]), Err(Flaw::Senseless));
+        assert_eq!(schema(&[2, 0, 1]), Err(Flaw::Senseless));
+        assert_eq!(schema(&[1, 63]), Err(Flaw::Senseless));
+        let chain = |length: usize| [vec![1; length - 1], vec![0]].concat();
+        assert_eq!(schema(&chain(DEPTH_MAX)), Ok(()));
+        assert_eq!(schema(&chain(DEPTH_MAX + 1)), Err(Flaw::Senseless));
     }
 
     #[test]

@@ -26,16 +26,11 @@ use crate::{
     error::{Error, Result},
     feature::{Timestamp, View, ViewId},
     log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
-    offline::{Bucket, HistoryFile, Merged, merge_history},
+    offline::{Bucket, HistoryFile, Merged, Retention, merge_history},
     planted::planted,
 };
 use bytes::Bytes;
 use std::{collections::HashSet, sync::Arc};
-
-/// Files are written anew when what is older than their view keeps is this part of what it keeps,
-/// and at least so long: no more often, and with so much too much in them.
-const RETENTION_PARTS: i64 = 8;
-const RETENTION_STEP_US: i64 = 60_000_000;
 
 /// Files that were merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +72,7 @@ impl Store {
         let number = directory.number() + 1;
         drop(directory);
         if sources.is_empty() {
-            sources = self.next_to_give_up(settled, &mut running.left_out)?;
+            sources = self.next_to_give_up(settled, &mut running.left_out, goes_on)?;
         }
         if sources.is_empty() {
             return Ok(None);
@@ -102,12 +97,13 @@ impl Store {
         (files.parts.len(), files.parts.iter().map(|part| part.listed.file.bytes).sum())
     }
 
-    /// The files of a range of the log that may hold what is a good deal older than their view
-    /// keeps.
+    /// The files of a range of the log of which it is worth while to look for what their view does
+    /// not keep.
     fn next_to_give_up(
         &self,
         mut settled: Vec<HistoryPart>,
         left_out: &mut HashSet<String>,
+        goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<HistoryPart>> {
         let range = |part: &HistoryPart| (part.view, part.generation, part.first);
         settled.sort_by_key(range);
@@ -115,19 +111,18 @@ impl Store {
         for parts in settled.chunk_by(|a, b| range(a) == range(b)) {
             let Some(first) = parts.first() else { continue };
             let (view, entity) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
-            let Some(retention_us) = view.retention_us else { continue };
-            let horizon = self.keep_from(view).unwrap_or(Timestamp::MIN);
-            let step = (retention_us / RETENTION_PARTS).max(RETENTION_STEP_US);
-            let due = Timestamp(horizon.us().saturating_sub(step));
+            let Some(retention) = self.retention(view) else { continue };
             let is_due = |part: &Arc<PushedPart>| {
                 let bytes = part.bytes(&*self.fs, &self.root)?;
-                let file = HistoryFile::open(bytes, &part.path, view, entity)?;
-                Ok(file.is_older_than(due) && file.kept_from().is_none_or(|from| from < due))
+                Ok(HistoryFile::open(bytes, &part.path, view, entity)?.may_give_up(retention))
             };
             if parts.iter().any(|part| left_out.contains(&part.file.name)) {
                 continue;
             }
             for part in files.parts.iter().filter(|part| parts.contains(&part.listed)) {
+                if self.compactions.is_stopped() || !goes_on() {
+                    return Ok(Vec::new());
+                }
                 let is_due = is_due(part).inspect_err(|error: &Error| {
                     if !matches!(error, Error::Io { .. }) {
                         left_out.insert(part.listed.file.name.clone());
@@ -141,10 +136,11 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// The time from which on the history of a view is kept; `None` for any.
-    fn keep_from(&self, view: &View) -> Option<Timestamp> {
-        let retention_us = view.retention_us?;
-        Some(Timestamp(self.clock.now().us().saturating_sub(retention_us)))
+    /// What is kept now of the history of a view; `None` for everything.
+    fn retention(&self, view: &View) -> Option<Retention> {
+        let length_us = view.retention_us?;
+        let keep_from = Timestamp(self.clock.now().us().saturating_sub(length_us));
+        Some(Retention { keep_from, length_us })
     }
 
     fn merge(
@@ -171,9 +167,9 @@ impl Store {
             })
         };
         let to = Bucket::all(buckets).map(begin).collect::<Result<_>>()?;
-        let keep_from = self.keep_from(view);
+        let retention = self.retention(view);
         let merged =
-            self.merge_files(sources, to, keep_from, &mut goes_on).inspect_err(|error| {
+            self.merge_files(sources, to, retention, &mut goes_on).inspect_err(|error| {
                 let text = error.to_string();
                 let names = sources.iter().map(|source| &source.file.name);
                 let is_at_fault = |name: &&String| text.contains(name.as_str());
@@ -194,7 +190,8 @@ impl Store {
         let parts: Vec<_> = writer.ended().iter().map(part).collect::<Result<_>>()?;
         let sum = |of: fn(&HistoryPart) -> u64| parts.iter().map(|part| of(&part.listed)).sum();
         let (rows, bytes) = (sum(|part| part.rows), sum(|part| part.file.bytes));
-        let is_done = goes_on() && self.list_merged(writer, sources, &parts)?;
+        let keep_from = retention.filter(|_| given_up > 0).map(|retention| retention.keep_from);
+        let is_done = goes_on() && self.list_merged(writer, sources, &parts, keep_from)?;
         let (view_name, files, buckets) = (view.name.clone(), sources.len(), parts.len());
         Ok(is_done.then_some(Compacted { view_name, files, buckets, rows, given_up, bytes }))
     }
@@ -205,7 +202,7 @@ impl Store {
         &self,
         sources: &[HistoryPart],
         to: Vec<PartFile>,
-        keep_from: Option<Timestamp>,
+        retention: Option<Retention>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Merged<PartFile>>> {
         let schema = self.schema.load_full();
@@ -226,7 +223,7 @@ impl Store {
         if planted("merged without a source") {
             files.pop();
         }
-        let merged = merge_history(&files, to, keep_from, goes_on)?;
+        let merged = merge_history(&files, to, retention, goes_on)?;
         let rows = |merged: &Merged<_>| {
             merged.files.iter().map(|(_, rows)| rows).sum::<u64>() + merged.given_up
         };
@@ -239,14 +236,23 @@ impl Store {
         Ok(merged)
     }
 
-    /// Lets merged files count, if all is still as it was; otherwise they go.
+    /// Lets merged files count, if all is still as it was; otherwise they go. In them nothing is
+    /// that tells of times before `kept_from` alone: the view must not want it again meanwhile.
     fn list_merged(
         &self,
         writer: HistoryWriter,
         sources: &[HistoryPart],
         parts: &[Arc<PushedPart>],
+        kept_from: Option<Timestamp>,
     ) -> Result<bool> {
         let mut directory = self.directory.lock();
+        if let (Some(kept_from), Some(first)) = (kept_from, sources.first()) {
+            let schema = self.schema.load_full();
+            let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
+            if self.retention(view).is_none_or(|now| now.keep_from < kept_from) {
+                return Ok(false);
+            }
+        }
         // A manifest whose fate is unknown may list what is to go.
         self.check_poison()?;
         let stands = |source| directory.settled_history().any(|listed| listed == source);

@@ -84,7 +84,7 @@ pub(super) struct Pushed {
 impl Pushed {
     /// The time from which on the files tell all that was pushed to a generation of a view; `None`
     /// for any.
-    fn kept_from(&self, generation: (ViewId, u32)) -> Option<Timestamp> {
+    pub(super) fn kept_from(&self, generation: (ViewId, u32)) -> Option<Timestamp> {
         let parts = self.files.parts.iter();
         let parts =
             parts.filter(|part| (ViewId(part.listed.view), part.listed.generation) == generation);

@@ -91,7 +91,7 @@ impl Store {
                 }
                 let bytes = part.bytes(&*self.fs, &self.root)?;
                 let file = HistoryFile::open(bytes, &part.path, &view.view, &view.entity)?;
-                part.kept_from.get_or_init(|| file.kept_from());
+                part.kept_from.get_or_init(|| file.kept().from);
                 for cells in file.rows(Some(&slots), keys)? {
                     take(view, cells)?;
                 }

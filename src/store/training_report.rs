@@ -114,6 +114,8 @@ struct SourceFile {
 #[derive(Clone, Debug, Serialize)]
 struct PushedRows {
     rows: u64,
+    /// What was told of earlier times may have gone; `None` if nothing has.
+    kept_from: Option<String>,
     files: Vec<HistoryPartFile>,
     log_after_lsn: u64,
     /// Up to here at least.
@@ -329,6 +331,7 @@ fn pushed(training: &Training<'_>, opened: &Opened) -> Option<PushedRows> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Some(PushedRows {
         rows: pushed.cells.get(&(view, generation)).map_or(0, |cells| cells.len() as u64),
+        kept_from: pushed.kept_from((view, generation)).map(Timestamp::to_iso),
         files,
         log_after_lsn: pushed.files.reaches.0,
         log_through_lsn: pushed.log_last.0,

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     feature::{KeyPart, Timestamp},
     offline::{
-        Bucket, HistoryFile, PushedCells,
+        Bucket, HistoryFile, PushedCells, Retention,
         history_layout::runs_of,
         history_merge::{MergeLimits, merge_history, merge_within},
         history_write::{HistoryFileWriter, Limits},
@@ -149,20 +149,21 @@ proptest! {
         let limits = MergeLimits { runs_max, file: case.limits, ..MergeLimits::default() };
         let files = files_of(&case, &cuts);
         let to = vec![Vec::new(); 1 << bits];
-        let merged = merge_within(&files, to, Some(horizon), &limits, &mut || true);
+        let retention = Some(Retention { keep_from: horizon, length_us: 2 });
+        let merged = merge_within(&files, to, retention, &limits, &mut || true);
         let merged = merged.unwrap().unwrap();
         let rows: u64 = merged.files.iter().map(|(_, rows)| rows).sum();
         prop_assert_eq!(rows + merged.given_up, case.rows.len() as u64);
-        let is_older = case.rows.iter().any(|row| row.stamp.event < horizon);
+        let from = (merged.given_up > 0).then_some(horizon);
         let mut kept = Vec::new();
         for (bytes, _) in merged.files {
             let file = case.open(bytes.clone()).unwrap();
-            prop_assert_eq!(file.kept_from(), is_older.then_some(horizon));
+            prop_assert_eq!(file.kept().from, from);
             // It says so still when somebody was forgotten, or all was merged once more.
             let anew = file.write_without(&HashSet::new(), |_| true, Vec::new()).unwrap();
-            prop_assert_eq!(case.open(anew).unwrap().kept_from(), file.kept_from());
+            prop_assert_eq!(case.open(anew).unwrap().kept(), file.kept());
             let (anew, _) = merge_to_one(&[file], &limits, &mut || true).unwrap().unwrap();
-            prop_assert_eq!(case.open(anew).unwrap().kept_from(), is_older.then_some(horizon));
+            prop_assert_eq!(case.open(anew).unwrap().kept().from, from);
             kept.extend(all_of(&case, bytes));
         }
         prop_assert!(kept.iter().all(|row| all.contains(row)));
@@ -170,13 +171,14 @@ proptest! {
             rows.iter().filter(|row| row.stamp.event > horizon).count()
         };
         prop_assert_eq!(newer(&kept), newer(&all));
-        let is_split = merged_in_steps(&files, runs_max);
+        let is_older = case.rows.iter().any(|row| row.stamp.event < horizon);
+        let is_left_alone = !is_older || merged_in_steps(&files, runs_max);
         let times = (horizon.us()..4).chain([i64::MAX]).map(Timestamp);
         for (at, by_arrival) in times.flat_map(|at| [(at, false), (at, true)]) {
             let (before, after) = (newest(&all, at, by_arrival), newest(&kept, at, by_arrival));
             prop_assert_eq!(&before, &after, "at {:?}", at);
-            // None is left that need not be, but for what was merged apart.
-            if at == horizon && !by_arrival && !is_split {
+            // None is left that need not be, but where nothing is older, or was merged apart.
+            if at == horizon && !by_arrival && !is_left_alone {
                 let old = |row: &&PushedCells| known(row) <= horizon;
                 let of_use: Vec<PushedCells> = newest(&all, at, true).into_values().collect();
                 prop_assert!(kept.iter().filter(old).all(|row| of_use.contains(row)));
