@@ -59,3 +59,35 @@ fn what_a_view_does_not_keep_is_given_up_and_asked_for_no_more() {
     again.clock.advance_to(Timestamp(128 * MINUTE));
     assert_eq!(due(&again).unwrap().given_up, 8 + 8);
 }
+
+#[test]
+fn what_a_view_wants_to_keep_meanwhile_does_not_go() {
+    let fs = SimulatedFs::new();
+    let standing = open(&fs);
+    apply(&standing, KEPT);
+    for second in 0..10 {
+        push(&standing, "a", second * 1_000_000, "a");
+    }
+    standing.checkpoint().unwrap();
+    standing.checkpoint().unwrap();
+    standing.clock.advance_to(Timestamp(300 * MINUTE));
+    let asks = |definitions: &str| {
+        let mut asked = 0;
+        let policy = MergePolicy::default();
+        let compacted = standing.compact_history(&policy, &mut || {
+            asked += 1;
+            // The first asks whether to look at the file at all; behind it, what goes is settled.
+            if asked > 1 {
+                apply(&standing, definitions);
+            }
+            true
+        });
+        compacted.unwrap().map(|done| done.given_up)
+    };
+    let rows = || writes(&standing, "a", &["spending:genre"]).unwrap().len();
+    assert_eq!((asks(DEFINITIONS), rows()), (None, 10), "it keeps all");
+    apply(&standing, KEPT);
+    assert_eq!((asks(&KEPT.replace("1h", "9h")), rows()), (None, 10), "it keeps more");
+    apply(&standing, KEPT);
+    assert_eq!((asks(&KEPT.replace("1h", "1m")), rows()), (Some(9), 1), "it keeps less");
+}
