@@ -79,15 +79,41 @@ impl<'a> ChunkReader<'a> {
     /// after the last row.
     pub(super) fn rows_in_page(&mut self) -> Result<usize> {
         while self.page.rows == 0 {
-            match self.pages.next_page()? {
-                Some(NextPage::Data(page)) => self.page = page,
-                Some(NextPage::Dictionary { bytes, count }) => {
-                    self.dictionary = Some(self.dictionary_of(&bytes, count)?);
-                }
-                None => return Ok(0),
+            if !self.next_page()? {
+                return Ok(0);
             }
         }
         Ok(self.page.rows)
+    }
+
+    /// Passes over so many rows: whole pages of them are not even decompressed.
+    pub(super) fn skip(&mut self, rows: usize) -> Result<()> {
+        let mut left = rows;
+        while left > 0 {
+            if self.page.rows > 0 {
+                let own = left.min(self.page.rows);
+                self.read(own, true)?;
+                left -= own;
+                continue;
+            }
+            left -= self.pages.skip_within(left)?;
+            if left > 0 && !self.next_page()? {
+                return Err(self.pages.damaged("it has less rows than it should"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a page of rows, or the dictionary; false after the last.
+    fn next_page(&mut self) -> Result<bool> {
+        match self.pages.next_page()? {
+            Some(NextPage::Data(page)) => self.page = page,
+            Some(NextPage::Dictionary { bytes, count }) => {
+                self.dictionary = Some(self.dictionary_of(&bytes, count)?);
+            }
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn dictionary_of(&self, bytes: &[u8], count: usize) -> Result<ArrayRef> {

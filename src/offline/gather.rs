@@ -10,12 +10,13 @@
 //! to end.
 
 use super::{
+    column_reader::ColumnReader,
     constant::repeated,
     convert::{Rounding, arrow_type, convert as plain, times_us},
     dataset::DataFile,
     picks::pick,
     reads::Reads,
-    scan::{ColumnReader, in_column},
+    scan::in_column,
     source::{Cells, Column, RowGroup, ViewSource},
 };
 use crate::{

@@ -56,12 +56,13 @@ pub fn history(
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
-        scan_row_group(&source, row_group, true, &reads, |batch| {
+        scan_row_group(&source, row_group, &bounds, true, &reads, |batch| {
             scan.add(&table, batch, window).map_err(|why| match source.file(row_group) {
                 Ok((file, _)) => in_column(file, "join key", &why),
                 Err(error) => error,
             })
         })
+        .map(drop)
     })?;
     let mut found: Vec<Winner> = scans.into_iter().flat_map(|scan| scan.found).collect();
     found.sort_unstable();

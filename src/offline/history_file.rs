@@ -15,6 +15,7 @@
 use super::{
     bucket::Bucket,
     cells::{key_part, value_at},
+    column_reader::ColumnReader,
     convert::convert,
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
@@ -26,7 +27,6 @@ use super::{
     keys::UNKNOWN,
     parquet_file::damaged,
     pushed::PushedCells,
-    scan::ColumnReader,
     source::{Column, RowGroup, key_value_type},
 };
 use crate::{

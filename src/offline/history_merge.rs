@@ -17,13 +17,13 @@
 
 use super::{
     bucket::{Bucket, bucket_of},
+    column_reader::ColumnReader,
     history_file::{Batch, HistoryFile},
     history_layout::{FileSlot, Kept, SlotColumn, free_name, runs_of, stored_type},
     history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
     keep::{Keep, Retention},
     parquet_file::damaged,
     pushed::PushedCells,
-    scan::ColumnReader,
 };
 use crate::{
     error::{Error, Result},

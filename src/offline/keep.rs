@@ -15,7 +15,7 @@
 //!   all that are held stay.
 
 use super::{
-    history_file::HistoryFile, history_layout::Kept, history_write::row_bytes, prune::times,
+    extents::Extent, history_file::HistoryFile, history_layout::Kept, history_write::row_bytes,
     pushed::PushedCells,
 };
 use crate::feature::{KeyPart, Timestamp};
@@ -143,7 +143,7 @@ impl HistoryFile {
         let event = &self.columns.event;
         self.file.metadata().metadata().row_groups().iter().any(|row_group| {
             let chunk = event.leaf.and_then(|leaf| row_group.columns().get(leaf));
-            let range = chunk.and_then(|chunk| times(chunk.statistics()?, event));
+            let range = chunk.and_then(|chunk| Extent::of_chunk(chunk.statistics()?)?.times(event));
             range.is_none_or(|(least, _)| least < horizon)
         })
     }

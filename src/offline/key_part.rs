@@ -14,7 +14,7 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use hashbrown::{HashMap, HashTable};
-use std::sync::Arc;
+use std::{borrow::Borrow, sync::Arc};
 
 /// The number of what has none: a null, or a key that nobody asked for.
 pub(super) const UNKNOWN: u32 = u32::MAX;
@@ -46,12 +46,60 @@ pub(super) struct Texts {
     bytes: Vec<u8>,
 }
 
-/// The least and the greatest value of a join key.
+/// Of a join key with more values only the least and the greatest are compared with what files
+/// tell: sorting a million would take longer than it saves.
+const LISTED_MAX: usize = 16 * 1024;
+
+/// Where the values of a join key lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum KeyRange {
-    Empty,
-    Int64(i64, i64),
-    Bytes(Vec<u8>, Vec<u8>),
+pub(super) enum KeySpan {
+    Int64(Span<i64>),
+    Bytes(Span<Vec<u8>>),
+}
+
+/// Values, ascending: all of them, or only the least and the greatest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Span<T> {
+    values: Vec<T>,
+    are_all: bool,
+}
+
+impl<T: Ord> Span<T> {
+    fn of<'a, U: Ord + ToOwned<Owned = T> + ?Sized + 'a>(
+        values: impl Iterator<Item = &'a U> + Clone,
+    ) -> Self {
+        if values.clone().nth(LISTED_MAX).is_none() {
+            let mut values: Vec<T> = values.map(ToOwned::to_owned).collect();
+            values.sort_unstable();
+            return Self { values, are_all: true };
+        }
+        let ends = values.clone().min().into_iter().chain(values.max());
+        Self { values: ends.map(ToOwned::to_owned).collect(), are_all: false }
+    }
+
+    /// Whether a value may lie from `least` to `greatest`.
+    pub(super) fn meets<U: Ord + ?Sized>(&self, least: &U, greatest: &U) -> bool
+    where
+        T: Borrow<U>,
+    {
+        if self.are_all {
+            let next = self.values.partition_point(|value| value.borrow() < least);
+            return self.values.get(next).is_some_and(|value| value.borrow() <= greatest);
+        }
+        let ends = self.values.first().zip(self.values.last());
+        ends.is_some_and(|(first, last)| first.borrow() <= greatest && last.borrow() >= least)
+    }
+
+    /// Whether no range within this one would be left out.
+    pub(super) fn covers<U: Ord + ?Sized>(&self, least: &U, greatest: &U) -> bool
+    where
+        T: Borrow<U>,
+    {
+        let ends = self.values.first().zip(self.values.last());
+        let is_within =
+            |(first, last): (&T, &T)| first.borrow() <= least && greatest <= last.borrow();
+        !self.are_all && ends.is_some_and(is_within)
+    }
 }
 
 impl Part {
@@ -100,8 +148,9 @@ impl Part {
     }
 
     pub(super) fn seal(&mut self) {
-        let KeyRange::Int64(least, greatest) = self.range() else { return };
         let Self::Int64(integers) = self else { return };
+        let (least, greatest) = (integers.list.iter().min(), integers.list.iter().max());
+        let Some((&least, &greatest)) = least.zip(greatest) else { return };
         let places = usize::try_from(i128::from(greatest) - i128::from(least) + 1);
         let places_max = PLACES_PER_KEY_MAX * integers.list.len() + 1024;
         let Some(places) = places.ok().filter(|places| *places <= places_max) else { return };
@@ -114,20 +163,12 @@ impl Part {
         integers.dense = Some((least, numbers));
     }
 
-    pub(super) fn range(&self) -> KeyRange {
+    pub(super) fn span(&self) -> KeySpan {
         match self {
-            Self::Int64(integers) => {
-                match (integers.list.iter().min(), integers.list.iter().max()) {
-                    (Some(least), Some(greatest)) => KeyRange::Int64(*least, *greatest),
-                    _ => KeyRange::Empty,
-                }
-            }
+            Self::Int64(integers) => KeySpan::Int64(Span::of(integers.list.iter())),
             Self::Bytes(texts) => {
-                let all = || (0..texts.ends.len()).filter_map(|number| texts.get(number as u32));
-                match (all().min(), all().max()) {
-                    (Some(least), Some(most)) => KeyRange::Bytes(least.to_vec(), most.to_vec()),
-                    _ => KeyRange::Empty,
-                }
+                let all = 0..texts.ends.len();
+                KeySpan::Bytes(Span::of(all.filter_map(|number| texts.get(number as u32))))
             }
         }
     }

@@ -13,7 +13,7 @@ use ahash::RandomState;
 use arrow_array::{Array, ArrayRef};
 use hashbrown::HashMap;
 
-pub(super) use super::key_part::{DictionaryCache, KeyRange, UNKNOWN};
+pub(super) use super::key_part::{DictionaryCache, KeySpan, UNKNOWN};
 
 /// Numbers the entities that a spine or a source names.
 #[derive(Debug)]
@@ -160,9 +160,9 @@ impl KeyTable {
         self.parts.iter_mut().for_each(Part::seal);
     }
 
-    /// The least and the greatest value of each join key.
-    pub(super) fn ranges(&self) -> Vec<KeyRange> {
-        self.parts.iter().map(Part::range).collect()
+    /// Where the values of each join key lie.
+    pub(super) fn spans(&self) -> Vec<KeySpan> {
+        self.parts.iter().map(Part::span).collect()
     }
 }
 

@@ -176,7 +176,7 @@ impl Search<'_, '_> {
         let row_groups: Vec<_> =
             source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
         let all = source.rows();
-        let rows_read = AtomicU64::new(0);
+        let (rows_passed, rows_read) = (AtomicU64::new(0), AtomicU64::new(0));
         let is_too_many = AtomicBool::new(false);
         let state = || Scan::<R>::new(self.entity, source.view.created_timestamp.is_some());
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
@@ -184,22 +184,23 @@ impl Search<'_, '_> {
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            scan_row_group(source, row_group, with_created, reads, |batch| {
+            let read = scan_row_group(source, row_group, &bounds, with_created, reads, |batch| {
                 scan.add(batch, window).map_err(|why| match source.file(row_group) {
                     Ok((file, _)) => in_column(file, "join key", &why),
                     Err(error) => error,
                 })
             })?;
             is_too_many.fetch_or(scan.ties.are_too_many(scan.rows), Ordering::Relaxed);
-            let rows = rows_read.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
+            rows_read.fetch_add(read, Ordering::Relaxed);
+            let rows = rows_passed.fetch_add(row_group.rows, Ordering::Relaxed) + row_group.rows;
             (self.progress)(Progress { rows, rows_total: all, bytes: reads.bytes() });
             Ok(())
         })?;
         // What is not even read lies ahead, if nothing but the end of the window can keep it out.
-        let reached: u64 = row_groups.iter().map(|row_group| row_group.rows).sum();
-        let rows_ahead = if window.from.is_none() { all - reached } else { 0 };
+        let rows_read = rows_read.into_inner();
+        let rows_ahead = if window.from.is_none() { all - rows_read } else { 0 };
         let counts = Counts {
-            rows_read: rows_read.into_inner(),
+            rows_read,
             rows_skipped: scans.iter().map(|scan| scan.rows_skipped).sum(),
             rows_ahead: rows_ahead + scans.iter().map(|scan| scan.rows_ahead).sum::<u64>(),
         };

@@ -51,9 +51,11 @@ mod gather;
 mod picks;
 mod rank;
 
-mod prune;
 mod scan;
 mod slots;
+
+mod prune;
+mod row_reader;
 
 mod spill;
 mod spine_file;
@@ -67,6 +69,8 @@ mod bucket;
 mod key_part;
 mod sink;
 mod chunk;
+mod column_reader;
+mod extents;
 mod pages;
 
 mod source;

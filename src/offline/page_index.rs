@@ -1,14 +1,19 @@
-//! The offset index of a file, which tells the page of every row: checked, then read.
+//! The offset index of a file, which tells the page of every row, and the column index of a chunk,
+//! which tells the least and the greatest value of every page: checked, then read.
 
 use super::{
     parquet_file::ParquetFile,
-    thrift::{OFFSET_INDEX, walk},
+    thrift::{COLUMN_INDEX, Fields, OFFSET_INDEX, walk},
 };
+use bytes::Bytes;
 use parquet::{
     errors::ParquetError,
     file::{
-        metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
-        page_index::offset_index::PageLocation,
+        metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+        page_index::{
+            column_index::ColumnIndexMetaData, index_reader::decode_column_index,
+            offset_index::PageLocation,
+        },
         reader::ChunkReader,
     },
 };
@@ -60,13 +65,33 @@ pub(super) fn with_offset_index(
     metadata: ParquetMetaData,
 ) -> Result<ParquetMetaData, ParquetError> {
     for column in metadata.row_groups().iter().flat_map(|row_group| row_group.columns()) {
-        let (offset, length) = (column.offset_index_offset(), column.offset_index_length());
-        let Some((offset, length)) = offset.zip(length) else { continue };
-        let bytes = file.get_bytes(u64::try_from(offset)?, usize::try_from(length)?)?;
-        walk(&bytes, OFFSET_INDEX)?;
+        let place = (column.offset_index_offset(), column.offset_index_length());
+        walked(file, place, OFFSET_INDEX)?;
     }
     let mut reader = ParquetMetaDataReader::new_with_metadata(metadata)
         .with_offset_index_policy(PageIndexPolicy::Optional);
     reader.read_page_indexes(file)?;
     reader.finish()
+}
+
+/// The column index of a chunk, where the file has one.
+pub(super) fn column_index(
+    file: &ParquetFile,
+    chunk: &ColumnChunkMetaData,
+) -> Result<Option<ColumnIndexMetaData>, ParquetError> {
+    let place = (chunk.column_index_offset(), chunk.column_index_length());
+    let bytes = walked(file, place, COLUMN_INDEX)?;
+    bytes.map(|bytes| decode_column_index(&bytes, chunk.column_type())).transpose()
+}
+
+/// The bytes of an index at an offset, with a length.
+fn walked(
+    file: &ParquetFile,
+    place: (Option<i64>, Option<i32>),
+    fields: Fields,
+) -> Result<Option<Bytes>, ParquetError> {
+    let (Some(offset), Some(length)) = place else { return Ok(None) };
+    let bytes = file.get_bytes(u64::try_from(offset)?, usize::try_from(length)?)?;
+    walk(&bytes, fields)?;
+    Ok(Some(bytes))
 }

@@ -1,5 +1,5 @@
-//! Which files and row groups hold nothing that could be the answer: files by what their folders
-//! tell, before they are opened, row groups by their statistics.
+//! Which files, row groups and pages hold nothing that could be the answer: files by what their
+//! folders tell, before they are opened, row groups and pages by their statistics.
 //!
 //! Invariants
 //! - One is left out only if every row in it lies after all times asked for, belongs to an entity
@@ -8,21 +8,25 @@
 
 use super::{
     cells::{key_part, value_at},
-    convert::{Rounding, time_us},
-    keys::{KeyRange, KeyTable},
+    extents::{Extent, PageExtents, common},
+    keys::{KeySpan, KeyTable},
+    reads::Reads,
     source::{Cells, Column, RowGroup, Told, ViewSource},
 };
-use crate::feature::{KeyPart, Timestamp, Value};
+use crate::{
+    error::Result,
+    feature::{KeyPart, Timestamp, Value},
+};
 use arrow_array::ArrayRef;
 use arrow_schema::DataType;
-use parquet::file::statistics::Statistics;
+use std::ops::Range;
 
 /// What is asked for.
 pub(super) struct Bounds<'a> {
     /// The entities; `None` is all.
     keys: Option<&'a KeyTable>,
-    /// The least and greatest of each of their join keys.
-    ranges: Vec<KeyRange>,
+    /// Where the values of each of their join keys lie.
+    spans: Vec<KeySpan>,
     /// No earlier event is asked for.
     from: Timestamp,
     /// No later event, nor created timestamp if `created` says so, is asked for.
@@ -34,8 +38,8 @@ pub(super) struct Bounds<'a> {
 impl<'a> Bounds<'a> {
     /// Rows of these entities, or of all, whose events lie within these times.
     pub(super) fn new(keys: Option<&'a KeyTable>, from: Timestamp, to: Timestamp) -> Self {
-        let ranges = keys.map(KeyTable::ranges).unwrap_or_default();
-        Self { keys, ranges, from, to, created: false }
+        let spans = keys.map(KeyTable::spans).unwrap_or_default();
+        Self { keys, spans, from, to, created: false }
     }
 
     /// The same without rows that were created after the last of these times, if `wanted`.
@@ -66,33 +70,51 @@ impl<'a> Bounds<'a> {
 
     /// Whether a row of the row group might matter.
     pub(super) fn reach(&self, source: &ViewSource<'_>, row_group: &RowGroup) -> bool {
-        let Ok((file, columns)) = source.file(row_group) else { return true };
-        let metadata = file.metadata().metadata();
-        let statistics = |column: &Column| {
-            let row_group = metadata.row_groups().get(row_group.index)?;
-            row_group.columns().get(column.leaf?)?.statistics()
-        };
-        let range = |cells: &Cells| match cells {
-            Cells::Stored(column) => {
-                statistics(column).and_then(|statistics| times(statistics, column))
-            }
-            Cells::Constant(time) => time_of(time).map(|time| (time, time)),
-        };
-        let times_reach = |cells: &Cells, from: Timestamp| {
-            range(cells).is_none_or(|(least, greatest)| least <= self.to && greatest >= from)
-        };
-        if !times_reach(&columns.event, self.from) {
-            return false;
-        }
-        let created = columns.created.as_ref().filter(|_| self.created);
-        if !created.is_none_or(|created| times_reach(created, Timestamp::MIN)) {
-            return false;
-        }
-        columns.keys.iter().zip(&self.ranges).all(|(cells, asked)| {
-            let column = cells.stored();
-            let statistics = column.and_then(|column| Some((statistics(column)?, column)));
-            statistics.is_none_or(|(statistics, column)| keys_meet(statistics, column, asked))
+        self.columns(source, row_group).iter().all(|(cells, asked)| match cells {
+            Cells::Stored(column) => match extent(source, row_group, column) {
+                Some(extent) => asked.meets(extent, column),
+                None => true,
+            },
+            Cells::Constant(value) => asked.meets_constant(value),
         })
+    }
+
+    /// The rows of the row group that might matter by what its pages tell, ascending.
+    pub(super) fn rows(
+        &self,
+        source: &ViewSource<'_>,
+        row_group: &RowGroup,
+        reads: &Reads,
+    ) -> Result<Vec<Range<usize>>> {
+        let (file, _) = source.file(row_group)?;
+        let all = 0..usize::try_from(row_group.rows).unwrap_or(usize::MAX);
+        let mut rows = Vec::from([all]);
+        for (cells, asked) in self.columns(source, row_group) {
+            let Cells::Stored(column) = cells else { continue };
+            let is_in_vain = |extent| asked.covers(extent, column);
+            if rows.is_empty() || extent(source, row_group, column).is_none_or(is_in_vain) {
+                continue;
+            }
+            if let Some(pages) = PageExtents::read(file, row_group, column, reads)? {
+                let own = pages.rows(asked.may_be_null(), |extent| asked.meets(extent, column));
+                rows = common(&rows, &own);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The columns by which rows are left out, with what is asked for in each.
+    fn columns<'b>(
+        &'b self,
+        source: &'b ViewSource<'_>,
+        row_group: &RowGroup,
+    ) -> Vec<(&'b Cells, Asked<'b>)> {
+        let Ok((_, columns)) = source.file(row_group) else { return Vec::new() };
+        let event = (&columns.event, Asked::Times(self.from, self.to));
+        let created = columns.created.as_ref().filter(|_| self.created);
+        let created = created.map(|created| (created, Asked::Times(Timestamp::MIN, self.to)));
+        let keys = columns.keys.iter().zip(self.spans.iter().map(Asked::Keys));
+        keys.chain([event]).chain(created).collect()
     }
 
     fn hold(&self, event: Timestamp) -> bool {
@@ -108,41 +130,74 @@ fn time_of(constant: &ArrayRef) -> Option<Timestamp> {
     }
 }
 
-/// The least and the greatest time of a column chunk.
-pub(super) fn times(statistics: &Statistics, column: &Column) -> Option<(Timestamp, Timestamp)> {
-    let (least, greatest) = integers(statistics)?;
-    let us = |number| time_us(number, &column.data_type, Rounding::Up).map(Timestamp);
-    Some((us(least)?, us(greatest)?))
+fn extent<'a>(
+    source: &ViewSource<'a>,
+    row_group: &RowGroup,
+    column: &Column,
+) -> Option<Extent<'a>> {
+    let (file, _) = source.file(row_group).ok()?;
+    let row_group = file.metadata().metadata().row_groups().get(row_group.index)?;
+    Extent::of_chunk(row_group.columns().get(column.leaf?)?.statistics()?)
 }
 
-fn integers(statistics: &Statistics) -> Option<(i64, i64)> {
-    match statistics {
-        Statistics::Int32(range) => Some(((*range.min_opt()?).into(), (*range.max_opt()?).into())),
-        Statistics::Int64(range) => Some((*range.min_opt()?, *range.max_opt()?)),
-        _ => None,
+/// What is asked for in a column.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// From the first to the last.
+    Times(Timestamp, Timestamp),
+    Keys(&'a KeySpan),
+}
+
+impl Asked<'_> {
+    /// Whether something within `extent` may be asked for.
+    fn meets(self, extent: Extent<'_>, column: &Column) -> bool {
+        match (self, extent) {
+            (Self::Times(from, to), extent) => {
+                extent.times(column).is_none_or(|(least, most)| least <= to && most >= from)
+            }
+            (Self::Keys(KeySpan::Int64(asked)), Extent::Integers(least, most)) => {
+                !is_signed(column) || asked.meets(&least, &most)
+            }
+            (Self::Keys(KeySpan::Bytes(asked)), Extent::Bytes(least, most)) => {
+                asked.meets(least, most)
+            }
+            // A text of digits where integers are expected, and the like.
+            (Self::Keys(_), _) => true,
+        }
+    }
+
+    /// Whether [`Self::meets`] whatever lies within `extent`.
+    fn covers(self, extent: Extent<'_>, column: &Column) -> bool {
+        match (self, extent) {
+            (Self::Times(from, to), extent) => {
+                extent.times(column).is_none_or(|(least, most)| from <= least && most <= to)
+            }
+            (Self::Keys(KeySpan::Int64(asked)), Extent::Integers(least, most)) => {
+                !is_signed(column) || asked.covers(&least, &most)
+            }
+            (Self::Keys(KeySpan::Bytes(asked)), Extent::Bytes(least, most)) => {
+                asked.covers(least, most)
+            }
+            (Self::Keys(_), _) => true,
+        }
+    }
+
+    /// Rows without a time are counted, those without a key are not.
+    fn may_be_null(self) -> bool {
+        matches!(self, Self::Times(..))
+    }
+
+    /// Keys that a folder tells were looked at with the file.
+    fn meets_constant(self, value: &ArrayRef) -> bool {
+        match self {
+            Self::Times(from, to) => time_of(value).is_none_or(|time| time >= from && time <= to),
+            Self::Keys(_) => true,
+        }
     }
 }
 
-fn keys_meet(statistics: &Statistics, column: &Column, asked: &KeyRange) -> bool {
-    match asked {
-        KeyRange::Empty => false,
-        KeyRange::Int64(first, last) => {
-            // The statistics of an unsigned column are those of its bits as signed numbers.
-            let signed = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64];
-            let range = integers(statistics).filter(|_| signed.contains(&column.data_type));
-            range.is_none_or(|(least, greatest)| least <= *last && greatest >= *first)
-        }
-        KeyRange::Bytes(first, last) => {
-            // Old writers compared text as signed bytes.
-            let range = match statistics {
-                Statistics::ByteArray(range) if !statistics.is_min_max_deprecated() => {
-                    range.min_bytes_opt().zip(range.max_bytes_opt())
-                }
-                _ => None,
-            };
-            range.is_none_or(|(least, greatest)| {
-                least <= last.as_slice() && greatest >= first.as_slice()
-            })
-        }
-    }
+/// The statistics of an unsigned column are those of its bits as signed numbers.
+fn is_signed(column: &Column) -> bool {
+    let signed = [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64];
+    signed.contains(&column.data_type)
 }

@@ -208,6 +208,18 @@ const DATA_PAGE_HEADER_V2: Fields = &[
 pub(super) const OFFSET_INDEX: Fields =
     &[(1, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))), (2, List(&Integer))];
 
+/// `ColumnIndex`.
+pub(super) const COLUMN_INDEX: Fields = &[
+    (1, List(&Bool)),
+    (2, List(&Bytes)),
+    (3, List(&Bytes)),
+    (4, Integer),
+    (5, List(&Integer)),
+    (6, List(&Integer)),
+    (7, List(&Integer)),
+    (8, List(&Integer)),
+];
+
 /// `BloomFilterHeader`.
 pub(super) const BLOOM_FILTER_HEADER: Fields = &[
     (1, Integer),
@@ -280,13 +292,15 @@ fn skip_struct(rest: &mut &[u8], fields: Fields, depth: usize) -> Result<Integer
     }
 }
 
-/// A value that is no boolean: in Parquet's footers and headers no list, set or map has these.
+/// A value that is no field of type boolean. As an element one takes a byte, but only where the
+/// decoder does not skip it, and in Parquet's headers only in a list that is known.
 fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> Result<(), Flaw> {
     let depth = depth.checked_sub(1).ok_or(Flaw::Senseless)?;
     if known.is_some_and(|kind| !kind.is(bits)) {
         return Err(Flaw::Senseless);
     }
     match bits {
+        1 | 2 if known.is_some() => take(rest, 1),
         3 => take(rest, 1),
         4..=6 => varint(rest).map(drop),
         7 => take(rest, 8),
@@ -452,6 +466,14 @@ mod tests {
         let chain = |length: usize| [vec![1; length - 1], vec![0]].concat();
         assert_eq!(schema(&chain(DEPTH_MAX)), Ok(()));
         assert_eq!(schema(&chain(DEPTH_MAX + 1)), Err(Flaw::Senseless));
+    }
+
+    #[test]
+    fn booleans_of_a_list_that_is_known_take_a_byte_each() {
+        let fields = [0x19, 0x32, 1, 2, 0, 0];
+        assert_eq!(known(&fields, &[(1, List(&Bool))]), Ok(fields.len()));
+        assert_eq!(known(&fields[..4], &[(1, List(&Bool))]), Err(Flaw::Cut));
+        assert_eq!(any(&fields), Err(Flaw::Senseless));
     }
 
     #[test]

@@ -151,12 +151,13 @@ impl Search<'_, '_> {
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            scan_row_group(source, row_group, self.with_created, self.reads, |batch| {
+            scan_row_group(source, row_group, bounds, self.with_created, self.reads, |batch| {
                 let added = scan.add(&group.table, &best, batch, by_arrival);
                 let too_many = added.map_err(|why| why.named(source, row_group))?;
                 is_too_many.fetch_or(too_many, Ordering::Relaxed);
                 Ok(())
             })
+            .map(drop)
         })?;
         let (all, read) = (source.row_groups.len() as u64, row_groups.len() as u64);
         let scanned = Scanned {

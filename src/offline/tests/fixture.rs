@@ -5,7 +5,10 @@ use crate::feature::{
 };
 use crate::offline::{Dataset, JoinOptions, PushedCells, ViewRequest};
 use arrow_array::RecordBatch;
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::{
+    arrow::ArrowWriter,
+    file::properties::{WriterProperties, WriterPropertiesBuilder},
+};
 use std::{fs::File, num::NonZero, path::Path};
 
 pub(super) fn entity(name: &str, join_keys: &[(&str, KeyType)]) -> Entity {
@@ -77,6 +80,12 @@ pub(super) fn options(threads: usize) -> JoinOptions {
 /// Writes a file with a row group per batch.
 pub(super) fn write_file(path: &Path, batches: &[RecordBatch]) {
     write_file_as(path, batches, WriterProperties::default());
+}
+
+/// Pages of so many rows.
+pub(super) fn pages_of(rows: usize) -> WriterPropertiesBuilder {
+    let properties = WriterProperties::builder().set_data_page_row_count_limit(rows);
+    properties.set_write_batch_size(rows)
 }
 
 pub(super) fn write_file_as(path: &Path, batches: &[RecordBatch], properties: WriterProperties) {

@@ -11,6 +11,7 @@ mod history_files;
 mod history_shapes;
 mod hostile;
 mod naive;
+mod page_skips;
 mod partitions;
 mod picked;
 mod sources;

@@ -1,6 +1,6 @@
 //! Against the plainest join there is, over domains so small that every tie and edge occurs.
 
-use super::fixture::{entity, options, request, view, write_file};
+use super::fixture::{entity, options, pages_of, request, view, write_file_as};
 use crate::{
     feature::{
         CellWrite, Entity, KeyPart, KeyType, Stamp, Status, Timestamp, Ttl, Value, View, visible_at,
@@ -41,6 +41,8 @@ struct Source {
     writes: Vec<Write>,
     ttl: Option<i64>,
     with_created: bool,
+    page_rows: usize,
+    with_dictionary: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -102,18 +104,26 @@ fn write(created_always: bool) -> impl Strategy<Value = Write> {
 fn source(by_arrival: bool) -> impl Strategy<Value = Source> {
     let row_group = prop::collection::vec(row(by_arrival), 1..4);
     let file = prop::collection::vec(row_group, 1..4);
+    // One row group of many pages, of a few entities each: the others are skipped.
+    let sorted = prop::collection::vec(row(by_arrival), 1..12).prop_map(|mut rows| {
+        rows.sort_by_key(|row| (row.key, row.event));
+        vec![rows]
+    });
     (
-        prop::collection::vec(file, 1..4),
+        prop::collection::vec(prop_oneof![file, sorted], 1..4),
         // Without any push a join reads created timestamps for ties only.
         prop_oneof![Just(Vec::new()), prop::collection::vec(write(by_arrival), 0..6)],
         prop::option::of(1_i64..4),
         any::<bool>().prop_map(move |with_created| with_created || by_arrival),
+        (1_usize..4, any::<bool>()),
     )
-        .prop_map(|(files, writes, ttl, with_created)| Source {
+        .prop_map(|(files, writes, ttl, with_created, (page_rows, with_dictionary))| Source {
             files,
             writes,
             ttl,
             with_created,
+            page_rows,
+            with_dictionary,
         })
 }
 
@@ -154,7 +164,9 @@ fn open(source: &Source, index: usize) -> Opened {
     let folder = tempfile::tempdir().unwrap();
     for (number, file) in source.files.iter().enumerate() {
         let batches: Vec<RecordBatch> = file.iter().map(|rows| batch_of(rows)).collect();
-        write_file(&folder.path().join(format!("{number}.parquet")), &batches);
+        let properties = pages_of(source.page_rows);
+        let properties = properties.set_dictionary_enabled(source.with_dictionary).build();
+        write_file_as(&folder.path().join(format!("{number}.parquet")), &batches, properties);
     }
     let mut view =
         view(&format!("view{index}"), "event", "", &[("number", "int64"), ("text", "string")]);

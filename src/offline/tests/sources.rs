@@ -1,6 +1,6 @@
 //! What a source may look like, and how it is refused where it may not.
 
-use super::fixture::{entity, options, request, view, write_file, write_file_as};
+use super::fixture::{entity, options, pages_of, request, view, write_file, write_file_as};
 use crate::{
     error::Result,
     feature::{Entity, KeyType, Timestamp, Value, View},
@@ -14,7 +14,6 @@ use arrow_array::{
     RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray,
     TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, types::Int32Type,
 };
-use parquet::file::properties::WriterProperties;
 use std::{fs, path::Path, sync::Arc};
 
 pub(super) type Columns = Vec<(&'static str, ArrayRef)>;
@@ -279,11 +278,7 @@ fn few_winners_in_a_large_row_group_are_read_by_their_pages_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.parquet");
     let rows = 200_000_i64;
-    let properties = WriterProperties::builder()
-        .set_dictionary_enabled(false)
-        .set_data_page_row_count_limit(1_000)
-        .set_write_batch_size(1_000)
-        .build();
+    let properties = pages_of(1_000).set_dictionary_enabled(false).build();
     let key: StringArray = (0..rows).map(|row| Some((row % 1000).to_string())).collect();
     let scattered: Int64Array =
         (0..rows).map(|row| row.wrapping_mul(0x1E37_79B9_7F4A_7C15)).map(Some).collect();
