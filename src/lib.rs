@@ -9,6 +9,7 @@ mod planted;
 
 pub mod disk; // floor 1
 pub mod feature;
+pub mod objects;
 mod parallel;
 pub mod stats;
 

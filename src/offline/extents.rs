@@ -76,6 +76,10 @@ impl PageExtents {
         column: &Column,
         reads: &Reads,
     ) -> Result<Option<Self>> {
+        // Of a store whole chunks are on their way already, and another request would take longer.
+        if file.is_in_store() {
+            return Ok(None);
+        }
         let metadata = file.metadata().metadata();
         let chunk = |leaf: usize| metadata.row_groups().get(row_group.index)?.columns().get(leaf);
         let offsets = |leaf| metadata.page_index()?.offset_index(row_group.index, leaf);

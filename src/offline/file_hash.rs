@@ -2,8 +2,8 @@
 //! whether they are still the same.
 
 use super::{
-    dataset::{DataFile, size_and_time},
-    parquet_file::damaged,
+    dataset::DataFile,
+    parquet_file::{damaged, failed},
 };
 use crate::{
     error::{Error, Result},
@@ -11,7 +11,7 @@ use crate::{
 };
 use blake3::{Hash, Hasher};
 use parquet::file::reader::ChunkReader;
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, mem, path::Path, sync::Arc};
 
 /// So many bytes are read at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -26,16 +26,19 @@ fn hash_file(file: &DataFile) -> Result<Hash> {
     let open = file.open(&Arc::default())?;
     let mut hasher = Hasher::new();
     let mut at = 0;
+    let fetch = |at: u64| file.fetch_range(at..at.saturating_add(CHUNK_BYTES).min(file.bytes()));
+    let mut ahead = fetch(0);
     while at < file.bytes() {
         let length = CHUNK_BYTES.min(file.bytes() - at);
+        let fetched = mem::replace(&mut ahead, fetch(at + length));
+        if let Some(fetched) = &fetched {
+            fetched.wait().map_err(|failure| failed("reading", file.path(), &failure))?;
+        }
         let bytes = open.get_bytes(at, usize::try_from(length).unwrap_or_default());
         hasher.update(&bytes.map_err(|error| damaged(file.path(), &error.to_string()))?);
         at += length;
     }
-    if size_and_time(file.path())? != (file.bytes(), file.modified_ns()) {
-        let path = file.path().display();
-        return Err(Error::refused(format!("{path}: the file was changed while it was read")));
-    }
+    file.refuse_changed()?;
     Ok(hasher.finalize())
 }
 

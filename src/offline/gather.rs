@@ -15,6 +15,7 @@ use super::{
     convert::{Rounding, arrow_type, convert as plain, times_us},
     dataset::DataFile,
     picks::pick,
+    read_ahead::ReadAhead,
     reads::Reads,
     scan::in_column,
     source::{Cells, Column, RowGroup, ViewSource},
@@ -90,8 +91,12 @@ pub(super) fn gather_pieces<'a>(
             tasks.push(Task { row_group, wanted, features: own });
         }
     }
+    let reads_of: Vec<(&RowGroup, Range<usize>)> =
+        tasks.iter().map(|task| (task.row_group, task.features.clone())).collect();
+    let ahead = ReadAhead::of_features(source, &reads_of, threads)?;
     let done = for_each(threads, tasks.len(), Vec::new, |done, index| {
         let Some(task) = tasks.get(index) else { return Ok(()) };
+        let _fetched = ahead.begin(index)?;
         let pieces =
             gather_rows(source, task.row_group, task.wanted, task.features.clone(), reads)?;
         done.push((index, pieces));
@@ -262,8 +267,11 @@ pub(super) fn gather_created(
     reads: &Reads,
 ) -> Result<Vec<Option<Timestamp>>> {
     let groups = wanted_by_row_group(source, wanted);
+    let row_groups = groups.iter().map(|(row_group, _)| *row_group);
+    let ahead = ReadAhead::of_created(source, row_groups, false, threads)?;
     let done = for_each(threads, groups.len(), Vec::new, |done, index| {
         let Some((row_group, wanted)) = groups.get(index) else { return Ok(()) };
+        let _fetched = ahead.begin(index)?;
         let (file, columns) = source.file(row_group)?;
         let mut all = Vec::with_capacity(wanted.len());
         let mut add = |column: &ArrayRef| {

@@ -11,6 +11,7 @@ use super::{
     latest::Window,
     prune::Bounds,
     rank::Winner,
+    read_ahead::ReadAhead,
     reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::{Told, ViewSource},
@@ -53,9 +54,11 @@ pub fn history(
     let source = ViewSource::open(view, entity, dataset, features, &reaches, threads)?;
     let row_groups: Vec<_> =
         source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
+    let ahead = ReadAhead::of_keys(&source, &row_groups, true, threads)?;
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {
         let Some(row_group) = row_groups.get(item) else { return Ok(()) };
+        let _fetched = ahead.begin(item)?;
         scan_row_group(&source, row_group, &bounds, true, &reads, |batch| {
             scan.add(&table, batch, window).map_err(|why| match source.file(row_group) {
                 Ok((file, _)) => in_column(file, "join key", &why),

@@ -13,6 +13,7 @@ use super::{
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
+    read_ahead::ReadAhead,
     reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     source::{Told, ViewSource},
@@ -45,6 +46,9 @@ pub struct LatestRow {
 #[derive(Debug)]
 pub struct Latest<'a> {
     source: ViewSource<'a>,
+    /// What each decoding reads, and how many of them there were.
+    ahead: ReadAhead<'a>,
+    decodings: usize,
     table: KeyTable,
     /// The order, the entity and the event of each winner; ascending.
     winners: Vec<(u64, u32, Timestamp)>,
@@ -121,7 +125,13 @@ pub fn latest<'a>(
     });
     let mut winners: Vec<_> = found.collect();
     winners.sort_unstable();
+    let orders: Vec<u64> = winners.iter().map(|(order, _, _)| *order).collect();
+    let row_groups = wanted_by_row_group(&source, &orders);
+    let row_groups = row_groups.iter().map(|(row_group, _)| *row_group);
+    let ahead = ReadAhead::of_created(&source, row_groups, true, 1)?;
     Ok(Latest {
+        ahead,
+        decodings: 0,
         source,
         table,
         winners,
@@ -178,12 +188,14 @@ impl Search<'_, '_> {
         let all = source.rows();
         let (rows_passed, rows_read) = (AtomicU64::new(0), AtomicU64::new(0));
         let is_too_many = AtomicBool::new(false);
+        let ahead = ReadAhead::of_keys(source, &row_groups, with_created, self.threads)?;
         let state = || Scan::<R>::new(self.entity, source.view.created_timestamp.is_some());
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
             let Some(row_group) = row_groups.get(item) else { return Ok(()) };
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            let _fetched = ahead.begin(item)?;
             let read = scan_row_group(source, row_group, &bounds, with_created, reads, |batch| {
                 scan.add(batch, window).map_err(|why| match source.file(row_group) {
                     Ok((file, _)) => in_column(file, "join key", &why),
@@ -355,6 +367,8 @@ impl Latest<'_> {
         let Some((row_group, wanted)) = groups.first() else {
             return Err(Error::refused("a row without its row group"));
         };
+        let _fetched = self.ahead.begin(self.decodings)?;
+        self.decodings += 1;
         let features = 0..self.source.types.len();
         let pieces = gather_rows(&self.source, row_group, wanted, features, &self.reads)?;
         let columns = pieces.iter().enumerate();

@@ -73,11 +73,18 @@ mod column_reader;
 mod extents;
 mod pages;
 
+mod read_ahead;
+
 mod source;
 
 mod columns;
 
 mod dataset;
+
+mod data_file;
+mod find_objects;
+
+mod find_files;
 mod partitions;
 mod ipc_stream;
 mod page_index;

@@ -59,6 +59,17 @@ pub(super) fn listed_pages(metadata: &ParquetMetaData) -> Arc<[u64]> {
     starts.into()
 }
 
+/// Where the offset indexes of a file lie, from the first to the last; `None` if it has none.
+pub(super) fn index_range(metadata: &ParquetMetaData) -> Option<Range<u64>> {
+    let columns = metadata.row_groups().iter().flat_map(|row_group| row_group.columns());
+    let ranges = columns.filter_map(|column| {
+        let offset = u64::try_from(column.offset_index_offset()?).ok()?;
+        Some((offset, offset.checked_add(u64::try_from(column.offset_index_length()?).ok()?)?))
+    });
+    let whole = |all: Range<u64>, (start, end): (u64, u64)| all.start.min(start)..all.end.max(end);
+    ranges.map(|(start, end)| start..end).reduce(|all, own| whole(all, (own.start, own.end)))
+}
+
 /// `metadata` with its offset indexes, where the file has them.
 pub(super) fn with_offset_index(
     file: &ParquetFile,

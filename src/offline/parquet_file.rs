@@ -7,7 +7,10 @@
 //! - A decoder that panics on hostile bytes is an error like any other: [`guarded`].
 
 use super::thrift::{BLOOM_FILTER_HEADER, FOOTER, Fields, Flaw, PAGE_HEADER, Walked, walk};
-use crate::error::{Error, Result, did_you_mean};
+use crate::{
+    error::{Error, Result, did_you_mean},
+    objects::{Failure, Fetched, Object},
+};
 use bytes::Bytes;
 use parquet::{
     errors::ParquetError,
@@ -16,6 +19,7 @@ use parquet::{
 use std::{
     fs::File,
     io::{self, Cursor, Read},
+    ops::Range,
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -57,6 +61,7 @@ pub(super) struct ParquetFile {
 enum Contents {
     OnDisk(Arc<File>),
     InMemory(Bytes),
+    InStore(Object),
 }
 
 impl Contents {
@@ -66,6 +71,10 @@ impl Contents {
             Self::InMemory(bytes) => {
                 let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
                 rest.unwrap_or_default().read(buffer)
+            }
+            Self::InStore(object) => {
+                let bytes = object.read_some(at, buffer.len()).map_err(io::Error::other)?;
+                bytes.as_ref().read(buffer)
             }
         }
     }
@@ -144,6 +153,20 @@ impl ParquetFile {
         }
     }
 
+    /// An object of a store.
+    pub(super) fn in_store(object: Object, bytes_read: &Arc<AtomicU64>) -> Self {
+        let bytes = object.found().bytes;
+        Self::new(Contents::InStore(object), bytes, bytes_read)
+    }
+
+    /// Begins to fetch a range that will be read piece by piece; `None` where that is of no use.
+    pub(super) fn fetch(&self, range: Range<u64>) -> Option<Fetched> {
+        match &self.contents {
+            Contents::InStore(object) if range.end <= self.bytes => Some(object.fetch(Some(range))),
+            _ => None,
+        }
+    }
+
     /// The four bytes at `at`; `None` if they are not there.
     fn word_at(&self, at: u64) -> Option<[u8; 4]> {
         let mut word = [0; 4];
@@ -179,6 +202,10 @@ impl ChunkReader for ParquetFile {
             Contents::InMemory(bytes) => {
                 let start = usize::try_from(start)?;
                 bytes.slice(start..start + length)
+            }
+            Contents::InStore(object) => {
+                let bytes = object.read(start..start + length as u64);
+                bytes.map_err(|failure| ParquetError::External(Box::new(failure)))?
             }
         };
         // Where a page without values ends another begins.
@@ -254,7 +281,25 @@ pub(super) fn damaged(path: &Path, why: &str) -> Error {
     Error::refused(format!("{}: the file is damaged: {why}", path.display()))
 }
 
+/// The error for an object that a store did not give.
+pub(super) fn failed(doing: &'static str, path: &Path, failure: &Failure) -> Error {
+    if failure.is_missing {
+        return Error::refused(format!("{}: {failure}", path.display()));
+    }
+    Error::io(doing, path)(io::Error::other(failure.clone()))
+}
+
+/// What a store said, if it was that.
+fn failure_of(error: &ParquetError) -> Option<&Failure> {
+    let ParquetError::External(error) = error else { return None };
+    let within = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Failure>();
+    error.downcast_ref::<Failure>().or_else(within)
+}
+
 fn unreadable(path: &Path, error: &ParquetError) -> Error {
+    if let Some(failure) = failure_of(error) {
+        return failed("reading", path, failure);
+    }
     match error {
         ParquetError::NYI(what) => Error::refused(format!(
             "{}: uses a part of Parquet that is not supported: {what}",
@@ -266,6 +311,9 @@ fn unreadable(path: &Path, error: &ParquetError) -> Error {
 
 /// The error for a file whose footer cannot be read.
 pub(super) fn not_parquet(file: &ParquetFile, path: &Path, error: &ParquetError) -> Error {
+    if let Some(failure) = failure_of(error) {
+        return failed("reading", path, failure);
+    }
     let head = file.word_at(0);
     let tail = file.bytes.checked_sub(4).and_then(|at| file.word_at(at));
     let why = match (head, tail) {

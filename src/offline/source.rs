@@ -21,6 +21,9 @@ use crate::{
 
 pub(super) use super::columns::{Cells, Column, FileColumns, Told, key_value_type};
 
+/// Of so many files that lie in a store the footers are on their way at once.
+const OPENED_AHEAD: usize = 16;
+
 /// One row group of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowGroup {
@@ -74,7 +77,12 @@ impl<'a> ViewSource<'a> {
             };
             if is_wanted { wanted.push(file) } else { skipped.push(file) }
         }
-        let files = map(threads, &wanted, |file| file.open())?;
+        let numbered: Vec<(usize, &SourceFile)> = wanted.iter().copied().enumerate().collect();
+        let files = map(threads, &numbered, |(place, file)| {
+            let soon = wanted.iter().skip(*place).take(OPENED_AHEAD);
+            soon.for_each(|file| file.begin_to_open());
+            file.open()
+        })?;
         let mut finders = Vec::with_capacity(files.len());
         for (file, found) in files.iter().zip(&wanted) {
             finders.push(Finder { file, partitions: found.partitions(), view });
@@ -90,6 +98,11 @@ impl<'a> ViewSource<'a> {
         let types = features.iter().map(|feature| feature.value_type).collect();
         let files_skipped = skipped.len() as u64;
         Ok(Self { view, files, files_skipped, types, columns, row_groups })
+    }
+
+    /// Whether some file is read from a store.
+    pub(super) fn is_in_store(&self) -> bool {
+        self.files.iter().any(|file| file.is_in_store())
     }
 
     /// How many rows the files have that were opened.

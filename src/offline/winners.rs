@@ -14,6 +14,7 @@ use super::{
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
+    read_ahead::ReadAhead,
     reads::Reads,
     scan::{KeysAndTimes, in_column, scan_row_group},
     slots::Slots,
@@ -145,12 +146,14 @@ impl Search<'_, '_> {
         let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
         let is_too_many = AtomicBool::new(false);
         let next_thread = AtomicUsize::new(0);
+        let ahead = ReadAhead::of_keys(source, &row_groups, self.with_created, self.threads)?;
         let state = || Scan::new(next_thread.fetch_add(1, Ordering::Relaxed));
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
             let Some(row_group) = row_groups.get(item) else { return Ok(()) };
             if is_too_many.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            let _fetched = ahead.begin(item)?;
             scan_row_group(source, row_group, bounds, self.with_created, self.reads, |batch| {
                 let added = scan.add(&group.table, &best, batch, by_arrival);
                 let too_many = added.map_err(|why| why.named(source, row_group))?;

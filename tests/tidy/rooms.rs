@@ -16,7 +16,7 @@ use super::source::File;
 /// Which floor a room stands on. A room is a folder of `src/`, or a file directly in it.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["error", "planted"]),
-    (1, &["feature", "disk", "stats", "parallel"]),
+    (1, &["feature", "disk", "objects", "stats", "parallel"]),
     (2, &["registry", "online", "offline", "log"]),
     (3, &["store"]),
     (4, &["materialize"]),
