@@ -1,6 +1,8 @@
 //! A bucket: what lies in it, and ranges of that.
 
-use super::{failure::Failure, io_thread::wait, transport::Transport};
+use super::{
+    failure::Failure, found::Found, io_thread::wait, told::failure_of, transport::Transport,
+};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{
@@ -52,27 +54,12 @@ impl Debug for Bucket {
     }
 }
 
-/// An object as it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its whole name.
-    pub key: String,
-    /// Its size.
-    pub bytes: u64,
-    /// When it was written, in ns since 1970.
-    pub modified_ns: i64,
-    /// What the store says of its contents, if it does: other contents have another one.
-    pub tag: Option<String>,
-}
-
-impl Found {
-    fn of(meta: ObjectMeta) -> Self {
-        Self {
-            key: meta.location.to_string(),
-            bytes: meta.size,
-            modified_ns: meta.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX),
-            tag: meta.e_tag,
-        }
+fn found(meta: ObjectMeta) -> Found {
+    Found {
+        key: meta.location.to_string(),
+        bytes: meta.size,
+        modified_ns: meta.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX),
+        tag: meta.e_tag,
     }
 }
 
@@ -99,7 +86,7 @@ impl Bucket {
             .with_http_connector(Transport)
             .with_retry(retry)
             .build();
-        let bucket = Arc::new(Self::of(name, Arc::new(store.map_err(|e| Failure::of(&e))?)));
+        let bucket = Arc::new(Self::of(name, Arc::new(store.map_err(|e| failure_of(&e))?)));
         opened.insert(name.to_owned(), Arc::clone(&bucket));
         Ok(bucket)
     }
@@ -117,7 +104,7 @@ impl Bucket {
             let store = Arc::clone(&store);
             wait(async move {
                 let put = store.put(&path_of(&key)?, bytes.into()).await;
-                put.map(|_| ()).map_err(|error| Failure::of(&error))
+                put.map(|_| ()).map_err(|error| failure_of(&error))
             })
             .unwrap();
         }
@@ -134,8 +121,8 @@ impl Bucket {
         let store = Arc::clone(&self.store);
         let prefix = (!prefix.is_empty()).then(|| path_of(prefix)).transpose()?;
         wait(async move {
-            let all = store.list(prefix.as_ref()).map_ok(Found::of).try_collect().await;
-            all.map_err(|error| Failure::of(&error))
+            let all = store.list(prefix.as_ref()).map_ok(found).try_collect().await;
+            all.map_err(|error| failure_of(&error))
         })
     }
 
@@ -144,12 +131,12 @@ impl Bucket {
         let (store, path) = (Arc::clone(&self.store), path_of(key)?);
         wait(async move {
             match store.head(&path).await {
-                Ok(meta) => Ok(Some(Found::of(meta))),
+                Ok(meta) => Ok(Some(found(meta))),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
                 // The answer to this has no body, and so no reason; that to a listing has one.
                 Err(error) => match store.list_with_delimiter(Some(&path)).await {
-                    Ok(_) => Err(Failure::of(&error)),
-                    Err(told) => Err(Failure::of(&told)),
+                    Ok(_) => Err(failure_of(&error)),
+                    Err(told) => Err(failure_of(&told)),
                 },
             }
         })
@@ -173,7 +160,7 @@ impl Bucket {
         let time = Duration::from_secs(RANGE_SECONDS + length / BYTES_A_SECOND_MIN);
         let read = timeout(time, read).await;
         let read = read.map_err(|_| Failure::new(format!("not read within {time:?}")))?;
-        let bytes = read.map_err(|error| Failure::of(&error))?;
+        let bytes = read.map_err(|error| failure_of(&error))?;
         if bytes.len() as u64 != length {
             return Err(Failure::new(format!(
                 "the store gave {} bytes of {length}: the object is shorter than it was",

@@ -12,13 +12,24 @@
 
 mod object;
 
+#[cfg(feature = "s3")]
 mod bucket;
+#[cfg(not(feature = "s3"))]
+mod no_bucket;
 
 mod io_thread;
+#[cfg(feature = "s3")]
+mod told;
+#[cfg(feature = "s3")]
 mod transport;
 
 mod failure;
+mod found;
 
-pub use bucket::{Bucket, Found};
+#[cfg(feature = "s3")]
+pub use bucket::Bucket;
 pub use failure::Failure;
+pub use found::Found;
+#[cfg(not(feature = "s3"))]
+pub use no_bucket::Bucket;
 pub use object::{Fetched, Object};

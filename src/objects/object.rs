@@ -6,8 +6,9 @@
 //! ```
 
 use super::{
-    bucket::{Bucket, Found},
+    Bucket,
     failure::Failure,
+    found::Found,
     io_thread::{spawn, wait},
 };
 use bytes::Bytes;
@@ -179,7 +180,7 @@ fn requests(mut wanted: Vec<Range<u64>>) -> Vec<Range<u64>> {
     requests
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "s3"))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -96,7 +96,7 @@ fn is_met(pattern: &Pattern, key: &str) -> bool {
         })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "s3"))]
 mod tests {
     use super::{super::find_files::find_files, *};
     use std::fs;
