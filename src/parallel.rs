@@ -34,6 +34,14 @@ pub(crate) fn stand_back() {
     }
 }
 
+/// Lets threads go first that wait for this core. Who works beside those that serve calls it
+/// between blocks of some tens of KiB: a thread that wakes up and has used up its share of the core
+/// is otherwise let in at the next tick of the kernel only, up to 4 ms later, however nice the one
+/// that runs is. Where nobody waits it costs a system call.
+pub(crate) fn give_way() {
+    thread::yield_now();
+}
+
 /// What waits to be dropped, on a thread that begins with the first of it; none could be started.
 static DROPPED: LazyLock<Option<Sender<Box<dyn Send>>>> = LazyLock::new(|| {
     let (sender, dropped) = mpsc::channel();

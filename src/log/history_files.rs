@@ -18,6 +18,7 @@ use super::{
 use crate::{
     disk::{File, FileSystem, Mapped},
     error::{Error, Result},
+    parallel::give_way,
     planted::planted,
 };
 use std::{
@@ -148,6 +149,7 @@ impl io::Write for PartFile {
         self.file.write_all_at(self.listed.file.bytes, bytes)?;
         self.hasher.update(bytes);
         self.listed.file.bytes += bytes.len() as u64;
+        give_way();
         if self.listed.file.bytes - self.synced >= SYNC_BYTES {
             self.sync()?;
         }
@@ -245,6 +247,7 @@ fn hash_of(
             return Ok((offset, *hasher.finalize().as_bytes()));
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
+        give_way();
         offset += count as u64;
         has_read(count as u64);
     }

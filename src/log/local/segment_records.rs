@@ -13,6 +13,7 @@ use crate::{
     disk::{File, FileSystem},
     error::{Error, Result},
     log::contract::Lsn,
+    parallel::give_way,
 };
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,7 @@ impl Window {
             let read = self.file.read_at(offset, &mut self.bytes);
             let read = read.map_err(Error::io("reading the log", &self.path))?;
             self.bytes.truncate(read);
+            give_way();
         }
         let start = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(start..).unwrap_or_default())

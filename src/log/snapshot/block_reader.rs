@@ -11,6 +11,7 @@ use super::{
 use crate::{
     disk::{File, FileSystem},
     error::{Error, Result},
+    parallel::give_way,
 };
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,7 @@ impl BlockReader {
             return Ok(Found::Broken("a payload of the length its header says", false));
         }
         self.fill(bytes)?;
+        give_way();
         self.hasher.update(&self.buffer);
         self.offset += bytes;
         Ok(match decode_block(&self.buffer, place) {

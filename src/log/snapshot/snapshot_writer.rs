@@ -19,6 +19,7 @@ use crate::{
         digest::StateDigest,
         manifest::{Generation, ListedFile, SNAPSHOTS},
     },
+    parallel::give_way,
     planted::planted,
 };
 use std::{
@@ -176,6 +177,7 @@ impl Part {
         written.map_err(Error::io("writing the snapshot", &self.unfinished))?;
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
+        give_way();
         Ok(())
     }
 
