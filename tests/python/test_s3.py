@@ -8,8 +8,10 @@ Invariants
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import os
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -187,12 +189,13 @@ def test_what_may_pass_is_tried_again(tmp_path, store):
 
 def test_an_object_that_changes_meanwhile_is_an_error(tmp_path, store):
     path, spine, _ = wide(tmp_path, store)
-    gets = 0
+    gets, one_at_a_time = itertools.count(1), threading.Lock()
 
     def write_anew(method, _):
-        nonlocal gets
-        gets += method == "GET"
-        if gets == 2:
+        # Several requests come at once: all but the first find the object changed.
+        with one_at_a_time:
+            if method != "GET" or next(gets) != 2:
+                return None
             store.client.put_object(Bucket=BUCKET, Key="wide.parquet", Body=path.read_bytes()[:-1])
         return None
 
