@@ -113,6 +113,15 @@ impl<'a> Args<'a> {
         self.all.iter().skip(self.next)
     }
 
+    /// All that are left, two by two, without taking them; they are of an even number.
+    pub(super) fn in_pairs(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone + use<'a> {
+        let Self { all, next } = *self;
+        let argument = move |index: usize| all.get(next + index).unwrap_or_default();
+        (0..self.len() / 2).map(move |pair| (argument(2 * pair), argument(2 * pair + 1)))
+    }
+
     /// The number of the list that all that are left are, if it is known: see
     /// [`Arguments::list`].
     pub(super) fn rest_list(&self) -> Option<NonZeroU64> {

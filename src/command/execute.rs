@@ -31,7 +31,8 @@ pub(super) struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// Everything, at this moment, which is `instant`.
     pub(super) fn at(app: &'a Arc<App>, instant: Instant) -> Self {
-        Self { app, keyspace: app.store.keyspace(), now: app.store.now_at(instant) }
+        let now = app.store.now_at(instant);
+        Self { app, keyspace: app.store.keyspace_at(now), now }
     }
 
     /// Runs one command, of which the number of arguments is right. If it fails, the error is

@@ -43,29 +43,28 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
     if args.is_empty() || !args.len().is_multiple_of(2) {
         return Err(wrong_arity(name));
     }
-    let mut fields = Vec::with_capacity(args.len() / 2);
-    while let (Some(field), Some(value)) = (args.pop(), args.pop()) {
-        fields.push((field, value));
-    }
+    let fields = args.in_pairs();
     let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
+        let fields: Vec<_> = fields.collect();
         let plan = ctx.plan(&schema, entity, fields.iter().map(|(name, _)| *name));
         let committed = ctx.keyspace.set_features(&schema, entity, key, &plan, &fields)?;
         return Ok(ctx.committed(committed));
     }
+    drop(schema);
     write_plain(ctx, key, |row, locked| {
         let hash = hash_of(row, locked.now)?;
         let (mut hint, mut new) = (0, Vec::new());
-        for (field, _) in &fields {
+        for (field, _) in fields.clone() {
             if hash.is_none_or(|hash| hash.get(field, &mut hint).is_none()) {
-                new.push(*field);
+                new.push(field);
             }
         }
         // A field that is named twice is new once.
         new.sort_unstable();
         new.dedup();
         let new_count = new.len();
-        let fields = fields.iter().map(|(f, v)| (ByteBuf::from(*f), ByteBuf::from(*v))).collect();
+        let fields = fields.map(|(f, v)| (ByteBuf::from(f), ByteBuf::from(v))).collect();
         let change = match hash {
             Some(_) => PlainChange::SetFields(fields),
             None => PlainChange::SetHash(fields),

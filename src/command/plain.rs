@@ -36,8 +36,8 @@ pub(super) fn write_plain<T>(
 ) -> Result<T> {
     let committed = context.keyspace.commit(&[key], |locked| {
         let (change, value) = decide(locked.row(key), locked)?;
-        let change = change.map(|change| Change::Plain { key: key.to_vec(), change });
-        Ok((change.into_iter().collect(), value))
+        let change = change.map(|change| vec![Change::Plain { key: key.to_vec(), change }]);
+        Ok((change.unwrap_or_default(), value))
     })?;
     Ok(context.committed(committed))
 }

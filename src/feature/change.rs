@@ -11,6 +11,7 @@
 //! was ever written changes its place.
 
 use super::{run::Run, time::Timestamp, value::Value, view::ViewId, visible::Stamp};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// What one acknowledged command did: all of it or nothing.
@@ -155,6 +156,30 @@ pub struct EndingField {
     pub end: Option<Timestamp>,
 }
 
+/// Writes behind what a vector holds: half as long as through [`std::io::Write`], for most of what
+/// postcard writes are single bytes.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Behind<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// The bytes of a record.
 pub fn encode_record(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -165,7 +190,7 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
 /// Appends the bytes of a record.
 pub fn write_record(record: &Record, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail, and every type here knows its length beforehand.
-    let written = postcard::to_io(record, out);
+    let written = postcard::serialize_with_flavor(record, Behind(out));
     debug_assert!(written.is_ok(), "a vector takes every record");
 }
 

@@ -61,6 +61,14 @@ pub(super) fn push_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// Writes a number as LEB128 over one of the same length.
+pub(super) fn write_varint(over: &mut [u8], mut number: u64) {
+    for byte in over {
+        *byte = *byte & 0x80 | number as u8 & 0x7f;
+        number >>= 7;
+    }
+}
+
 /// Appends a length. Every length in a row fits: a bulk string is at most 512 MiB.
 #[inline]
 pub(super) fn push_len(out: &mut Vec<u8>, len: usize) {

@@ -42,6 +42,8 @@ mod owned_row;
 
 mod tally;
 
+mod in_place;
+
 mod segments;
 
 mod shaped_hash;
@@ -101,5 +103,6 @@ pub use plain_hash::{PlainHash, StoredHash};
 pub use row::{Body, Row};
 pub use section::{CellState, Section};
 pub use shard::{Seen, Shard};
+pub use shard_rows::Found;
 pub use table::{ScanStep, Swept, Table};
 pub use value_ref::ValueRef;

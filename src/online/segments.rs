@@ -177,6 +177,12 @@ impl Segments {
         true
     }
 
+    /// The row at `place`, to be changed.
+    pub(super) fn row_mut(&mut self, place: u32) -> Option<&mut [u8]> {
+        let (record, head) = self.record_mut(place)?;
+        record.get_mut(HEAD_BYTES..HEAD_BYTES + head.row_bytes())
+    }
+
     /// The row at `place` is no more.
     pub(super) fn remove(&mut self, place: u32) {
         let Some((record, head)) = self.record_mut(place) else { return };

@@ -12,6 +12,7 @@ use super::{
     field::Field,
     shapes::{Shape, Shapes},
 };
+use std::ops::Range;
 
 /// The fields of such a hash.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +43,25 @@ impl<'a> ShapedFields<'a> {
     /// The value at this place.
     #[inline]
     pub(super) fn value(self, place: usize) -> Option<&'a [u8]> {
+        self.values.get(self.span(place)?)
+    }
+
+    /// Where the value at this place stands in the body, which has so many bytes.
+    pub(super) fn range(self, place: usize, body_bytes: usize) -> Option<Range<usize>> {
+        let values_at = body_bytes.checked_sub(self.values.len())?;
+        let span = self.span(place)?;
+        Some(values_at + span.start..values_at + span.end)
+    }
+
+    /// Where it stands among the values.
+    #[inline]
+    fn span(self, place: usize) -> Option<Range<usize>> {
         let end_of = |place: usize| match self.is_wide {
             false => self.ends.get(place).map(|end| usize::from(*end)),
             true => u16_at(self.ends, 2 * place).map(usize::from),
         };
         let start = if place == 0 { 0 } else { end_of(place - 1)? };
-        self.values.get(start..end_of(place)?)
+        Some(start..end_of(place)?)
     }
 
     /// The field of this name; `hint` as [`Shape::place_of`] has it.

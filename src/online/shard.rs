@@ -16,7 +16,7 @@ use super::{
     shared::Shared,
     tally::Tally,
 };
-use crate::feature::Timestamp;
+use crate::feature::{PlainChange, Timestamp};
 use std::{collections::HashMap, sync::Arc};
 
 /// Which state a look-up means.
@@ -61,6 +61,25 @@ impl Shard {
 
     /// The row of `key`, whose hash is `hash`.
     pub fn get(&self, hash: u64, key: &[u8], seen: Seen) -> Option<Row<'_>> {
+        self.get_or(key, seen, || self.rows.get(hash, key))
+    }
+
+    /// Where the row of `key`, whose hash is `hash`, stands that readers see.
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Found> {
+        self.rows.find(hash, key)
+    }
+
+    /// The row of `key`, for which [`Shard::find`] found this.
+    pub fn get_at(&self, found: Option<Found>, key: &[u8], seen: Seen) -> Option<Row<'_>> {
+        self.get_or(key, seen, || self.rows.at(found?))
+    }
+
+    fn get_or<'s>(
+        &'s self,
+        key: &[u8],
+        seen: Seen,
+        published: impl FnOnce() -> Option<Row<'s>>,
+    ) -> Option<Row<'s>> {
         if seen == Seen::Latest {
             if let Some(pending) = self.pending.get(key) {
                 return pending.row.as_ref().map(|row| row.with(&self.shared.dictionary));
@@ -69,7 +88,7 @@ impl Shard {
                 return None;
             }
         }
-        self.rows.get(hash, key)
+        published()
     }
 
     /// Asks for the place in the index of a row of this fingerprint.
@@ -92,25 +111,40 @@ impl Shard {
     /// Applies `edit` as record `lsn` to what readers see.
     pub fn apply(&mut self, hash: u64, lsn: u64, edit: Edit<'_>) {
         let found = self.rows.find(hash, edit.key());
+        self.apply_at(found, hash, lsn, edit);
+    }
+
+    /// The same where [`Shard::find`] found this for the key.
+    pub fn apply_at(&mut self, found: Option<Found>, hash: u64, lsn: u64, edit: Edit<'_>) {
         if let Edit::Plain(_, change) = edit
             && let Some(found) = found
-            && let Some(row) = self.rows.alone_mut(found)
-            && row.as_row().lsn() <= lsn
+            && self.rows.at(found).is_some_and(|row| row.lsn() <= lsn)
+            && self.apply_in_place(found, lsn, change)
         {
-            let before = Tally::of(row.as_row());
-            let fields = row.large_fields_mut(lsn);
-            let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
-            self.tally = self.tally - before + Tally::of(row.as_row());
-            if is_edited {
-                self.newest = self.newest.max(lsn);
-                return;
-            }
+            self.newest = self.newest.max(lsn);
+            return;
         }
         match edited(found.and_then(|found| self.rows.at(found)), lsn, edit) {
             Edited::Keep => {}
             Edited::Replace(row) => self.put_at(found, hash, row, |_| true),
             Edited::Remove => found.into_iter().for_each(|found| self.remove_at(found)),
         }
+    }
+
+    /// Changes the row that was found where it stands, which no later record has written; false, and
+    /// nothing is changed, if this change cannot be made so.
+    fn apply_in_place(&mut self, found: Found, lsn: u64, change: &PlainChange) -> bool {
+        let is_large = self.rows.at(found).is_some_and(|row| matches!(row, Row::Large(_)));
+        if !is_large {
+            // As long as before, and with the same end of life: the tally stays.
+            return self.rows.overwrite(found, lsn, change);
+        }
+        let Some(row) = self.rows.alone_mut(found) else { return false };
+        let before = Tally::of(row.as_row());
+        let fields = row.large_fields_mut(lsn);
+        let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
+        self.tally = self.tally - before + Tally::of(row.as_row());
+        is_edited
     }
 
     /// Applies `edit` as record `lsn` to what the next write builds on.
@@ -396,7 +430,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{feature::PlainChange, online::key_hash::first_of_shard};
+    use crate::online::key_hash::first_of_shard;
     use proptest::prelude::*;
     use std::{
         collections::{BTreeMap, BTreeSet},

@@ -4,6 +4,7 @@
 //! the highest bit set.
 
 use super::{
+    in_place::overwrite,
     index::Index,
     key_hash::fingerprint_of,
     owned_row::OwnedRow,
@@ -14,7 +15,7 @@ use super::{
     shared::Shared,
     worded_row::worded,
 };
-use crate::parallel::drop_later;
+use crate::{feature::PlainChange, parallel::drop_later};
 use std::sync::Arc;
 
 /// A row that stands alone.
@@ -30,9 +31,9 @@ pub(super) struct ShardRows {
     vacant: Vec<u32>,
 }
 
-/// Where a row stands, until the next one is put or removed.
+/// Where a row stands, until the next one of its shard is put or removed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub struct Found {
     at: usize,
     number: u32,
 }
@@ -86,6 +87,19 @@ impl ShardRows {
     /// A row that stands alone, to be changed.
     pub(super) fn alone_mut(&mut self, found: Found) -> Option<&mut OwnedRow> {
         self.alone.get_mut(alone_place(found.number)?)?.as_mut()
+    }
+
+    /// Changes a plain row without making it anew, where `change`, as record `lsn`, leaves it as
+    /// long as it is; whether it did.
+    pub(super) fn overwrite(&mut self, found: Found, lsn: u64, change: &PlainChange) -> bool {
+        let bytes = match alone_place(found.number) {
+            None => self.packed.row_mut(found.number),
+            Some(place) => match self.alone.get_mut(place).and_then(Option::as_mut) {
+                Some(OwnedRow::Packed(bytes)) => Some(&mut **bytes),
+                Some(OwnedRow::Large(_)) | None => None,
+            },
+        };
+        bytes.is_some_and(|bytes| overwrite(bytes, &self.shared.dictionary.shapes, lsn, change))
     }
 
     /// Adds a row; none of its key stands. Gives it as it stands now.

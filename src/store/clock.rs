@@ -81,6 +81,11 @@ impl Clock {
         })
     }
 
+    /// Now, for those who were told of `now` a moment ago: that, or what others were told since.
+    pub(super) fn not_before(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp(self.latest_us.load(Ordering::Acquire)))
+    }
+
     fn tell(&self, machine_us: impl FnOnce() -> i64) -> Timestamp {
         let told = match self.source {
             Source::System { shift_us } => machine_us().saturating_add(shift_us),
@@ -117,6 +122,16 @@ mod tests {
         assert!(noon.to_iso().starts_with("2013-07-04T12:00:0"), "{}", noon.to_iso());
         clock.advance_to(noon.plus_us(3_600_000_000));
         assert!(clock.now() >= noon.plus_us(3_600_000_000));
+    }
+
+    #[test]
+    fn who_was_told_the_time_hears_of_what_was_told_to_others_since() {
+        let noon = Timestamp::parse("2013-07-04T12:00:00Z").unwrap();
+        let clock = Clock::manual(noon);
+        assert_eq!(clock.not_before(noon), noon);
+        clock.advance_to(noon.plus_us(5));
+        assert_eq!(clock.not_before(noon), noon.plus_us(5));
+        assert_eq!(clock.not_before(noon.plus_us(9)), noon.plus_us(9));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
     online::{Edit, Seen},
     planted::planted,
 };
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, ops::Deref, sync::Arc};
 
 /// The room for a record that a thread keeps for the next one.
 const ENCODED_BYTES_KEPT: usize = 64 * 1024;
@@ -41,6 +41,25 @@ pub struct Committed<T> {
     /// The record to wait for; `None` if everything it drew on is durable, or if the transaction
     /// that this is a part of will know.
     pub wait_for: Option<Lsn>,
+}
+
+/// A record that is in the log.
+pub(super) enum Appended {
+    /// It is true at once.
+    Now(Record),
+    /// It waits until it is durable.
+    Waiting(Arc<Record>),
+}
+
+impl Deref for Appended {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        match self {
+            Self::Now(record) => record,
+            Self::Waiting(record) => record,
+        }
+    }
 }
 
 /// The keys a transaction may touch.
@@ -76,14 +95,16 @@ impl Keyspace<'_> {
             return Ok(Committed { value, wait_for: None });
         }
         let store = self.store;
-        let mut held = store.hold(&Reach::write(&store.table, keys.iter().copied()));
+        let mut held = store.hold(&Reach::write(&store.table, keys.iter().copied()), self.now);
         let (changes, value) = decide(&held.rows(None))?;
         if changes.is_empty() {
             let is_pending = keys.iter().any(|key| held.is_pending(key));
             return Ok(Committed { value, wait_for: is_pending.then(|| store.log.last()) });
         }
         store.check_tier(self.epoch, &changes)?;
-        store.schema().check_layouts(&changes)?;
+        if changes.iter().any(|change| matches!(change, Change::Cells(_))) {
+            store.schema().check_layouts(&changes)?;
+        }
         let lsn = store.append_and_apply(&mut held, changes)?;
         Ok(Committed { value, wait_for: Some(lsn) })
     }
@@ -96,7 +117,7 @@ impl Keyspace<'_> {
         }
         let store = self.store;
         let _no_checkpoint_between = store.noting.lock();
-        let mut held = store.hold(&Reach::everything(true));
+        let mut held = store.hold(&Reach::everything(true), self.now);
         let lsn = store.append_and_apply(&mut held, vec![Change::FlushAll])?;
         Ok(Committed { value: (), wait_for: Some(lsn) })
     }
@@ -135,7 +156,10 @@ impl Store {
         };
         let transaction = Transaction::new(schema, self.hold_seen(&reach, seen));
         let now = transaction.held.now;
-        let value = run(Keyspace { store: self, transaction: Some(&transaction), epoch }, now);
+        let value = run(
+            Keyspace { store: self, transaction: Some(&transaction), now: Some(now), epoch },
+            now,
+        );
         let (mut held, changes) = transaction.into_parts();
         if changes.is_empty() {
             // What it read may wait for its sync.
@@ -147,10 +171,12 @@ impl Store {
         Ok(Committed { value, wait_for: Some(lsn) })
     }
 
-    /// Holds the newest rows; what was waiting for the time of the decision is among them.
-    fn hold(&self, reach: &Reach) -> Held<'_> {
+    /// Holds the newest rows; what was waiting for the time of the decision is among them. That is
+    /// no time before `asked`, if that was asked for, nor any that others decided at before.
+    fn hold(&self, reach: &Reach, asked: Option<Timestamp>) -> Held<'_> {
         loop {
-            let held = self.hold_seen(reach, Seen::Latest);
+            let now = || asked.map_or_else(|| self.clock.now(), |now| self.clock.not_before(now));
+            let held = Held::new(&self.table, reach, Seen::Latest, now);
             let now = held.now;
             if !self.future.is_due(now) {
                 return held;
@@ -225,21 +251,20 @@ impl Store {
 
     /// Appends a record; in mode `always` it is also queued until it is durable, under the same
     /// lock, so that both have one order.
-    pub(super) fn append(
-        &self,
-        record: Record,
-        decided_at: Timestamp,
-    ) -> Result<(Lsn, Arc<Record>)> {
+    pub(super) fn append(&self, record: Record, decided_at: Timestamp) -> Result<(Lsn, Appended)> {
         ENCODED.with_borrow_mut(|bytes| {
             bytes.clear();
             write_record(&record, bytes);
-            let record = Arc::new(record);
-            let mut unpublished = self.is_deferred().then(|| self.unpublished.lock());
-            let lsn = self.log.append_unhurried(bytes)?;
-            if let Some(unpublished) = &mut unpublished {
-                let record = Arc::clone(&record);
-                unpublished.push_back(Unpublished { lsn, decided_at, record });
-            }
+            let (lsn, record) = if self.is_deferred() {
+                let mut unpublished = self.unpublished.lock();
+                let lsn = self.log.append_unhurried(bytes)?;
+                let record = Arc::new(record);
+                let waiting = Arc::clone(&record);
+                unpublished.push_back(Unpublished { lsn, decided_at, record: waiting });
+                (lsn, Appended::Waiting(record))
+            } else {
+                (self.log.append_unhurried(bytes)?, Appended::Now(record))
+            };
             if bytes.capacity() > ENCODED_BYTES_KEPT {
                 *bytes = Vec::new();
             }
@@ -257,7 +282,8 @@ impl Store {
         now: Timestamp,
         showing: Showing,
     ) -> Result<()> {
-        let schema = self.schema();
+        // Who writes plain keys alone needs none.
+        let mut schema = None;
         let is_shown = showing != Showing::Later;
         for change in &record.changes {
             match change {
@@ -267,7 +293,9 @@ impl Store {
                     }
                 }
                 Change::Cells(write) => {
-                    let layout = schema.layout_for(write).map_err(Error::refused)?;
+                    let schema = schema.get_or_insert_with(|| self.schema());
+                    let layout = schema.layout_of(write).map_err(Error::refused)?;
+                    debug_assert!(layout.accepts(write), "it was looked at before it was appended");
                     held.edit(lsn, Edit::Cells(layout, write), showing);
                 }
                 Change::Plain { key, change } => {

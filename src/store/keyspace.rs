@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Keyspace<'a> {
     pub(super) store: &'a Store,
     pub(super) transaction: Option<&'a Transaction<'a>>,
+    /// The time of the command, if it was asked for.
+    pub(super) now: Option<Timestamp>,
     /// Of `store.registration`, before any schema that a decision upon these keys is made by.
     pub(super) epoch: u64,
 }
@@ -30,7 +32,13 @@ pub struct Keyspace<'a> {
 impl Store {
     /// The keys, for one command.
     pub fn keyspace(&self) -> Keyspace<'_> {
-        Keyspace { store: self, transaction: None, epoch: self.registration.epoch() }
+        Keyspace { store: self, transaction: None, now: None, epoch: self.registration.epoch() }
+    }
+
+    /// The same for one that runs at `now`, which the clock of the store told: its decisions need
+    /// not ask again.
+    pub fn keyspace_at(&self, now: Timestamp) -> Keyspace<'_> {
+        Keyspace { now: Some(now), ..self.keyspace() }
     }
 }
 

@@ -6,10 +6,11 @@
 use crate::{
     feature::Timestamp,
     log::Lsn,
-    online::{Edit, Row, ScanStep, Seen, Shard, Table},
+    online::{Edit, Found, Row, ScanStep, Seen, Shard, Table},
 };
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use std::{
+    cell::Cell,
     collections::HashSet,
     ops::{Deref, DerefMut},
 };
@@ -102,6 +103,8 @@ pub(super) struct Held<'a> {
     shards: OneOrMany<(usize, HeldShard<'a>)>,
     /// The hash of the key, if one is held.
     sole: Option<u64>,
+    /// Where the row of that key stands, once somebody looked and until it is changed.
+    found: Cell<Option<Option<Found>>>,
     seen: Seen,
     pub(super) now: Timestamp,
 }
@@ -161,7 +164,7 @@ impl<'a> Held<'a> {
             OneOrMany::One([index]) => OneOrMany::One([hold(index)]),
             OneOrMany::Many(shards) => OneOrMany::Many(shards.iter().map(hold).collect()),
         };
-        Self { table, shards, sole: reach.sole, seen, now: now() }
+        Self { table, shards, sole: reach.sole, found: Cell::new(None), seen, now: now() }
     }
 
     /// The hash of a key that is held.
@@ -200,9 +203,13 @@ impl<'a> Held<'a> {
         let hash = self.hash(edit.key());
         let index = Table::shard_index(hash);
         let place = self.shards.binary_search_by_key(&index, |(index, _)| *index);
+        let found = self.found.take();
         match place.ok().and_then(|place| self.shards.get_mut(place)) {
             Some((_, HeldShard::Write(shard))) => match showing {
-                Showing::AtOnce => shard.apply(hash, lsn.0, edit),
+                Showing::AtOnce => {
+                    let found = found.unwrap_or_else(|| shard.find(hash, edit.key()));
+                    shard.apply_at(found, hash, lsn.0, edit);
+                }
                 Showing::Later => shard.apply_pending(hash, lsn.0, edit),
                 Showing::Durable => shard.publish(hash, lsn.0, edit),
             },
@@ -214,6 +221,7 @@ impl<'a> Held<'a> {
 
     /// Removes every row older than record `lsn`; all of them are held.
     pub(super) fn flush(&mut self, lsn: Lsn, showing: Showing) {
+        self.found.take();
         for (_, shard) in self.shards.iter_mut() {
             match (shard, showing) {
                 (HeldShard::Write(shard), Showing::Later) => shard.flush_pending(lsn.0),
@@ -235,7 +243,13 @@ impl<'a> Held<'a> {
     }
 
     fn row(&self, hash: u64, key: &[u8]) -> Option<Row<'_>> {
-        self.shard(Table::shard_index(hash))?.get(hash, key, self.seen)
+        let shard = self.shard(Table::shard_index(hash))?;
+        if self.sole.is_none() {
+            return shard.get(hash, key, self.seen);
+        }
+        let found = self.found.get().unwrap_or_else(|| shard.find(hash, key));
+        self.found.set(Some(found));
+        shard.get_at(found, key, self.seen)
     }
 }
 

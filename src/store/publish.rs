@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     feature::{CellsWrite, Change, Origin, PlainChange, Record, RunState, Timestamp},
     log::Lsn,
-    online::{Edit, Seen},
+    online::{Edit, Layout, Seen},
     registry::{DefinitionFile, parse_repository},
 };
 use std::sync::Arc;
@@ -161,14 +161,19 @@ impl Schema {
     }
 
     /// The layout that `write` was made for.
-    pub(super) fn layout_for(&self, write: &CellsWrite) -> Result<&crate::online::Layout, String> {
-        let layout = self.layout(write.view, write.generation).ok_or_else(|| {
-            format!("view {} has no generation {}", write.view.0, write.generation)
-        })?;
+    pub(super) fn layout_for(&self, write: &CellsWrite) -> Result<&Layout, String> {
+        let layout = self.layout_of(write)?;
         if layout.accepts(write) {
             Ok(layout)
         } else {
             Err(format!("its cells do not fit view {}", write.view.0))
         }
+    }
+
+    /// The same of a write that was found to fit before: what fits a generation once always does.
+    pub(super) fn layout_of(&self, write: &CellsWrite) -> Result<&Layout, String> {
+        let layout = self.layout(write.view, write.generation).map(|layout| &**layout);
+        layout
+            .ok_or_else(|| format!("view {} has no generation {}", write.view.0, write.generation))
     }
 }
