@@ -70,6 +70,11 @@ impl HistoryFile {
         Ok(Self { file, view, entity, columns, row_groups, bucket, kept })
     }
 
+    /// Whether it was opened for these.
+    pub fn is_for(&self, view: &View, entity: &Entity) -> bool {
+        self.view == *view && self.entity == *entity
+    }
+
     /// What it has of all that was told.
     pub fn kept(&self) -> Kept {
         self.kept

@@ -329,6 +329,30 @@ fn a_feature_that_goes_and_comes_back() {
     );
 }
 
+/// what a file says is read by the definitions of the moment, though the file stays open.
+#[test]
+fn a_feature_that_goes_and_comes_back_between_two_reads() {
+    let fs = SimulatedFs::new();
+    let store = open(&fs);
+    let apply_features = |features: &str| {
+        let view = format!("[view.spending]\nentity = \"user\"\nfeatures = {{ {features} }}\n");
+        apply(&store, &format!("[entity.user]\njoin_keys = {{ user = \"string\" }}\n{view}"));
+    };
+    let values = |features: &[&str]| {
+        let answers = at(&store, "a", features, 5);
+        answers.map(|answers| answers.into_iter().map(|answer| answer.value).collect::<Vec<_>>())
+    };
+    let one = Some(Value::String("one".into()));
+    apply_features("spend = \"float64\", genre = \"string\"");
+    push(&store, "a", 1, "one");
+    store.checkpoint().unwrap();
+    assert_eq!(values(&["spending:genre"]).unwrap(), [one.clone()]);
+    apply_features("more = \"int64\", spend = \"float64\"");
+    assert_eq!(values(&["spending:more"]).unwrap(), [None]);
+    apply_features("genre = \"string\", more = \"int64\"");
+    assert_eq!(values(&["spending:more", "spending:genre"]).unwrap(), [None, one]);
+}
+
 /// a feature that goes, and another one of its name and another type.
 #[test]
 fn a_feature_that_comes_back_with_another_type() {

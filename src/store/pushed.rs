@@ -89,9 +89,7 @@ impl Store {
                 if (part.listed.view, part.listed.generation) != id {
                     continue;
                 }
-                let bytes = part.bytes(&*self.fs, &self.root)?;
-                let file = HistoryFile::open(bytes, &part.path, &view.view, &view.entity)?;
-                part.kept_from.get_or_init(|| file.kept().from);
+                let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
                 for cells in file.rows(Some(&slots), keys)? {
                     take(view, cells)?;
                 }

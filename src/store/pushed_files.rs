@@ -3,8 +3,9 @@
 use crate::{
     disk::FileSystem,
     error::Result,
-    feature::{KeyPart, Timestamp},
+    feature::{Entity, KeyPart, Timestamp, View},
     log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
+    offline::HistoryFile,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -32,6 +33,9 @@ pub(super) struct PushedPart {
     pub(super) path: PathBuf,
     /// The bytes, once somebody asked for them.
     bytes: Mutex<Option<Bytes>>,
+    /// What its footer says, opened for a view as it was when somebody last asked: to read it anew
+    /// takes longer than to find the rows of one entity.
+    opened: Mutex<Option<Arc<HistoryFile>>>,
     /// From which time on the file tells all, once somebody opened it; `None` for any.
     pub(super) kept_from: OnceLock<Option<Timestamp>>,
 }
@@ -58,7 +62,25 @@ impl PushedPart {
     /// A file that nobody opened yet.
     pub(super) fn new(listed: &HistoryPart, root: &Path) -> Self {
         let path = root.join(&listed.file.name);
-        Self { listed: listed.clone(), path, bytes: Mutex::default(), kept_from: OnceLock::new() }
+        let (bytes, opened) = (Mutex::default(), Mutex::default());
+        Self { listed: listed.clone(), path, bytes, opened, kept_from: OnceLock::new() }
+    }
+
+    /// The file, for `view` and `entity` as they are now.
+    pub(super) fn open(
+        &self,
+        fs: &dyn FileSystem,
+        root: &Path,
+        view: &View,
+        entity: &Entity,
+    ) -> Result<Arc<HistoryFile>> {
+        let mut opened = self.opened.lock();
+        if let Some(file) = opened.as_ref().filter(|file| file.is_for(view, entity)) {
+            return Ok(Arc::clone(file));
+        }
+        let file = HistoryFile::open(self.bytes(fs, root)?, &self.path, view, entity)?;
+        self.kept_from.get_or_init(|| file.kept().from);
+        Ok(Arc::clone(opened.insert(Arc::new(file))))
     }
 
     /// The bytes, whose hash was found right when they were first asked for.
