@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use rustix::process::{getpriority_process, setpriority_process};
 use std::{
+    cell::Cell,
     num::NonZero,
     panic::resume_unwind,
     sync::{
@@ -12,6 +13,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// Fewer bytes than this are read, verified and taken apart sooner than a thread is started.
@@ -34,12 +36,24 @@ pub(crate) fn stand_back() {
     }
 }
 
-/// Lets threads go first that wait for this core. Who works beside those that serve calls it
-/// between blocks of some tens of KiB: a thread that wakes up and has used up its share of the core
-/// is otherwise let in at the next tick of the kernel only, up to 4 ms later, however nice the one
-/// that runs is. Where nobody waits it costs a system call.
+/// Who works beside those that serve goes on for so long before others may go first.
+const GIVES_WAY_EVERY: Duration = Duration::from_micros(200);
+
+thread_local! {
+    /// When this thread let others go first.
+    static GAVE_WAY: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Lets threads go first that wait for this core, if it was long ago that they could. Who works
+/// beside those that serve calls it some times in [`GIVES_WAY_EVERY`]: a thread that wakes up and
+/// has used up its share of the core is otherwise let in at the next tick of the kernel only, up to
+/// 4 ms later, however nice the one that runs is.
 pub(crate) fn give_way() {
-    thread::yield_now();
+    let is_due = |at: Instant| at.elapsed() >= GIVES_WAY_EVERY;
+    if GAVE_WAY.get().is_none_or(is_due) {
+        thread::yield_now();
+        GAVE_WAY.set(Some(Instant::now()));
+    }
 }
 
 /// What waits to be dropped, on a thread that begins with the first of it; none could be started.

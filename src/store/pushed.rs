@@ -27,7 +27,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// So many bytes of records are in memory as cells, which take some three times as much.
-const PIECE_RECORD_BYTES: usize = 128 * 1024;
+const PIECE_RECORD_BYTES: usize = 32 * 1024;
 /// So many are in memory as columns, which take less than they, before they go to the files. Of
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
 const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;

@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 /// So much is read at once.
 const WINDOW_BYTES: u64 = 256 * 1024;
 
+/// Others may go first at each record whose LSN is a multiple of this.
+const RECORDS_GIVING_WAY: u64 = 64;
+
 /// The records of one segment.
 pub(super) struct SegmentRecords {
     window: Window,
@@ -105,7 +108,6 @@ impl Window {
             let read = self.file.read_at(offset, &mut self.bytes);
             let read = read.map_err(Error::io("reading the log", &self.path))?;
             self.bytes.truncate(read);
-            give_way();
         }
         let start = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(start..).unwrap_or_default())
@@ -119,7 +121,12 @@ impl Iterator for SegmentRecords {
         loop {
             match self.frame.next() {
                 Some((lsn, _)) if lsn < self.from => continue,
-                Some(record) => return Some(Ok(record)),
+                Some((lsn, record)) => {
+                    if lsn.0.is_multiple_of(RECORDS_GIVING_WAY) {
+                        give_way();
+                    }
+                    return Some(Ok((lsn, record)));
+                }
                 None if self.ended => return None,
                 None => {}
             }

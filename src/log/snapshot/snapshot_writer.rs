@@ -30,6 +30,9 @@ use std::{
 /// A file is synced each time it has grown by this.
 const SYNC_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Others may go first each time so many entries were added to a block.
+const ENTRIES_GIVING_WAY: u32 = 64;
+
 /// A snapshot that is being written.
 pub struct SnapshotWriter {
     fs: Arc<dyn FileSystem>,
@@ -157,6 +160,9 @@ impl Part {
         self.block_entries += 1;
         self.summary.entries += 1;
         self.summary.digest.add(entry);
+        if self.block_entries.is_multiple_of(ENTRIES_GIVING_WAY) {
+            give_way();
+        }
         if self.block.len() < BLOCK_RAW_BYTES {
             return Ok(());
         }
