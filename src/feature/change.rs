@@ -156,8 +156,7 @@ pub struct EndingField {
     pub end: Option<Timestamp>,
 }
 
-/// Writes behind what a vector holds: half as long as through [`std::io::Write`], for most of what
-/// postcard writes are single bytes.
+/// Writes behind what a vector holds.
 struct Behind<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Behind<'_> {
