@@ -293,14 +293,6 @@ impl HistoryFile {
         Ok(())
     }
 
-    /// How many rows are looked at to find those of the keys.
-    #[cfg(test)]
-    pub(super) fn reach(&self, asked: &AskedKeys<'_>) -> Result<usize> {
-        let reach = |row_group| asked.rows_in_reach(&self.file, row_group, &self.columns.keys);
-        let ranges = self.row_groups.iter().map(reach).collect::<Result<Vec<_>>>()?;
-        Ok(ranges.iter().flatten().map(Range::len).sum())
-    }
-
     fn converted(&self, array: &ArrayRef, to: ValueType) -> Result<ArrayRef> {
         convert(array, to).map_err(|why| damaged(self.file.path(), &why))
     }

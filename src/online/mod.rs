@@ -30,6 +30,8 @@ mod ahead;
 
 mod table;
 
+mod shard_walk;
+
 mod shard;
 
 mod shard_rows;

@@ -255,7 +255,8 @@ impl Keyspace<'_> {
 }
 
 impl Store {
-    /// The latest event that may be pushed now.
+    /// The latest event that may be pushed now. The clock is asked, not the time of the request:
+    /// no later decision is made before what was told here, so a write behind this one is newer.
     pub(super) fn latest_event(&self) -> Timestamp {
         self.clock.now().plus_us(self.max_future_us)
     }

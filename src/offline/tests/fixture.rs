@@ -3,7 +3,9 @@
 use crate::feature::{
     Entity, EntityId, Feature, JoinKey, KeyType, Ttl, ValueType, View, ViewId, parse_duration_us,
 };
-use crate::offline::{Dataset, JoinOptions, PushedCells, ViewRequest};
+use crate::offline::{
+    Dataset, HistoryFile, JoinOptions, PushedCells, ViewRequest, history_keys::AskedKeys,
+};
 use arrow_array::RecordBatch;
 use parquet::{
     arrow::ArrowWriter,
@@ -97,4 +99,10 @@ pub(super) fn write_file_as(path: &Path, batches: &[RecordBatch], properties: Wr
         writer.flush().unwrap();
     }
     writer.close().unwrap();
+}
+
+/// How many rows of a history file are looked at to find those of the keys.
+pub(super) fn rows_in_reach(file: &HistoryFile, asked: &AskedKeys<'_>) -> usize {
+    let reach = |row_group| asked.rows_in_reach(&file.file, row_group, &file.columns.keys).unwrap();
+    file.row_groups.iter().flat_map(reach).map(|rows| rows.len()).sum()
 }

@@ -1,7 +1,10 @@
 //! Merged history files against one sorted list of what stood in them: of every type, with ties,
 //! partial rows and features that came and went between the files.
 
-use super::history_files::{Case, case};
+use super::{
+    fixture::rows_in_reach,
+    history_files::{Case, case},
+};
 use crate::{
     error::Result,
     feature::{KeyPart, Timestamp},
@@ -269,7 +272,7 @@ fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
     let asked = |file: &HistoryFile, key: &[KeyPart]| {
         let keys = HashSet::from([key.to_vec()]);
         let asked = crate::offline::history_keys::AskedKeys::new(&case.entity(), &keys).unwrap();
-        (file.reach(&asked).unwrap(), file.rows(None, Some(&keys)).unwrap().len())
+        (rows_in_reach(file, &asked), file.rows(None, Some(&keys)).unwrap().len())
     };
     let limits = MergeLimits {
         file: Limits { row_group_rows: 10_000, page_rows: 500, ..Limits::default() },
