@@ -5,8 +5,8 @@
 
 The rows of --data/--view (made by benches/asof/generate.py or another generator of that layout;
 `B_day` is 100 M rows x 5 features of 1 M entities) are pushed by FS.LOAD, in the order they arrived,
-into a server in mode `interval:1000` that writes its snapshots and compacts its history as it
-always does. Once nothing is left to compact, requests for entities and times picked at random follow
+into a server in mode `interval:1000` that writes a snapshot for each GiB of its log, and two at the
+end, and compacts its history as it always does. Once nothing is left to compact, requests for entities and times picked at random follow
 one another on one connection; a first tenth is not counted. The time is a request's whole way, of
 redis-py too. Each answer is compared with DuckDB's over the files themselves.
 """

@@ -131,8 +131,8 @@ impl Shard {
         }
     }
 
-    /// Changes the row that was found where it stands, which no later record has written; false,
-    /// and nothing is changed, if this change cannot be made so.
+    /// Changes the row that was found where it stands, which no later record has written; false
+    /// if this change cannot be made so: then nothing is changed, but the LSN of a large hash.
     fn apply_in_place(&mut self, found: Found, lsn: u64, change: &PlainChange) -> bool {
         let is_large = self.rows.at(found).is_some_and(|row| matches!(row, Row::Large(_)));
         if !is_large {
