@@ -9,6 +9,7 @@
 //! - An index that is not there leaves everything in; one that makes no sense is an error.
 
 use super::{
+    bloom::BloomFilter,
     dataset::DataFile,
     history::table_of,
     keys::KeyTable,
@@ -20,7 +21,6 @@ use crate::{
     feature::{Entity, KeyPart},
 };
 use parquet::{
-    bloom_filter::Sbbf,
     errors::ParquetError,
     file::{
         metadata::ColumnChunkMetaData,
@@ -96,21 +96,32 @@ impl<'a> AskedKeys<'a> {
         let source = file.open(&Arc::default())?;
         guarded(file.path(), || {
             let filters = chunks.iter().map(|chunk| {
-                if let Some(at) = chunk.bloom_filter_offset() {
-                    source.check_bloom_filter(at)?;
-                }
-                Sbbf::read_from_column_chunk(chunk, &source)
+                chunk.bloom_filter_offset().map(|at| BloomFilter::open(&source, at)).transpose()
             });
-            let filters: Vec<Option<Sbbf>> = filters.collect::<Result<_, ParquetError>>()?;
-            let part_reaches = |(part, filter): (&KeyPart, &Option<Sbbf>)| {
-                filter.as_ref().is_none_or(|filter| match part {
-                    KeyPart::Int64(integer) => filter.check(integer),
-                    KeyPart::Bytes(bytes) => filter.check(bytes.as_slice()),
-                })
-            };
-            Ok(self.keys.iter().any(|key| key.iter().zip(&filters).all(part_reaches)))
+            let filters: Vec<Option<BloomFilter<'_>>> = filters.collect::<Result<_, _>>()?;
+            for key in self.keys {
+                if in_reach(key, &filters)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
+}
+
+/// Whether a key may be there, as far as the bloom filter of each of its parts tells.
+fn in_reach(key: &[KeyPart], filters: &[Option<BloomFilter<'_>>]) -> Result<bool, ParquetError> {
+    for (part, filter) in key.iter().zip(filters) {
+        let Some(filter) = filter else { continue };
+        let may_hold = match part {
+            KeyPart::Int64(integer) => filter.may_hold(&integer.to_le_bytes())?,
+            KeyPart::Bytes(bytes) => filter.may_hold(bytes)?,
+        };
+        if !may_hold {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether one of `parts`, which ascend, lies within.

@@ -65,6 +65,7 @@ mod spine;
 
 mod keys;
 
+mod bloom;
 mod bucket;
 mod key_part;
 mod sink;

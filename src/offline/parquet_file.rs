@@ -121,10 +121,11 @@ impl ParquetFile {
         Ok(footer)
     }
 
-    /// Refuses a bloom filter whose header would keep the decoder busy for ever.
-    pub(super) fn check_bloom_filter(&self, at: i64) -> Result<(), ParquetError> {
-        self.header_at(u64::try_from(at)?, BLOOM_FILTER_HEADER)?;
-        Ok(())
+    /// How many bytes the header of a bloom filter takes, and how many the filter does, it says.
+    pub(super) fn bloom_filter_header(&self, at: u64) -> Result<(u64, i64), ParquetError> {
+        let (_, Walked { bytes, integers }) = self.header_at(at, BLOOM_FILTER_HEADER)?;
+        let [_, filter_bytes, ..] = integers;
+        Ok((bytes as u64, filter_bytes))
     }
 
     fn page_header_at(&self, start: u64) -> io::Result<Vec<u8>> {
@@ -376,7 +377,7 @@ mod tests {
         }
         let map = [0x1b, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let file = ParquetFile::in_memory(map.to_vec().into(), &Arc::default());
-        let why = file.check_bloom_filter(0).unwrap_err().to_string();
+        let why = file.bloom_filter_header(0).unwrap_err().to_string();
         assert!(why.contains("a header makes no sense"), "{why}");
     }
 }
