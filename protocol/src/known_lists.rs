@@ -26,6 +26,10 @@ pub(crate) const LIST_ARGUMENTS_MIN: usize = 4;
 pub(crate) const LIST_BYTES_MAX: usize = 16 * 1024;
 /// So many that were met again are kept: each is compared in turn, and mostly differs early.
 const PROVEN_MAX: usize = 8;
+/// Once so many in a row were not met again, as what clients write is not, a list is on trial for
+/// as many requests: to keep each takes longer than to read it. A prime, so that of requests that
+/// take turns each comes on trial.
+const TRIALS_MAX: u32 = 17;
 
 /// Numbers the lists of the process.
 static LISTS: AtomicU64 = AtomicU64::new(1);
@@ -38,6 +42,8 @@ pub struct KnownLists {
     /// Which of the proven ones goes next.
     oldest: usize,
     on_trial: Option<KnownList>,
+    /// How many lists were read since the last one that was met again.
+    unmet: u32,
 }
 
 /// One list.
@@ -66,12 +72,12 @@ impl KnownList {
 impl KnownLists {
     /// None yet. It allocates nothing.
     pub const fn new() -> Self {
-        Self { are_kept: true, proven: Vec::new(), oldest: 0, on_trial: None }
+        Self { are_kept: true, proven: Vec::new(), oldest: 0, on_trial: None, unmet: 0 }
     }
 
     /// Those of a reader that keeps none.
     pub(crate) const fn none() -> Self {
-        Self { are_kept: false, proven: Vec::new(), oldest: 0, on_trial: None }
+        Self { are_kept: false, proven: Vec::new(), oldest: 0, on_trial: None, unmet: 0 }
     }
 
     /// Whether lists that are read are to be kept.
@@ -91,6 +97,7 @@ impl KnownLists {
     #[inline(never)]
     fn prove(&mut self, count: usize, bytes: &[u8]) -> Option<&KnownList> {
         let list = self.on_trial.take_if(|list| list.is_next(count, bytes))?;
+        self.unmet = 0;
         if self.proven.len() < PROVEN_MAX {
             self.proven.push(list);
             return self.proven.last();
@@ -102,13 +109,17 @@ impl KnownLists {
     }
 
     /// Keeps a list that was read, of which the first byte stands at `start` of `buffer` and the
-    /// last before `end`. Its number.
+    /// last before `end`. Its number; `None` if another one stays on trial.
     pub(crate) fn keep(
         &mut self,
         buffer: &[u8],
         (start, end): Range,
         ranges: &[Range],
     ) -> Option<NonZeroU64> {
+        self.unmet = self.unmet.wrapping_add(1);
+        if self.unmet > TRIALS_MAX && !self.unmet.is_multiple_of(TRIALS_MAX) {
+            return None;
+        }
         let number = NonZeroU64::new(LISTS.fetch_add(1, Ordering::Relaxed))?;
         let before = self.on_trial.take().map(|list| (list.bytes, list.ranges));
         let (mut bytes, mut places) = before.unwrap_or_default();
