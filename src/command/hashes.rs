@@ -46,9 +46,8 @@ fn set_fields(ctx: &mut Context<'_>, args: &mut Args<'_>, name: &str) -> Result<
     let fields = args.in_pairs();
     let schema = ctx.keyspace.schema();
     if let Some(entity) = schema.catalog.entity_of_key(key) {
-        let fields: Vec<_> = fields.collect();
-        let plan = ctx.plan(&schema, entity, fields.iter().map(|(name, _)| *name));
-        let committed = ctx.keyspace.set_features(&schema, entity, key, &plan, &fields)?;
+        let plan = ctx.plan(&schema, entity, fields.clone().map(|(name, _)| name));
+        let committed = ctx.keyspace.set_features(&schema, entity, key, &plan, fields)?;
         return Ok(ctx.committed(committed));
     }
     drop(schema);

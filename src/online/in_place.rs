@@ -3,11 +3,16 @@
 
 use super::{
     bytes::{varint_at, varint_bytes, write_varint},
-    pack_row::{FLAG_EXPIRES, KEY_AT, KIND_BITS, KIND_SHAPED_HASH, KIND_STRING, key_place},
+    layout::Layout,
+    overwrite_section::overwrite_cells,
+    pack_row::{
+        FLAG_EXPIRES, KEY_AT, KIND_BITS, KIND_SHAPED_HASH, KIND_STRING, entity_body_at, key_place,
+    },
     shaped_fields::ShapedFields,
     shapes::Shapes,
+    words::Words,
 };
-use crate::feature::PlainChange;
+use crate::feature::{CellsWrite, PlainChange};
 use serde_bytes::ByteBuf;
 
 /// Writes what `change` says over the packed row in `bytes`, as record `lsn`; false, and nothing is
@@ -26,6 +31,28 @@ pub(super) fn overwrite(bytes: &mut [u8], shapes: &Shapes, lsn: u64, change: &Pl
         _ => None,
     };
     written.is_some()
+}
+
+/// Writes cells over those of a packed row, as record `lsn` or as the later one that wrote it;
+/// `None`, and nothing is changed, where [`overwrite_cells`] says so or the LSN takes more bytes.
+pub(super) fn overwrite_entity(
+    bytes: &mut [u8],
+    words: &Words,
+    lsn: u64,
+    layout: &Layout,
+    write: &CellsWrite,
+) -> Option<()> {
+    let body_at = entity_body_at(bytes)?;
+    let (key_at, key_bytes) = key_place(bytes)?;
+    let lsn_at = key_at + key_bytes;
+    let lsn = lsn.max(varint_at(bytes, lsn_at)?.0 as u64);
+    if varint_bytes(lsn) != body_at - lsn_at {
+        return None;
+    }
+    let (head, body) = bytes.split_at_mut_checked(body_at)?;
+    overwrite_cells(body, words, layout, write)?;
+    write_varint(head.get_mut(lsn_at..)?, lsn);
+    Some(())
 }
 
 fn overwrite_string(bytes: &mut [u8], lsn: u64, value: &[u8]) -> Option<()> {

@@ -58,6 +58,8 @@ mod pack_row;
 
 mod entity_row;
 
+mod overwrite_section;
+
 mod pack_section;
 
 mod section;

@@ -5,7 +5,7 @@ use super::{
     layout::{Layout, Place},
     section::{
         CellState, END_WIDTH_SHIFT, HAS_CREATED, HAS_STATES, NO_CREATED, SHORT_PLACES_MAX,
-        STAMPS_DIFFER,
+        STAMP_BYTES, STAMPS_DIFFER,
     },
     value_ref::PackedValue,
 };
@@ -138,12 +138,12 @@ impl SectionPacker {
             }
             [one] => {
                 flags |= HAS_CREATED;
-                push_stamp(&mut head, *one);
+                head.extend_from_slice(&stamp_bytes(*one));
             }
             many => {
                 flags |= STAMPS_DIFFER;
                 push_varint(&mut head, many.len() as u64);
-                many.iter().for_each(|stamp| push_stamp(&mut head, *stamp));
+                many.iter().for_each(|stamp| head.extend_from_slice(&stamp_bytes(*stamp)));
                 self.places.resize(self.slot_count, 0);
                 for place in &self.places {
                     let [low, high] = place.to_le_bytes();
@@ -177,10 +177,14 @@ impl SectionPacker {
     }
 }
 
-fn push_stamp(out: &mut Vec<u8>, stamp: Stamp) {
-    out.extend_from_slice(&stamp.event.us().to_le_bytes());
+/// Event and created timestamp.
+pub(super) fn stamp_bytes(stamp: Stamp) -> [u8; STAMP_BYTES] {
     // The earliest instant of all stands for "none"; a created timestamp there moves up by 1 µs.
     let created =
         stamp.created.map_or(i64::MIN, |created: Timestamp| created.us().max(i64::MIN + 1));
-    out.extend_from_slice(&created.to_le_bytes());
+    let mut bytes = [0; STAMP_BYTES];
+    let (event_at, created_at) = bytes.split_at_mut(8);
+    event_at.copy_from_slice(&stamp.event.us().to_le_bytes());
+    created_at.copy_from_slice(&created.to_le_bytes());
+    bytes
 }

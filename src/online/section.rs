@@ -76,10 +76,10 @@ pub(super) struct Head<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) view: ViewId,
     pub(super) generation: u32,
-    slot_count: usize,
-    flags: u8,
+    pub(super) slot_count: usize,
+    pub(super) flags: u8,
     /// Where the stamps begin.
-    stamps_at: usize,
+    pub(super) stamps_at: usize,
 }
 
 impl<'a> Head<'a> {
@@ -188,22 +188,28 @@ fn state_of(bytes: &[u8], states_at: usize, slot: usize) -> CellState {
 /// What stands of one view, opened: what its cells have in common is found out once.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a> {
-    head: Head<'a>,
-    stamps: Stamps,
+    pub(super) head: Head<'a>,
+    pub(super) stamps: Stamps,
     states_at: usize,
-    /// Where the values of fixed width begin.
-    fixed_at: usize,
-    /// Where the ends of the others begin.
-    ends_at: usize,
-    end_bytes: usize,
-    text_at: usize,
+    pub(super) extent: Extent,
     /// What words of it say.
     words: Option<&'a Words>,
 }
 
+/// Where the values of a section stand, of the form it has now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Where those of fixed width begin.
+    pub(super) fixed_at: usize,
+    /// Where the ends of the others begin.
+    ends_at: usize,
+    end_bytes: usize,
+    text_at: usize,
+}
+
 /// Where the times of the cells stand.
 #[derive(Clone, Copy, Debug)]
-enum Stamps {
+pub(super) enum Stamps {
     /// They are the same.
     Shared(Stamp),
     /// Each slot has its own from here on: the earlier form.
@@ -223,26 +229,17 @@ impl<'a> Section<'a> {
                 Stamps::Own(_) => head.slot_count * STAMP_BYTES,
                 Stamps::Shared(_) | Stamps::Table { .. } => 0,
             };
-            let fixed_at = behind + own_bytes;
-            let (ends_at, text_at, end_bytes) = (head.bytes.len(), head.bytes.len(), 1);
-            return Some(Self {
-                head,
-                stamps,
-                states_at,
-                fixed_at,
-                ends_at,
-                end_bytes,
-                text_at,
-                words: None,
-            });
+            let (fixed_at, end) = (behind + own_bytes, head.bytes.len());
+            let extent = Extent { fixed_at, ends_at: end, end_bytes: 1, text_at: end };
+            return Some(Self { head, stamps, states_at, extent, words: None });
         }
         let (fixed_bytes, others) = layout.packed_extent(head.slot_count);
         let end_bytes = 1 << (head.flags >> END_WIDTH_SHIFT & END_WIDTH_BITS).min(2);
         let ends_at = behind + fixed_bytes;
         let text_at = ends_at + others * end_bytes;
         let words = words.filter(|_| head.flags & HAS_WORDS != 0);
-        let fixed_at = behind;
-        Some(Self { head, stamps, states_at, fixed_at, ends_at, end_bytes, text_at, words })
+        let extent = Extent { fixed_at: behind, ends_at, end_bytes, text_at };
+        Some(Self { head, stamps, states_at, extent, words })
     }
 
     /// What `slot` holds.
@@ -273,7 +270,7 @@ impl<'a> Section<'a> {
         &self,
         runs: &'o [Range<u32>],
     ) -> Option<impl Iterator<Item = &'a [u8]> + use<'a, 'o>> {
-        let values = self.head.bytes.get(self.fixed_at..self.ends_at)?;
+        let values = self.head.bytes.get(self.extent.fixed_at..self.extent.ends_at)?;
         let run = |run: &Range<u32>| values.get(run.start as usize..run.end as usize);
         runs.iter().all(|it| run(it).is_some()).then(|| runs.iter().filter_map(run))
     }
@@ -312,16 +309,7 @@ impl<'a> Section<'a> {
         if self.head.flags & EARLIER_FORM != 0 {
             return self.earlier_value(place);
         }
-        let bytes = self.head.bytes;
-        if place.is_fixed {
-            let value = bytes_at(bytes, self.fixed_at + place.packed_offset, place.width)?;
-            return Some(ValueRef::new(place.value_type, value));
-        }
-        let start = match place.rank.checked_sub(1) {
-            Some(before) => self.end(before)?,
-            None => 0,
-        };
-        let value = bytes.get(self.text_at..)?.get(start..self.end(place.rank)?)?;
+        let value = self.head.bytes.get(self.extent.range(self.head.bytes, place)?)?;
         match self.words {
             Some(words) if place.is_text => {
                 Some(ValueRef::new(place.value_type, words.text(value)?))
@@ -337,7 +325,7 @@ impl<'a> Section<'a> {
 
     /// Where the ends of the values of no fixed width begin.
     pub(super) fn ends_at(&self) -> usize {
-        self.ends_at
+        self.extent.ends_at
     }
 
     /// Places and bytes of all values of no fixed width, as they stand; `None` of a section of the
@@ -347,11 +335,11 @@ impl<'a> Section<'a> {
         if self.head.flags & EARLIER_FORM != 0 || slot_count > layout.slot_count() {
             return None;
         }
-        let text = self.head.bytes.get(self.text_at..)?;
+        let text = self.head.bytes.get(self.extent.text_at..)?;
         let mut start = 0;
         let others = layout.places(slot_count).iter().filter(|place| !place.is_fixed);
         let cell = |place: &'l Place| {
-            let end = self.end(place.rank)?;
+            let end = self.extent.end(self.head.bytes, place.rank)?;
             Some((place, text.get(std::mem::replace(&mut start, end)..end)?))
         };
         others.map(cell).collect()
@@ -359,7 +347,7 @@ impl<'a> Section<'a> {
 
     #[inline(never)]
     fn earlier_value(&self, place: &Place) -> Option<ValueRef<'a>> {
-        let (bytes, at) = (self.head.bytes, self.fixed_at + place.offset);
+        let (bytes, at) = (self.head.bytes, self.extent.fixed_at + place.offset);
         let value = if place.is_inline {
             bytes_at(bytes, at, place.width)?
         } else {
@@ -368,14 +356,31 @@ impl<'a> Section<'a> {
         };
         Some(ValueRef::new(place.value_type, value))
     }
+}
 
+impl Extent {
+    /// Where the value of a slot stands in the bytes of the section.
+    #[inline(always)]
+    pub(super) fn range(self, bytes: &[u8], place: &Place) -> Option<Range<usize>> {
+        if place.is_fixed {
+            let at = self.fixed_at + place.packed_offset;
+            return Some(at..at.checked_add(place.width)?);
+        }
+        let start = match place.rank.checked_sub(1) {
+            Some(before) => self.end(bytes, before)?,
+            None => 0,
+        };
+        Some(self.text_at + start..self.text_at + self.end(bytes, place.rank)?)
+    }
+
+    /// Where the bytes of a value of no fixed width end, from the first of the text.
     #[inline]
-    fn end(&self, rank: usize) -> Option<usize> {
+    fn end(self, bytes: &[u8], rank: usize) -> Option<usize> {
         let at = self.ends_at + rank * self.end_bytes;
         match self.end_bytes {
-            1 => self.head.bytes.get(at).map(|end| usize::from(*end)),
-            2 => u16_at(self.head.bytes, at).map(usize::from),
-            _ => u32_at(self.head.bytes, at),
+            1 => bytes.get(at).map(|end| usize::from(*end)),
+            2 => u16_at(bytes, at).map(usize::from),
+            _ => u32_at(bytes, at),
         }
     }
 }

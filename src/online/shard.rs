@@ -15,7 +15,7 @@ use super::{
     shared::Shared,
     tally::Tally,
 };
-use crate::feature::{PlainChange, Timestamp};
+use crate::feature::Timestamp;
 use std::{collections::HashMap, sync::Arc};
 
 /// Which state a look-up means.
@@ -116,10 +116,8 @@ impl Shard {
 
     /// The same where [`Shard::find`] found this for the key.
     pub fn apply_at(&mut self, found: Option<Found>, hash: u64, lsn: u64, edit: Edit<'_>) {
-        if let Edit::Plain(_, change) = edit
-            && let Some(found) = found
-            && self.rows.at(found).is_some_and(|row| row.lsn() <= lsn)
-            && self.apply_in_place(found, lsn, change)
+        if let Some(found) = found
+            && self.apply_in_place(found, lsn, edit)
         {
             self.newest = self.newest.max(lsn);
             return;
@@ -131,20 +129,24 @@ impl Shard {
         }
     }
 
-    /// Changes the row that was found where it stands, which no later record has written; false
-    /// if this change cannot be made so: then nothing is changed, but the LSN of a large hash.
-    fn apply_in_place(&mut self, found: Found, lsn: u64, change: &PlainChange) -> bool {
-        let is_large = self.rows.at(found).is_some_and(|row| matches!(row, Row::Large(_)));
-        if !is_large {
-            // As long as before, and with the same end of life: the tally stays.
-            return self.rows.overwrite(found, lsn, change);
+    /// Changes the row that was found where it stands; false if `edit` cannot be made so: then
+    /// nothing is changed, but the LSN of a large hash.
+    fn apply_in_place(&mut self, found: Found, lsn: u64, edit: Edit<'_>) -> bool {
+        let Some(row) = self.rows.at(found) else { return false };
+        let (is_large, is_later) = (matches!(row, Row::Large(_)), row.lsn() > lsn);
+        match edit {
+            Edit::Plain(..) if is_later => false,
+            Edit::Plain(_, change) if is_large => {
+                let Some(row) = self.rows.alone_mut(found) else { return false };
+                let before = Tally::of(row.as_row());
+                let fields = row.large_fields_mut(lsn);
+                let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
+                self.tally = self.tally - before + Tally::of(row.as_row());
+                is_edited
+            }
+            // As long as before, with the same end of life, and with a value: the tally stays.
+            Edit::Plain(..) | Edit::Cells(..) => self.rows.overwrite(found, lsn, edit),
         }
-        let Some(row) = self.rows.alone_mut(found) else { return false };
-        let before = Tally::of(row.as_row());
-        let fields = row.large_fields_mut(lsn);
-        let is_edited = fields.is_some_and(|fields| edit_in_place(fields, change));
-        self.tally = self.tally - before + Tally::of(row.as_row());
-        is_edited
     }
 
     /// Applies `edit` as record `lsn` to what the next write builds on.
@@ -358,7 +360,10 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::online::key_hash::{first_of_shard, shard_of};
+    use crate::{
+        feature::PlainChange,
+        online::key_hash::{first_of_shard, shard_of},
+    };
     use proptest::prelude::*;
     use std::{
         collections::{BTreeMap, BTreeSet},

@@ -4,7 +4,8 @@
 //! the highest bit set.
 
 use super::{
-    in_place::overwrite,
+    edit::Edit,
+    in_place::{overwrite, overwrite_entity},
     index::Index,
     key_hash::fingerprint_of,
     owned_row::OwnedRow,
@@ -15,7 +16,7 @@ use super::{
     shared::Shared,
     worded_row::worded,
 };
-use crate::{feature::PlainChange, parallel::drop_later};
+use crate::parallel::drop_later;
 use std::sync::Arc;
 
 /// A row that stands alone.
@@ -89,9 +90,9 @@ impl ShardRows {
         self.alone.get_mut(alone_place(found.number)?)?.as_mut()
     }
 
-    /// Changes a plain row without making it anew, where `change`, as record `lsn`, leaves it as
-    /// long as it is; whether it did.
-    pub(super) fn overwrite(&mut self, found: Found, lsn: u64, change: &PlainChange) -> bool {
+    /// Changes a packed row without making it anew, where `edit`, as record `lsn`, leaves it as
+    /// long as it is; whether it did. No later record has written a plain row.
+    pub(super) fn overwrite(&mut self, found: Found, lsn: u64, edit: Edit<'_>) -> bool {
         let bytes = match alone_place(found.number) {
             None => self.packed.row_mut(found.number),
             Some(place) => match self.alone.get_mut(place).and_then(Option::as_mut) {
@@ -99,7 +100,14 @@ impl ShardRows {
                 Some(OwnedRow::Large(_)) | None => None,
             },
         };
-        bytes.is_some_and(|bytes| overwrite(bytes, &self.shared.dictionary.shapes, lsn, change))
+        let Some(bytes) = bytes else { return false };
+        let dictionary = &self.shared.dictionary;
+        match edit {
+            Edit::Plain(_, change) => overwrite(bytes, &dictionary.shapes, lsn, change),
+            Edit::Cells(layout, write) => {
+                overwrite_entity(bytes, &dictionary.words, lsn, layout, write).is_some()
+            }
+        }
     }
 
     /// Adds a row; none of its key stands. Gives it as it stands now.

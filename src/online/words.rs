@@ -69,7 +69,7 @@ impl Words {
     /// The number of the word that `text` is, if it is one. It stands under `key`; met often enough
     /// under others, it becomes a word.
     pub(super) fn number(&self, text: &[u8], key: &[u8]) -> Option<[u8; 2]> {
-        if !(WORD_BYTES_MIN..=WORD_BYTES_MAX).contains(&text.len()) {
+        if !may_be_word(text) {
             return None;
         }
         let hash = self.words.hasher().hash_one(text);
@@ -81,6 +81,12 @@ impl Words {
     pub(super) fn memory_bytes(&self) -> usize {
         self.words.memory_bytes(|word| word.len())
     }
+}
+
+/// Whether `text` may be a word, or become one.
+#[inline]
+pub(super) fn may_be_word(text: &[u8]) -> bool {
+    (WORD_BYTES_MIN..=WORD_BYTES_MAX).contains(&text.len())
 }
 
 /// Whether a cell of type string says the number of a word.

@@ -129,7 +129,7 @@ impl Subject {
                 let plan = schema.plan(entity, fields.map(|(name, _)| name));
                 store
                     .keyspace()
-                    .set_features(&schema, entity, &key(user), &plan, &fields)
+                    .set_features(&schema, entity, &key(user), &plan, fields)
                     .unwrap()
                     .wait_for
             }

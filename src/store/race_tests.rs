@@ -62,7 +62,7 @@ fn set(store: &Store, key: &str, name: &str, text: &str) -> Lsn {
     let fields = [(name.as_bytes(), text.as_bytes())];
     let user = user(&schema);
     let plan = schema.plan(&user, [name.as_bytes()]);
-    let set = store.keyspace().set_features(&schema, &user, key.as_bytes(), &plan, &fields);
+    let set = store.keyspace().set_features(&schema, &user, key.as_bytes(), &plan, fields);
     set.unwrap().wait_for.unwrap()
 }
 

@@ -99,6 +99,18 @@ impl<'r, 'p> RowReader<'r, 'p> {
         }
     }
 
+    /// Of how many cells of `plan` the row shows no value.
+    pub(super) fn count_absent(&mut self, plan: &'p ReadPlan) -> usize {
+        let mut count = 0;
+        for (stretch, cells) in plan.stretches() {
+            if self.whole(stretch, cells).is_none() {
+                let mut is_absent = |cell: &&'p PlanCell| self.read(cell).status != Status::Present;
+                count += cells.iter().flatten().filter(&mut is_absent).count();
+            }
+        }
+        count
+    }
+
     /// The bytes of the floats of a stretch, little-endian and in order, those that stand side by
     /// side in one piece; `None` if not all of them are present, or are no floats of this type.
     #[inline]

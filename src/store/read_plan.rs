@@ -5,7 +5,7 @@ use crate::{
     feature::{Entity, Scalar, Ttl, ValueType, View, ViewId},
     online::Layout,
 };
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A list of features, resolved: made once per list and catalog, used for every key.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct ReadPlan {
     pub cells: Vec<Option<PlanCell>>,
     /// How many names no view has.
     pub unknown_names: usize,
+    /// Whether no two of the names mean one cell.
+    pub(super) is_distinct: bool,
     /// All of the cells, in order.
     stretches: Vec<Stretch>,
 }
@@ -50,6 +52,9 @@ impl ReadPlan {
     /// A plan of these cells.
     pub fn new(cells: Vec<Option<PlanCell>>) -> Self {
         let unknown_names = cells.iter().filter(|cell| cell.is_none()).count();
+        let mut places: Vec<CellPlace> = cells.iter().flatten().map(PlanCell::place).collect();
+        places.sort_unstable();
+        let is_distinct = places.is_sorted_by(|a, b| a < b);
         let mut stretches: Vec<Stretch> = Vec::new();
         let mut before = &None;
         for (index, cell) in cells.iter().enumerate() {
@@ -67,7 +72,17 @@ impl ReadPlan {
             let cells = cells.get(stretch.cells.clone()).unwrap_or_default();
             stretch.note(cells.iter().flatten());
         }
-        Self { cells, unknown_names, stretches }
+        Self { cells, unknown_names, is_distinct, stretches }
+    }
+
+    /// The plan of the same cells, each of them once.
+    pub(super) fn distinct(&self) -> Cow<'_, Self> {
+        if self.is_distinct {
+            return Cow::Borrowed(self);
+        }
+        let cells = self.cells.iter().flatten().map(|cell| (cell.place(), cell.clone()));
+        let cells: BTreeMap<CellPlace, PlanCell> = cells.collect();
+        Cow::Owned(Self::new(cells.into_values().map(Some).collect()))
     }
 
     /// The cells of the plan, stretch by stretch.

@@ -17,8 +17,8 @@ use crate::{
     online::{Merge, ValueRef},
 };
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
-    sync::Arc,
 };
 
 /// What became of the rows of a write.
@@ -46,29 +46,35 @@ pub struct FeatureRow {
 impl Keyspace<'_> {
     /// Writes features of one entity as text, at the time of the write: `HSET`. `plan` is that of
     /// the names of `fields`. Returns how many of them had no value before.
-    pub fn set_features(
+    pub fn set_features<'f>(
         self,
         schema: &Schema,
         entity: &Entity,
         key: &[u8],
         plan: &ReadPlan,
-        fields: &[(&[u8], &[u8])],
+        fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
     ) -> Result<Committed<usize>> {
-        let key = entity.canonical_key(key)?;
-        let mut cells = Vec::with_capacity(fields.len());
+        let key = match entity.is_canonical_key(key) {
+            true => Cow::Borrowed(key),
+            false => Cow::Owned(entity.canonical_key(key)?),
+        };
+        // Text is read before anything is locked; the time of the decision is told then.
+        let of_write = (&*key, Timestamp::MIN, plan.cells.len());
+        let mut writes = Vec::with_capacity(1);
         for (cell, (name, text)) in plan.cells.iter().zip(fields) {
             let unknown = || schema.catalog.unknown_feature(entity.id, name);
             let cell = cell.as_ref().ok_or_else(unknown)?;
-            cells.push((cell, cell.parse(text)?));
+            push_cell(&mut writes, of_write, cell, CellWrite::Value(cell.parse(text)?));
         }
-        order_by_place(&mut cells);
+        writes.iter_mut().for_each(|write| order_by_slot(&mut write.cells));
+        let plan = plan.distinct();
         self.commit(&[&key], |locked| {
+            for write in &mut writes {
+                write.stamp = Stamp::new(locked.now, Some(locked.now));
+            }
             let row = entity_row(locked.row(&key));
-            let mut row = RowReader::new(row, locked.now);
-            let mut is_new = |cell| row.read(cell).status != Status::Present;
-            let new_count = cells.iter().filter(|(cell, _)| is_new(cell)).count();
-            let stamp = Stamp::new(locked.now, Some(locked.now));
-            Ok((changes_by_view(&key, stamp, cells), new_count))
+            let new_count = RowReader::new(row, locked.now).count_absent(&plan);
+            Ok((changes(writes), new_count))
         })
     }
 
@@ -87,9 +93,11 @@ impl Keyspace<'_> {
         self.commit(&[&key], |locked| {
             let read = cell.read(entity_row(locked.row(&key)), locked.now);
             let (value, answer) = decide(&cell, read.value)?;
-            let cells = value.map(|value| (&cell, value)).into_iter().collect();
-            let stamp = Stamp::new(locked.now, Some(locked.now));
-            Ok((changes_by_view(&key, stamp, cells), answer))
+            let mut writes = Vec::new();
+            if let Some(value) = value {
+                push_cell(&mut writes, (&key, locked.now, 1), &cell, CellWrite::Value(value));
+            }
+            Ok((changes(writes), answer))
         })
     }
 
@@ -293,15 +301,45 @@ impl PlanCell {
     }
 }
 
-/// Orders cells by view, generation and slot; of a place that comes twice the last value counts.
-fn order_by_place(cells: &mut Vec<(&PlanCell, Value)>) {
+/// Adds a cell to the write of its view and generation, of which there is one. A new one is about
+/// `key`, at the time `now`, and has room for so many cells.
+fn push_cell(
+    writes: &mut Vec<CellsWrite>,
+    (key, now, room): (&[u8], Timestamp, usize),
+    cell: &PlanCell,
+    written: CellWrite,
+) {
+    let place = (cell.view.id, cell.view.generation);
+    let mut of_view = writes.iter_mut().rev().filter(|it| (it.view, it.generation) == place);
+    let written = (cell.feature_slot(), written);
+    if let Some(write) = of_view.next() {
+        return write.cells.push(written);
+    }
+    let mut cells = Vec::with_capacity(room);
+    cells.push(written);
+    writes.push(CellsWrite {
+        key: key.to_vec(),
+        view: cell.view.id,
+        generation: cell.view.generation,
+        stamp: Stamp::new(now, Some(now)),
+        origin: Origin::Pushed,
+        cells,
+    });
+}
+
+fn changes(writes: Vec<CellsWrite>) -> Vec<Change> {
+    writes.into_iter().map(Change::Cells).collect()
+}
+
+/// Orders cells by slot; of a slot that comes twice the last value counts.
+fn order_by_slot(cells: &mut Vec<(u32, CellWrite)>) {
     // Clients mostly name features in the order of the definition.
-    if cells.is_sorted_by(|(a, _), (b, _)| a.place() < b.place()) {
+    if cells.is_sorted_by(|(a, _), (b, _)| a < b) {
         return;
     }
-    cells.sort_by_key(|(cell, _)| cell.place());
+    cells.sort_by_key(|(slot, _)| *slot);
     cells.dedup_by(|later, earlier| {
-        let is_same = later.0.place() == earlier.0.place();
+        let is_same = later.0 == earlier.0;
         if is_same {
             std::mem::swap(later, earlier);
         }
@@ -309,54 +347,13 @@ fn order_by_place(cells: &mut Vec<(&PlanCell, Value)>) {
     });
 }
 
-/// One write per generation of a view; `cells` are ordered by view, generation, then slot.
-fn changes_by_view(key: &[u8], stamp: Stamp, cells: Vec<(&PlanCell, Value)>) -> Vec<Change> {
-    let mut changes = Vec::with_capacity(1);
-    let mut cells = cells.into_iter().peekable();
-    while let Some((first, _)) = cells.peek() {
-        let view = Arc::clone(&first.view);
-        let mut written = Vec::with_capacity(cells.len());
-        while let Some((cell, value)) = cells
-            .next_if(|(cell, _)| (cell.view.id, cell.view.generation) == (view.id, view.generation))
-        {
-            written.push((cell.feature_slot(), CellWrite::Value(value)));
-        }
-        changes.push(Change::Cells(cells_write(key, stamp, &view, written)));
-    }
-    changes
-}
-
 fn tombstones<'c>(
     key: &[u8],
     now: Timestamp,
     cells: impl Iterator<Item = &'c PlanCell>,
 ) -> Vec<Change> {
-    let stamp = Stamp::new(now, Some(now));
-    let mut writes: Vec<CellsWrite> = Vec::new();
-    for cell in cells {
-        let gone = (cell.feature_slot(), CellWrite::Tombstone);
-        match writes.last_mut().filter(|write| is_of(write, &cell.view)) {
-            Some(write) => write.cells.push(gone),
-            None => writes.push(cells_write(key, stamp, &cell.view, vec![gone])),
-        }
-    }
-    for write in &mut writes {
-        write.cells.sort_unstable_by_key(|(slot, _)| *slot);
-    }
-    writes.into_iter().map(Change::Cells).collect()
-}
-
-fn is_of(write: &CellsWrite, view: &View) -> bool {
-    (write.view, write.generation) == (view.id, view.generation)
-}
-
-fn cells_write(key: &[u8], stamp: Stamp, view: &View, cells: Vec<(u32, CellWrite)>) -> CellsWrite {
-    CellsWrite {
-        key: key.to_vec(),
-        view: view.id,
-        generation: view.generation,
-        stamp,
-        origin: Origin::Pushed,
-        cells,
-    }
+    let mut writes = Vec::new();
+    cells.for_each(|cell| push_cell(&mut writes, (key, now, 1), cell, CellWrite::Tombstone));
+    writes.iter_mut().for_each(|write| order_by_slot(&mut write.cells));
+    changes(writes)
 }

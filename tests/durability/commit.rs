@@ -104,7 +104,7 @@ fn commit_features(
             let fields: Vec<(&[u8], &[u8])> =
                 texts.iter().map(|(name, text)| (name.as_bytes(), text.as_bytes())).collect();
             let plan = schema.plan(entity, fields.iter().map(|(name, _)| *name));
-            keyspace.set_features(&schema, entity, &key(user), &plan, &fields).map(told)
+            keyspace.set_features(&schema, entity, &key(user), &plan, fields).map(told)
         }
         Write::Push { user, event_in_us, cells } => {
             let view = schema.catalog.view("spending").expect("the view of the entity");
