@@ -17,7 +17,7 @@
 
 use super::{
     backup_manifest::BackupManifest,
-    directory::LOG,
+    directory_setup::LOG,
     folder::names,
     history_files::open_part,
     local::{Recovered, StillLog, segment_names, whole_frames},

@@ -23,7 +23,7 @@
 
 use super::{
     contract::Lsn,
-    directory::LOG,
+    directory_setup::LOG,
     manifest::{HISTORY, ListedFile, SNAPSHOTS, is_directly_below, manifest_number},
     marks::BACKUP,
 };

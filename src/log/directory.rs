@@ -11,6 +11,7 @@
 
 use super::{
     contract::{LogIdentity, Lsn},
+    directory_setup::{LOCK, lock, log_directory, make_root, make_store, refuse_unless_new},
     folder::{names, names_if_there},
     listed_files::{in_snapshot, look_at_listed},
     manifest::{
@@ -28,13 +29,10 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-pub(super) const LOCK: &str = "LOCK";
-pub(super) const LOG: &str = "log";
 pub(super) const ASIDE: &str = "aside";
 /// How many snapshots are kept.
 const GENERATIONS_KEPT: usize = 2;
@@ -155,10 +153,19 @@ impl DataDirectory {
         self.manifest.history.parts.iter().filter(move |part| part.last <= settled)
     }
 
+    /// Whether all of these parts still count, and may be merged: they lie before every snapshot,
+    /// or are those of one range of the log, which then stays what it is.
+    pub fn may_merge(&self, parts: &[HistoryPart]) -> bool {
+        let is_one = parts.is_sorted_by(|a, b| a.range() == b.range());
+        let listed = &self.manifest.history.parts;
+        parts.iter().all(|part| self.settled_history().any(|settled| settled == part))
+            || (is_one && parts.iter().all(|part| listed.contains(part)))
+    }
+
     /// Lets parts of the history count in place of those that were merged into them, which go.
-    /// Refused unless all of these still count, and may be merged.
+    /// Refused unless all of these [may be merged](Self::may_merge).
     pub fn commit_merged(&mut self, to: Vec<HistoryPart>, from: &[HistoryPart]) -> Result<()> {
-        if !from.iter().all(|source| self.settled_history().any(|part| part == source)) {
+        if !self.may_merge(from) {
             return Err(Error::refused("a part of the history that does not count any more"));
         }
         if planted("merged parts removed too early") {
@@ -230,8 +237,7 @@ impl DataDirectory {
             self.fs.create_dir_all(&history).map_err(Error::io("making", &history))?;
             self.fs.sync_dir(&self.root).map_err(Error::io("syncing the folder", &self.root))?;
         }
-        let listed: BTreeSet<PathBuf> =
-            self.manifest.files().map(|file| self.root.join(&file.name)).collect();
+        let listed = self.listed();
         let mut set_aside = Vec::new();
         for folder in [SNAPSHOTS, HISTORY] {
             let folder = self.root.join(folder);
@@ -262,12 +268,15 @@ impl DataDirectory {
 
     /// Removes what the manifest lists no more and could not be removed when it was replaced.
     pub fn remove_unlisted(&self) -> Result<()> {
-        let listed: BTreeSet<PathBuf> =
-            self.manifest.files().map(|file| self.root.join(&file.name)).collect();
+        let listed = self.listed();
         for folder in [SNAPSHOTS, HISTORY] {
             self.remove_where(&self.root.join(folder), |path| !listed.contains(path))?;
         }
         Ok(())
+    }
+
+    fn listed(&self) -> BTreeSet<PathBuf> {
+        self.manifest.files().map(|file| self.root.join(&file.name)).collect()
     }
 
     fn is_file(&self, path: &Path) -> bool {
@@ -306,40 +315,6 @@ impl DataDirectory {
     }
 }
 
-/// Where the log of the directory at `root` is.
-pub(super) fn log_directory(root: &Path) -> PathBuf {
-    root.join(LOG)
-}
-
-/// Makes the directory itself if there is none.
-fn make_root(fs: &dyn FileSystem, root: &Path) -> Result<()> {
-    match fs.metadata(root) {
-        Ok(metadata) if metadata.is_directory => Ok(()),
-        Ok(_) => Err(Error::refused(format!("{} is not a directory", root.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs.create_dir_all(root).map_err(Error::io("making the data directory", root))
-        }
-        Err(error) => Err(Error::io("looking at the data directory", root)(error)),
-    }
-}
-
-pub(super) fn lock(fs: &dyn FileSystem, root: &Path) -> Result<Lock> {
-    let shown = root.display();
-    match fs.lock_exclusive(&root.join(LOCK)) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(Error::refused_as(
-            "LOCKED",
-            format!("data directory {shown} is locked by another process"),
-        )),
-        Err(error) => match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Err(Error::refused(format!("data directory {shown} is read-only to us: {error}")))
-            }
-            _ => Err(Error::io("locking the data directory", root)(error)),
-        },
-    }
-}
-
 /// The manifest of an existing store, all it lists found to be there; `None` where there is nothing
 /// yet. Only reads.
 fn look(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>> {
@@ -353,47 +328,4 @@ fn look_past_marks(fs: &dyn FileSystem, root: &Path) -> Result<Option<Manifest>>
     };
     look_at_listed(fs, root, &manifest)?;
     Ok(Some(manifest))
-}
-
-/// Without a manifest there may be nothing, or what making a store leaves when it is interrupted.
-fn refuse_unless_new(fs: &dyn FileSystem, root: &Path) -> Result<()> {
-    for name in names(fs, root)? {
-        let path = root.join(&name);
-        match name.as_str() {
-            LOCK => {}
-            LOG | SNAPSHOTS | HISTORY => {
-                if !names(fs, &path)?.is_empty() {
-                    let expected = "a manifest; it is missing, though there is data";
-                    return Err(Error::corrupt(manifest_path(root, 1), 0, expected));
-                }
-            }
-            other if is_unfinished_manifest(other) => {}
-            _ => {
-                return Err(Error::refused(format!(
-                    "{} is no data directory of nowthen: it holds {name} and no manifest",
-                    root.display()
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn make_store(fs: &dyn FileSystem, root: &Path, store_id: u128) -> Result<Manifest> {
-    // The folder may be as new as what comes into it, even if another process made it.
-    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        match fs.sync_dir(parent) {
-            // A folder that we may not even read is none that we made.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            synced => synced.map_err(Error::io("syncing", parent))?,
-        }
-    }
-    for name in [LOG, SNAPSHOTS, HISTORY] {
-        let path = root.join(name);
-        fs.create_dir_all(&path).map_err(Error::io("making", &path))?;
-    }
-    fs.sync_dir(root).map_err(Error::io("syncing the folder", root))?;
-    let manifest = Manifest::first(store_id);
-    manifest.write(fs, root)?;
-    Ok(manifest)
 }

@@ -334,6 +334,13 @@ pub(super) fn is_directly_below(name: &str, folder: &str) -> bool {
     })
 }
 
+impl HistoryPart {
+    /// Of which range of which history it is: the same for all buckets of one.
+    pub fn range(&self) -> (u32, u32, Lsn) {
+        (self.view, self.generation, self.first)
+    }
+}
+
 impl ListedFile {
     /// Appends its path, after its length, its length and its hash.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -54,6 +54,8 @@ mod backup_manifest;
 mod recover;
 
 mod directory;
+
+mod directory_setup;
 mod listed_files;
 
 mod history_files;

@@ -14,7 +14,7 @@
 use super::{
     audit::append_audit,
     contract::Lsn,
-    directory::{LOG, lock, log_directory},
+    directory_setup::{LOG, lock, log_directory},
     folder::names_if_there,
     history_files::open_part,
     local::{Rebuild, Survivors, judge_log, rebuild, survivors},

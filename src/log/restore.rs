@@ -20,7 +20,7 @@ use super::{
     backup::{FOLDERS, listed},
     backup_manifest::BackupManifest,
     contract::Lsn,
-    directory::{LOCK, LOG},
+    directory_setup::{LOCK, LOG},
     folder::{names, names_if_there},
     history_files::{copy_part, open_part},
     local::{Anew, StillLog},

@@ -12,7 +12,8 @@
 use super::{
     audit::AUDIT,
     contract::{Log, LogIdentity, SegmentInfo},
-    directory::{ASIDE, LOCK, LOG},
+    directory::ASIDE,
+    directory_setup::{LOCK, LOG},
     examination::{Decoders, Examination, Progress, Report},
     folder::{names, names_if_there},
     history_files::survey_part,

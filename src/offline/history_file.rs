@@ -85,6 +85,11 @@ impl HistoryFile {
         self.bucket
     }
 
+    /// How many runs the file has, each sorted as a whole.
+    pub fn runs(&self) -> Result<usize> {
+        Ok(runs_of(&self.file)?.len())
+    }
+
     /// How many rows the file has.
     pub fn row_count(&self) -> u64 {
         self.file.rows()

@@ -10,19 +10,18 @@
 //! - Every row goes over, with every cell, bit for bit, whether the view still has its slot or not;
 //!   but for rows that answer no question about times that are still kept (`keep.rs`).
 //! - Rows equal in key, stamp and order stay in the order of the files, and in theirs.
-//! - In memory are a batch, and a page of each column, of each of at most
-//!   [`MergeLimits::runs_max`] runs, and the row groups on their way out. Of more runs so many are
-//!   merged at a time: then the file has some runs, each as long as those together, and says where
-//!   they begin.
+//! - In memory are a batch, and a page of each column, of each of as many runs as
+//!   [`MergeLimits`] allows, and the row groups on their way out. Of more runs so many are merged
+//!   at a time: then the file has some runs, each as long as those together, and says where they
+//!   begin.
 
 use super::{
     bucket::{Bucket, bucket_of},
-    column_reader::ColumnReader,
-    history_file::{Batch, HistoryFile},
+    history_file::HistoryFile,
     history_layout::{FileSlot, Kept, SlotColumn, free_name, runs_of, stored_type},
-    history_write::{HistoryFileWriter, Limits, row_bytes, sort_key},
+    history_run::{Head, Run},
+    history_write::{HistoryFileWriter, Limits, row_bytes},
     keep::{Keep, Retention},
-    parquet_file::damaged,
     pushed::PushedCells,
 };
 use crate::{
@@ -32,11 +31,9 @@ use crate::{
 };
 use parquet::basic::{Compression, ZstdLevel};
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BinaryHeap, HashSet, binary_heap::PeekMut},
     io::Write,
     ops::Range,
-    sync::Arc,
 };
 
 /// Rows decoded at a time of one run: never more, and never fewer.
@@ -51,8 +48,10 @@ const ROW_GROUP_ROWS_LEAST: usize = 8 << 10;
 /// How much is in memory at a time, and how the file is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MergeLimits {
-    /// So many runs are merged at a time.
+    /// So many runs are merged at a time, at the most.
     pub(super) runs_max: usize,
+    /// No more than have pages of so many bytes, about, of which one of each column is in memory.
+    pub(super) pages_bytes: u64,
     /// What is decoded of all of them takes so many bytes, about.
     pub(super) batches_bytes: u64,
     pub(super) file: Limits,
@@ -62,7 +61,7 @@ impl Default for MergeLimits {
     fn default() -> Self {
         let compression = Compression::ZSTD(ZstdLevel::default());
         let file = Limits { row_group_rows: 128 << 10, compression, ..Limits::default() };
-        Self { runs_max: 128, batches_bytes: 32 << 20, file }
+        Self { runs_max: 1024, pages_bytes: 128 << 20, batches_bytes: 32 << 20, file }
     }
 }
 
@@ -110,7 +109,7 @@ pub(super) fn merge_within<W: Write + Send>(
         }
     }
     while !runs.is_empty() {
-        let rest = runs.split_off(limits.runs_max.max(2).min(runs.len()));
+        let rest = runs.split_off(runs_at_once(&runs, limits));
         if !merge_runs(runs, keep.as_mut(), &mut outputs, limits, goes_on)? {
             return Ok(None);
         }
@@ -146,6 +145,17 @@ fn outputs<W: Write + Send>(
         Ok(Output::new(writer, PIECE_BYTES / count))
     };
     Bucket::all(count as u32).zip(to).map(output).collect()
+}
+
+/// How many of `runs`, from the first on, are merged in one step: at least two, if there are.
+fn runs_at_once(runs: &[Run<'_>], limits: &MergeLimits) -> usize {
+    let mut bytes = 0_u64;
+    let fits = |run: &&Run<'_>| {
+        bytes = bytes.saturating_add(run.page_bytes());
+        bytes <= limits.pages_bytes
+    };
+    let fitting = runs.iter().take_while(fits).count();
+    fitting.min(limits.runs_max).max(2).min(runs.len())
 }
 
 /// The rows of some runs, to one run of each output. Whether it went on to the end.
@@ -300,96 +310,6 @@ fn both_types(types: (Option<ValueType>, Option<ValueType>)) -> Option<Option<Va
         // Of a feature that was gone when its file was written nobody knew the length.
         (Some(one), Some(other)) => {
             (stored_type(one) == stored_type(other)).then(|| Some(stored_type(one)))
-        }
-    }
-}
-
-/// The next row of a run; the greatest is that which goes out first.
-struct Head {
-    row: PushedCells,
-    run: usize,
-}
-
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (sort_key(&other.row), other.run).cmp(&(sort_key(&self.row), self.run))
-    }
-}
-
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Head {}
-
-/// A run that is being read, row by row.
-struct Run<'a> {
-    file: &'a HistoryFile,
-    slots: &'a [&'a FileSlot],
-    /// Those that are not begun.
-    row_groups: Range<usize>,
-    batch_rows: usize,
-    reader: Option<ColumnReader<'a>>,
-    batch: Option<Batch<'a>>,
-    /// The next row of the batch.
-    place: usize,
-}
-
-impl<'a> Run<'a> {
-    fn new(file: &'a HistoryFile, slots: &'a [&'a FileSlot], row_groups: Range<usize>) -> Self {
-        Self { file, slots, row_groups, batch_rows: 1, reader: None, batch: None, place: 0 }
-    }
-
-    /// About; what the footer says need not be true.
-    fn bytes_of_a_row(&self) -> u64 {
-        let metadata = self.file.file.metadata().metadata();
-        let row_group = metadata.row_groups().get(self.row_groups.start);
-        let bytes = row_group.map_or(0, |row_group| row_group.total_byte_size());
-        let rows = row_group.map_or(0, |row_group| row_group.num_rows());
-        bytes.checked_div(rows).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
-    }
-
-    /// The row behind `last`, which must not be less.
-    fn next_after(&mut self, last: &PushedCells) -> Result<Option<PushedCells>> {
-        let next = self.next()?;
-        if next.as_ref().is_some_and(|next| sort_key(next) < sort_key(last)) {
-            return Err(damaged(self.file.file.path(), "its rows are not in their order"));
-        }
-        Ok(next)
-    }
-
-    fn next(&mut self) -> Result<Option<PushedCells>> {
-        loop {
-            if let Some(batch) = self.batch.as_ref().filter(|batch| self.place < batch.len()) {
-                self.place += 1;
-                return batch.row(self.place - 1).map(Some);
-            }
-            (self.batch, self.place) = (None, 0);
-            if let Some(reader) = &mut self.reader {
-                match reader.next_batch()? {
-                    Some(arrays) => self.batch = Some(Batch::new(self.file, self.slots, arrays)?),
-                    None => self.reader = None,
-                }
-                continue;
-            }
-            let row_group = self.row_groups.next().map(|index| self.file.row_groups.get(index));
-            let Some(row_group) = row_group.flatten() else { return Ok(None) };
-            self.reader = Some(ColumnReader::open_in_batches(
-                &self.file.file,
-                row_group,
-                &self.file.columns_with(self.slots),
-                None,
-                &Arc::default(),
-                self.batch_rows,
-            )?);
         }
     }
 }

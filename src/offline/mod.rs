@@ -16,6 +16,7 @@ mod feature_table;
 mod output;
 
 mod history_merge;
+mod history_run;
 mod keep;
 
 mod history_file;

@@ -8,8 +8,9 @@
 //! It may be ended at any time, and leaves no file then.
 //!
 //! Invariants
-//! - Only files that lie before every snapshot are merged: whichever one falls back to, no merged
-//!   file reaches beyond it, and the log has what is behind.
+//! - Only files that lie before every snapshot are merged with others: whichever one falls back to,
+//!   no merged file reaches beyond it, and the log has what is behind. One range by itself may lie
+//!   anywhere: what it is merged into reaches as far.
 //! - The sources count until the merged file does, and go in the same step.
 //! - What is older than a view's retention goes only when the files that hold it are written anew,
 //!   and they say from which time on they are whole.
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Timestamp, View, ViewId},
+    feature::{Entity, Timestamp, View, ViewId},
     log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
     offline::{Bucket, HistoryFile, Merged, Retention, merge_history},
     planted::planted,
@@ -50,10 +51,11 @@ pub struct Compacted {
 }
 
 impl Store {
-    /// Merges the files of the history that `policy` wants merged next, or writes those anew of
-    /// which the most is older than their view keeps. `None` if there are none, if somebody else is
-    /// at it or erases, or if `goes_on` said no: it is asked every few thousand rows, and may take
-    /// its time, for which nobody waits but an erasure.
+    /// Merges the files of the history that `policy` wants merged next, or those of one range of
+    /// which one has more runs than it allows, or writes those anew of which the most is older than
+    /// their view keeps. `None` if there are none, if somebody else is at it or erases, or if
+    /// `goes_on` said no: it is asked every few thousand rows, and may take its time, for which
+    /// nobody waits but an erasure.
     ///
     /// One that fails leaves everything as it was; files that are damaged are not tried again.
     pub fn compact_history(
@@ -68,9 +70,13 @@ impl Store {
         }
         let directory = self.directory.lock();
         let mut sources = next_to_merge(directory.settled_history(), policy, &running.left_out);
+        let listed = directory.history().parts.clone();
         let settled: Vec<HistoryPart> = directory.settled_history().cloned().collect();
         let number = directory.number() + 1;
         drop(directory);
+        if sources.is_empty() {
+            sources = self.next_to_sort(listed, policy.runs_max, &mut running.left_out, goes_on)?;
+        }
         if sources.is_empty() {
             sources = self.next_to_give_up(settled, &mut running.left_out, goes_on)?;
         }
@@ -97,25 +103,49 @@ impl Store {
         (files.parts.len(), files.parts.iter().map(|part| part.listed.file.bytes).sum())
     }
 
+    /// The files of a range of the log of which one has more runs than `runs_max`.
+    fn next_to_sort(
+        &self,
+        listed: Vec<HistoryPart>,
+        runs_max: usize,
+        left_out: &mut HashSet<String>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<HistoryPart>> {
+        let is_due = |part: &PushedPart, view: &View, entity: &Entity| {
+            Ok(part.runs(&*self.fs, &self.root, view, entity)? > runs_max)
+        };
+        self.first_range(listed, is_due, left_out, goes_on)
+    }
+
     /// The files of a range of the log of which it is worth while to look for what their view does
     /// not keep.
     fn next_to_give_up(
         &self,
-        mut settled: Vec<HistoryPart>,
+        settled: Vec<HistoryPart>,
         left_out: &mut HashSet<String>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<HistoryPart>> {
-        let range = |part: &HistoryPart| (part.view, part.generation, part.first);
-        settled.sort_by_key(range);
+        let is_due = |part: &PushedPart, view: &View, entity: &Entity| {
+            let Some(retention) = self.retention(view) else { return Ok(false) };
+            let bytes = part.bytes(&*self.fs, &self.root)?;
+            Ok(HistoryFile::open(bytes, &part.path, view, entity)?.may_give_up(retention))
+        };
+        self.first_range(settled, is_due, left_out, goes_on)
+    }
+
+    /// The files of the first range of which one is due.
+    fn first_range(
+        &self,
+        mut parts: Vec<HistoryPart>,
+        is_due: impl Fn(&PushedPart, &View, &Entity) -> Result<bool>,
+        left_out: &mut HashSet<String>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<HistoryPart>> {
+        parts.sort_by_key(HistoryPart::range);
         let (schema, files) = (self.schema.load_full(), self.pushed_files.load_full());
-        for parts in settled.chunk_by(|a, b| range(a) == range(b)) {
+        for parts in parts.chunk_by(|a, b| a.range() == b.range()) {
             let Some(first) = parts.first() else { continue };
             let (view, entity) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
-            let Some(retention) = self.retention(view) else { continue };
-            let is_due = |part: &Arc<PushedPart>| {
-                let bytes = part.bytes(&*self.fs, &self.root)?;
-                Ok(HistoryFile::open(bytes, &part.path, view, entity)?.may_give_up(retention))
-            };
             if parts.iter().any(|part| left_out.contains(&part.file.name)) {
                 continue;
             }
@@ -123,7 +153,7 @@ impl Store {
                 if self.compactions.is_stopped() || !goes_on() {
                     return Ok(Vec::new());
                 }
-                let is_due = is_due(part).inspect_err(|error: &Error| {
+                let is_due = is_due(part, view, entity).inspect_err(|error: &Error| {
                     if !matches!(error, Error::Io { .. }) {
                         left_out.insert(part.listed.file.name.clone());
                     }
@@ -255,8 +285,7 @@ impl Store {
         }
         // A manifest whose fate is unknown may list what is to go.
         self.check_poison()?;
-        let stands = |source| directory.settled_history().any(|listed| listed == source);
-        if !sources.iter().all(stands) || self.compactions.is_stopped() {
+        if !directory.may_merge(sources) || self.compactions.is_stopped() {
             return Ok(false);
         }
         if let Err(error) = directory.commit_merged(writer.finish()?, sources) {

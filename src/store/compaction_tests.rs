@@ -28,14 +28,6 @@ fn compact(store: &Store) -> Result<Option<Compacted>> {
     store.compact_history(&all(), &mut || true)
 }
 
-fn firsts_and_lasts(store: &Store) -> Vec<(u64, u64)> {
-    let directory = store.directory.lock();
-    let mut parts: Vec<_> =
-        directory.history().parts.iter().map(|part| (part.first.0, part.last.0)).collect();
-    parts.sort_unstable();
-    parts
-}
-
 /// A store with so many checkpoints, `rows` pushes to each of two users before each.
 fn store(fs: &SimulatedFs, checkpoints: i64, rows: i64) -> Arc<Store> {
     let store = open(fs);

@@ -69,6 +69,15 @@ pub(super) fn at(store: &Store, user: &str, names: &[&str], at: i64) -> Result<V
     Ok(store.features_at(&schema, entity, &features, &[key], Timestamp(at))?.remove(0))
 }
 
+/// Of every file of the history the range of the log that it stands for.
+pub(super) fn firsts_and_lasts(store: &Store) -> Vec<(u64, u64)> {
+    let directory = store.directory.lock();
+    let mut parts: Vec<_> =
+        directory.history().parts.iter().map(|part| (part.first.0, part.last.0)).collect();
+    parts.sort_unstable();
+    parts
+}
+
 pub(super) fn files_with(fs: &SimulatedFs, below: &str, bytes: &[u8]) -> Vec<String> {
     let holds = |content: &[u8]| memchr::memmem::find(content, bytes).is_some();
     let contents = fs.contents().into_iter();

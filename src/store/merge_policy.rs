@@ -5,10 +5,12 @@
 //!                    └──────────────┘ the largest has no more than a third of them
 //! ```
 //! A range of the log that was merged into several files, one for each bucket of entities, stays
-//! together: it is merged as one.
+//! together: it is merged as one. A range of many runs is merged by itself, whatever its neighbours
+//! are: one entity is looked for in every run.
 //! Invariants
 //! - A row that is written once more stands in a file at least [`MergePolicy::growth`] times as
-//!   long afterwards: so often as the logarithm of all rows, at most.
+//!   long afterwards, or in one of fewer runs: so often as the logarithm of all rows, at most, and
+//!   once for each time that its runs were too many.
 //! - Ranges of one generation of a view follow each other in the log, and so they do merged.
 
 use crate::{log::HistoryPart, offline::Bucket};
@@ -26,6 +28,8 @@ pub struct MergePolicy {
     pub growth: u64,
     /// If there are more of one generation of a view than so many, whatever their sizes are.
     pub parts_many: usize,
+    /// A range with a file of more runs is merged by itself.
+    pub runs_max: usize,
     /// So many bytes together at the most: as much room is needed beside them for a while.
     pub bytes_max: u64,
     /// What is merged is split by the hash of the entity into files of about so many bytes.
@@ -39,6 +43,7 @@ impl Default for MergePolicy {
             parts_max: 32,
             growth: 3,
             parts_many: 64,
+            runs_max: 8,
             bytes_max: 8 << 30,
             file_bytes: 256 << 20,
         }

@@ -31,6 +31,8 @@ mod forget_tests;
 #[cfg(test)]
 mod history_attack_tests;
 #[cfg(test)]
+mod many_runs_tests;
+#[cfg(test)]
 mod no_skew_tests;
 #[cfg(test)]
 mod pushed_tests;

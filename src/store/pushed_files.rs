@@ -38,6 +38,8 @@ pub(super) struct PushedPart {
     opened: Mutex<Option<Arc<HistoryFile>>>,
     /// From which time on the file tells all, once somebody opened it; `None` for any.
     pub(super) kept_from: OnceLock<Option<Timestamp>>,
+    /// How many runs it has, once somebody counted them.
+    runs: OnceLock<usize>,
 }
 
 impl PushedFiles {
@@ -63,7 +65,8 @@ impl PushedPart {
     pub(super) fn new(listed: &HistoryPart, root: &Path) -> Self {
         let path = root.join(&listed.file.name);
         let (bytes, opened) = (Mutex::default(), Mutex::default());
-        Self { listed: listed.clone(), path, bytes, opened, kept_from: OnceLock::new() }
+        let (kept_from, runs) = (OnceLock::new(), OnceLock::new());
+        Self { listed: listed.clone(), path, bytes, opened, kept_from, runs }
     }
 
     /// The file, for `view` and `entity` as they are now.
@@ -81,6 +84,21 @@ impl PushedPart {
         let file = HistoryFile::open(self.bytes(fs, root)?, &self.path, view, entity)?;
         self.kept_from.get_or_init(|| file.kept().from);
         Ok(Arc::clone(opened.insert(Arc::new(file))))
+    }
+
+    /// How many runs it has: in each the rows of an entity are looked for.
+    pub(super) fn runs(
+        &self,
+        fs: &dyn FileSystem,
+        root: &Path,
+        view: &View,
+        entity: &Entity,
+    ) -> Result<usize> {
+        if let Some(runs) = self.runs.get() {
+            return Ok(*runs);
+        }
+        let runs = HistoryFile::open(self.bytes(fs, root)?, &self.path, view, entity)?.runs()?;
+        Ok(*self.runs.get_or_init(|| runs))
     }
 
     /// The bytes, whose hash was found right when they were first asked for.

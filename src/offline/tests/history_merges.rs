@@ -119,7 +119,8 @@ proptest! {
         prop_assert_eq!(all_of(&case, left), kept);
 
         // A few runs at a time: fewer each time, and none of the rows is lost on the way.
-        let limits = MergeLimits { runs_max, batches_bytes, file: case.limits };
+        let limits =
+            MergeLimits { runs_max, batches_bytes, file: case.limits, ..MergeLimits::default() };
         let mut files = files;
         for _ in 0..9 {
             let merge = merge_to_one(&files, &limits, &mut goes_on);
@@ -288,6 +289,23 @@ fn one_key_is_looked_for_in_one_place_of_a_merged_file() {
         assert!(found > 10 && reach <= 1000, "{reach} rows for {found}");
         assert!(reach < apart.iter().map(|(reach, _)| reach).sum::<usize>());
     }
+}
+
+#[test]
+fn as_many_runs_are_merged_at_a_time_as_have_room() {
+    let (case, files) = many(4, 5000);
+    let merged = |pages_bytes| {
+        let limits = MergeLimits { pages_bytes, ..MergeLimits::default() };
+        let (merged, _) = merge_to_one(&files, &limits, &mut || true).unwrap().unwrap();
+        runs_of(&case.open(merged).unwrap().file).unwrap().len()
+    };
+    let row_groups = files.iter().flat_map(|file| {
+        file.file.metadata().metadata().row_groups().iter().map(|it| it.total_byte_size() as u64)
+    });
+    let row_groups: Vec<u64> = row_groups.collect();
+    let (longest, all) = (*row_groups.iter().max().unwrap(), row_groups.iter().sum::<u64>());
+    assert_eq!(row_groups.len(), 40);
+    assert_eq!([merged(0), merged(longest * 4), merged(all)], [20, 10, 1]);
 }
 
 #[test]
