@@ -20,10 +20,10 @@ use super::{
     dataset::DataFile,
     history_keys::{AskedKeys, push_range, whole},
     history_layout::{
-        ABSENT, FileSlot, HistoryColumns, Kept, NULL, SlotColumn, TOMBSTONE, VALUE, bucket_of_file,
+        ABSENT, FileSlot, HistoryColumns, Kept, NULL, TOMBSTONE, VALUE, bucket_of_file,
         check_file_metadata, runs_of, stored_type,
     },
-    history_write::{HistoryFileWriter, Limits, sort_key},
+    history_write::sort_key,
     keys::UNKNOWN,
     parquet_file::damaged,
     pushed::PushedCells,
@@ -39,8 +39,7 @@ use arrow_array::{
     types::{TimestampMicrosecondType, UInt64Type},
 };
 use bytes::Bytes;
-use parquet::{basic::Compression, file::metadata::ColumnChunkMetaData};
-use std::{collections::HashSet, io::Write, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
 
 /// A history file, opened for a view as it is now.
 #[derive(Clone, Debug)]
@@ -103,10 +102,7 @@ impl HistoryFile {
         slots: Option<&[u32]>,
         keys: Option<&HashSet<Vec<KeyPart>>>,
     ) -> Result<Vec<PushedCells>> {
-        let is_wanted =
-            |slot: &&FileSlot| slots.is_none_or(|slots| slots.contains(&slot.written.slot));
-        let of_view = self.columns.slots.iter().filter(|slot| slot.is_of_view);
-        let wanted: Vec<&FileSlot> = of_view.filter(is_wanted).collect();
+        let wanted = self.wanted(slots);
         let asked = keys.map(|keys| AskedKeys::new(&self.entity, keys)).transpose()?;
         let mut found = Vec::new();
         let is_elsewhere =
@@ -115,92 +111,69 @@ impl HistoryFile {
             return Ok(found);
         }
         for row_group in &self.row_groups {
-            let mut rows = match &asked {
+            let rows = match &asked {
                 Some(asked) => self.rows_of(row_group, asked)?,
                 None => whole(row_group),
             };
-            if wanted.len() < self.columns.slots.len() {
-                rows = self.rows_writing(row_group, &rows, &wanted)?;
-            }
-            self.read(row_group, &rows, &wanted, &mut found)?;
-        }
-        if wanted.len() == self.columns.slots.len() {
-            found.retain(|row| !row.cells.is_empty());
+            self.read_writing(row_group, &rows, &wanted, &mut found)?;
         }
         Ok(found)
     }
 
-    /// How many rows of `keys` go.
-    pub fn count_where(
-        &self,
-        keys: &HashSet<Vec<KeyPart>>,
-        goes: impl Fn(&PushedCells) -> bool,
-    ) -> Result<u64> {
-        let asked = AskedKeys::new(&self.entity, keys)?;
-        let (mut count, mut found) = (0_u64, Vec::new());
-        for row_group in &self.row_groups {
-            let rows = self.rows_of(row_group, &asked)?;
-            self.read(row_group, &rows, &self.all_slots(), &mut found)?;
-            count = count.saturating_add(found.drain(..).filter(&goes).count() as u64);
-        }
-        Ok(count)
+    /// The slots among these that the view has.
+    pub(super) fn wanted(&self, slots: Option<&[u32]>) -> Vec<&FileSlot> {
+        let is_wanted =
+            |slot: &&FileSlot| slots.is_none_or(|slots| slots.contains(&slot.written.slot));
+        let of_view = self.columns.slots.iter().filter(|slot| slot.is_of_view);
+        of_view.filter(is_wanted).collect()
     }
 
-    /// Writes the same file without the rows of `keys` that go.
-    ///
-    /// The cells of slots that the view has no longer are kept: they count again once a feature
-    /// comes back.
-    pub fn write_without<W: Write + Send>(
+    /// Adds those of `rows` to `found` that write one of the wanted slots.
+    pub(super) fn read_writing(
         &self,
-        keys: &HashSet<Vec<KeyPart>>,
-        goes: impl Fn(&PushedCells) -> bool,
-        to: W,
-    ) -> Result<W> {
-        let all = self.all_slots();
-        let slots: Vec<SlotColumn> = all.iter().map(|slot| slot.written.clone()).collect();
-        let (view, entity) = (&self.view, &self.entity);
-        let limits = Limits { compression: self.compression(), ..Limits::default() };
-        let mut writer = HistoryFileWriter::with_slots(view, entity, slots, to, limits)?;
-        writer.limit_to(self.bucket);
-        writer.keeps(self.kept);
-        let (mut starts, mut start) = (Vec::new(), 0);
-        for run in runs_of(&self.file)? {
-            for row_group in self.row_groups.get(run).unwrap_or_default() {
-                let mut kept = Vec::new();
-                self.read(row_group, &whole(row_group), &all, &mut kept)?;
-                kept.retain(|row| !(keys.contains(&row.key) && goes(row)));
-                writer.add_sorted(&kept)?;
-            }
-            let end = writer.end_row_group()?;
-            if end > start {
-                starts.push(start);
-            }
-            start = end;
+        row_group: &RowGroup,
+        rows: &[Range<usize>],
+        wanted: &[&FileSlot],
+        found: &mut Vec<PushedCells>,
+    ) -> Result<()> {
+        if wanted.len() < self.columns.slots.len() {
+            let rows = self.rows_writing(row_group, rows, wanted)?;
+            return self.read(row_group, &rows, wanted, found);
         }
-        // Without a word on runs, each row group is one.
-        if starts.len() < start { writer.finish_runs(&starts) } else { writer.finish() }
-    }
-
-    /// How its first column is compressed, and with it all.
-    fn compression(&self) -> Compression {
-        let row_group = self.file.metadata().metadata().row_groups().first();
-        let column = row_group.and_then(|row_group| row_group.columns().first());
-        column.map_or(Limits::default().compression, ColumnChunkMetaData::compression)
+        let before = found.len();
+        self.read(row_group, rows, wanted, found)?;
+        let read = found.split_off(before);
+        found.extend(read.into_iter().filter(|row| !row.cells.is_empty()));
+        Ok(())
     }
 
     /// The slots of all columns, also those that the view has lost.
-    fn all_slots(&self) -> Vec<&FileSlot> {
+    pub(super) fn all_slots(&self) -> Vec<&FileSlot> {
         self.columns.slots.iter().collect()
     }
 
     /// The rows of a row group whose key is asked for.
-    fn rows_of(&self, row_group: &RowGroup, asked: &AskedKeys<'_>) -> Result<Vec<Range<usize>>> {
+    pub(super) fn rows_of(
+        &self,
+        row_group: &RowGroup,
+        asked: &AskedKeys<'_>,
+    ) -> Result<Vec<Range<usize>>> {
         let reach = asked.rows_in_reach(&self.file, row_group, &self.columns.keys)?;
+        self.rows_among(row_group, &reach, asked)
+    }
+
+    /// Those of `reach` whose key is asked for.
+    pub(super) fn rows_among(
+        &self,
+        row_group: &RowGroup,
+        reach: &[Range<usize>],
+        asked: &AskedKeys<'_>,
+    ) -> Result<Vec<Range<usize>>> {
         let keys: Vec<&Column> = self.columns.keys.iter().collect();
         let mut rows = Vec::new();
         let (mut caches, mut entities) = (Vec::new(), Vec::new());
         let mut reached = reach.iter().cloned().flatten();
-        self.for_each_batch(row_group, &reach, &keys, |arrays| {
+        self.for_each_batch(row_group, reach, &keys, |arrays| {
             let numbered = asked.table.find(&arrays, &mut caches, &mut entities);
             numbered.map_err(|why| damaged(self.file.path(), &why))?;
             for (entity, row) in entities.iter().zip(reached.by_ref()) {
@@ -239,7 +212,7 @@ impl HistoryFile {
     }
 
     /// Adds `rows` of a row group to `found`.
-    fn read(
+    pub(super) fn read(
         &self,
         row_group: &RowGroup,
         rows: &[Range<usize>],

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    feature::{Entity, KeyPart},
+    feature::{Entity, KeyPart, Timestamp},
 };
 use parquet::{
     errors::ParquetError,
@@ -77,7 +77,8 @@ impl<'a> AskedKeys<'a> {
         }
         let mut reach = whole(row_group);
         for ((parts, column), chunk) in self.parts.iter().zip(columns).zip(chunks) {
-            if let Some(pages) = pages_in_reach(file, row_group, column, chunk, parts)? {
+            let within = |least: &KeyPart, greatest: &KeyPart| any_within(parts, least, greatest);
+            if let Some(pages) = pages_in_reach(file, row_group, column, chunk, within)? {
                 reach = intersection(&reach, &pages);
             }
         }
@@ -157,13 +158,29 @@ fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<(KeyPart, Key
     }
 }
 
-/// The rows of the pages that may hold one of `parts`; `None` if there is no index to tell.
+/// Those of `rows` in pages that have an event no later than `at`; `events` is their column.
+pub(super) fn not_later(
+    file: &DataFile,
+    row_group: &RowGroup,
+    events: &Column,
+    rows: Vec<Range<usize>>,
+    at: Timestamp,
+) -> Result<Vec<Range<usize>>> {
+    let metadata = file.metadata().metadata().row_groups().get(row_group.index);
+    let chunk = events.leaf.and_then(|leaf| metadata?.columns().get(leaf));
+    let Some(chunk) = chunk.filter(|_| !rows.is_empty()) else { return Ok(rows) };
+    let is_early = |least: &KeyPart, _: &KeyPart| *least <= KeyPart::Int64(at.us());
+    let pages = pages_in_reach(file, row_group, events, chunk, is_early)?;
+    Ok(pages.map_or_else(|| rows.clone(), |pages| intersection(&rows, &pages)))
+}
+
+/// The rows of the pages that may hold what lies `within`; `None` if there is no index to tell.
 fn pages_in_reach(
     file: &DataFile,
     row_group: &RowGroup,
     column: &Column,
     chunk: &ColumnChunkMetaData,
-    parts: &[&KeyPart],
+    within: impl Fn(&KeyPart, &KeyPart) -> bool,
 ) -> Result<Option<Vec<Range<usize>>>> {
     let pages = file.metadata().metadata().page_index_for_row_group(row_group.index);
     let locations = column.leaf.and_then(|leaf| pages.page_locations(leaf));
@@ -175,7 +192,8 @@ fn pages_in_reach(
         let length = usize::try_from(range.end.saturating_sub(range.start))?;
         decode_column_index(&source.get_bytes(range.start, length)?, chunk.column_type())
     })?;
-    let senseless = || damaged(file.path(), "the page index of a join key makes no sense");
+    let senseless =
+        || damaged(file.path(), "the page index of a key or of the events makes no sense");
     if index.num_pages() != locations.len() as u64 {
         return Err(senseless());
     }
@@ -189,7 +207,7 @@ fn pages_in_reach(
     let mut reach: Vec<Range<usize>> = Vec::new();
     for (page, (start, end)) in first_rows.iter().zip(first_rows.iter().skip(1)).enumerate() {
         let bounds = page_bounds(&index, page);
-        if bounds.is_none_or(|(least, greatest)| any_within(parts, &least, &greatest)) {
+        if bounds.is_none_or(|(least, greatest)| within(&least, &greatest)) {
             push_range(&mut reach, *start as usize..*end as usize);
         }
     }

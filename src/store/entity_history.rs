@@ -6,6 +6,7 @@
 use super::{
     engine::Store,
     history::{Opened, open_views},
+    pushed_files::Asked,
     schema::Schema,
 };
 use crate::{
@@ -65,7 +66,7 @@ impl Store {
         let take = |earliest: &mut Earliest, opened: &Opened, pushed: PushedCells| {
             pushed_entry(opened, request, &pushed).map_or(Ok(()), |entry| earliest.add(entry))
         };
-        self.pushed(&opened, Some(&keys), begin, take)?.finish()
+        self.pushed(&opened, Some(&Asked { keys: &keys, at: None }), begin, take)?.finish()
     }
 
     fn source_rows(

@@ -6,7 +6,7 @@
 
 use super::{
     engine::Store,
-    pushed_files::{AskedKeys, PushedFiles},
+    pushed_files::{Asked, PushedFiles},
     read_features::Answer,
     schema::Schema,
 };
@@ -139,7 +139,8 @@ impl Store {
         // A feature may be asked for twice, or be called as a join key: nobody sees these names.
         let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
-        let pushed = self.pushed_cells(&opened, Some(&keys.iter().cloned().collect()))?;
+        let asked = Asked { keys: &keys.iter().cloned().collect(), at: Some(at) };
+        let pushed = self.pushed_cells(&opened, Some(&asked))?;
         let forgotten = self.forgotten.load();
         let joined =
             join(&opened, (&pushed, Some(&forgotten)), &request, &names, &spine, (true, &|_| ()))?;
@@ -148,17 +149,18 @@ impl Store {
         Ok((0..keys.len()).map(answer_row).collect())
     }
 
-    /// What clients ever pushed to these generations of views, of these entities; `None` is all.
+    /// What clients ever pushed to these generations of views, as far as it is asked for; `None` is
+    /// all.
     pub(super) fn pushed_cells(
         &self,
         opened: &[Opened],
-        keys: Option<&AskedKeys>,
+        asked: Option<&Asked<'_>>,
     ) -> Result<Pushed> {
         let begin = |files: &Arc<PushedFiles>| {
             let (files, log_last) = (Arc::clone(files), self.log.status().last);
             Pushed { cells: HashMap::new(), files, log_last }
         };
-        self.pushed(opened, keys, begin, |pushed: &mut Pushed, opened, cells| {
+        self.pushed(opened, asked, begin, |pushed: &mut Pushed, opened, cells| {
             pushed.cells.entry(opened.generation()).or_default().push(cells);
             Ok(())
         })

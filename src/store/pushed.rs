@@ -14,7 +14,7 @@ use super::{
     engine::Store,
     generations::{meaning, whole},
     history::Opened,
-    pushed_files::{AskedKeys, PushedFiles, PushedPart},
+    pushed_files::{Asked, AskedKeys, PushedFiles, PushedPart},
 };
 use crate::{
     error::Result,
@@ -24,7 +24,11 @@ use crate::{
     planted::planted,
     registry::Catalog,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use memchr::memmem::Finder;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// So many bytes of records are in memory as cells, which take some three times as much.
 const PIECE_RECORD_BYTES: usize = 32 * 1024;
@@ -32,15 +36,19 @@ const PIECE_RECORD_BYTES: usize = 32 * 1024;
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
 const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 
+/// So few keys are looked for one by one: in a record before it is decoded, in a file from the time
+/// that is asked for.
+const SOUGHT_KEYS_MAX: usize = 8;
+
 impl Store {
     /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
-    /// order of arrival. `keys` are those that are asked for; `None` is all. A `take` that is
-    /// called for the first time has forgotten what it took before: `begin` makes it, and is told
-    /// which files are read.
+    /// order of arrival, as far as they are asked for; `None` is all. A `take` that is called for
+    /// the first time has forgotten what it took before: `begin` makes it, and is told which files
+    /// are read.
     pub(super) fn pushed<T>(
         &self,
         opened: &[Opened],
-        keys: Option<&AskedKeys>,
+        asked: Option<&Asked<'_>>,
         begin: impl Fn(&Arc<PushedFiles>) -> T,
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
@@ -49,14 +57,17 @@ impl Store {
         loop {
             let files = self.pushed_files.load_full();
             let mut taken = begin(&files);
-            let mut take = |opened: &Opened, cells| take(&mut taken, opened, cells);
-            let mut take = |opened: &Opened, cells: PushedCells| {
+            let hides = |opened: &Opened, cells: &PushedCells| {
                 let key = || opened.entity.key(&cells.key);
                 let (lsn, event) = (cells.order, cells.stamp.event);
-                let is_hidden = !forgotten.is_empty() && forgotten.hides(&key(), lsn, event);
-                if is_hidden { Ok(()) } else { take(opened, cells) }
+                !forgotten.is_empty() && forgotten.hides(&key(), lsn, event)
             };
-            let read = self.pushed_to_files(&files, opened, keys, &mut take);
+            let mut take = |opened: &Opened, cells: PushedCells| match hides(opened, &cells) {
+                true => Ok(()),
+                false => take(&mut taken, opened, cells),
+            };
+            let read = self.pushed_to_files(&files, opened, asked, &hides, &mut take);
+            let keys = asked.map(|asked| asked.keys);
             let read = read.and_then(|()| self.pushed_since(&files, opened, keys, &mut take));
             let is_current = || Arc::ptr_eq(&files, &self.pushed_files.load());
             if read.is_err() && is_current() {
@@ -79,9 +90,13 @@ impl Store {
         &self,
         files: &PushedFiles,
         opened: &[Opened],
-        keys: Option<&AskedKeys>,
+        asked: Option<&Asked<'_>>,
+        hides: &impl Fn(&Opened, &PushedCells) -> bool,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
+        let keys = asked.map(|asked| asked.keys);
+        let few = keys.filter(|keys| keys.len() <= SOUGHT_KEYS_MAX);
+        let newest = few.zip(asked.and_then(|asked| asked.at));
         for view in opened {
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
@@ -90,8 +105,15 @@ impl Store {
                     continue;
                 }
                 let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
-                for cells in file.rows(Some(&slots), keys)? {
-                    take(view, cells)?;
+                let Some((keys, at)) = newest else {
+                    let mut rows = file.rows(Some(&slots), keys)?.into_iter();
+                    rows.try_for_each(|cells| take(view, cells))?;
+                    continue;
+                };
+                for key in keys {
+                    let hides = |cells: &PushedCells| hides(view, cells);
+                    let mut rows = file.newest_rows(&slots, key, at, &hides)?.into_iter();
+                    rows.try_for_each(|cells| take(view, cells))?;
                 }
             }
         }
@@ -107,8 +129,13 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let from = files.reaches.next().max(self.log.status().first);
+        let sought = keys.and_then(|keys| sought(opened, keys));
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
+            let is_there = |finder: &Finder<'_>| finder.find(&bytes).is_some();
+            if sought.as_ref().is_some_and(|sought| !sought.iter().any(is_there)) {
+                continue;
+            }
             let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
             for change in record.changes {
                 let Change::Cells(write) = change else { continue };
@@ -239,6 +266,15 @@ impl Store {
     ) {
         self.pushed_files.rcu(|files| files.next(directory, opened));
     }
+}
+
+/// Finds the keys that are asked for in the bytes of a record, where a key stands as it is; `None`
+/// if they are many.
+fn sought(opened: &[Opened], keys: &AskedKeys) -> Option<Vec<Finder<'static>>> {
+    let keys = opened.iter().flat_map(|view| keys.iter().map(|key| view.entity.key(key)));
+    let keys: BTreeSet<Vec<u8>> = keys.take(SOUGHT_KEYS_MAX * opened.len() + 1).collect();
+    let is_few = keys.len() <= SOUGHT_KEYS_MAX;
+    is_few.then(|| keys.iter().map(|key| Finder::new(key).into_owned()).collect())
 }
 
 /// A range of the log on its way into files.

@@ -18,6 +18,13 @@ use std::{
 /// The keys that are asked for, of one entity.
 pub(super) type AskedKeys = HashSet<Vec<KeyPart>>;
 
+/// Whose rows are asked for.
+pub(super) struct Asked<'a> {
+    pub(super) keys: &'a AskedKeys,
+    /// Only those that tell what was true then; `None` for all.
+    pub(super) at: Option<Timestamp>,
+}
+
 /// The files of the history as of one manifest.
 #[derive(Debug, Default)]
 pub(super) struct PushedFiles {

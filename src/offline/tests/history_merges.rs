@@ -32,7 +32,7 @@ fn all_of(case: &Case, bytes: Vec<u8>) -> Vec<PushedCells> {
 }
 
 /// The rows of a case as several files, each with the features that the view had then.
-fn files_of(case: &Case, cuts: &[(prop::sample::Index, u8)]) -> Vec<HistoryFile> {
+pub(super) fn files_of(case: &Case, cuts: &[(prop::sample::Index, u8)]) -> Vec<HistoryFile> {
     let mut ends: Vec<usize> = cuts.iter().map(|(at, _)| at.index(case.rows.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(case.rows.len());

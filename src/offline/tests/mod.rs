@@ -3,6 +3,8 @@
 
 mod flights;
 mod history_document;
+mod history_newest;
+
 mod history_merges;
 
 mod drift;
