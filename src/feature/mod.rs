@@ -30,7 +30,7 @@ pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
 pub use forgotten::{Forgotten, KeyMark, Mark};
 pub use run::{FileStamp, Run, RunState};
 pub use time::{Timestamp, Ttl, duration_text, parse_duration_us};
-pub use value::{List, Value};
+pub use value::{List, Value, parse_double};
 pub use value_type::{Scalar, ValueType};
 pub use view::{Expectation, Feature, Service, ServiceFeature, View, ViewId};
 pub use visible::{Stamp, Status, status_at, visible_at};

@@ -181,6 +181,9 @@ impl Value {
             (Self::List(list), ValueType::List { element, length }) => {
                 list.element() == element && length.is_none_or(|n| list.len() == n as usize)
             }
+            (Self::List(_), _) | (_, ValueType::List { .. }) => false,
+            // By far the most.
+            (Self::Float64(_), ValueType::Scalar(scalar)) => scalar == Scalar::Float64,
             _ => self.value_type() == expected,
         }
     }
@@ -238,10 +241,8 @@ fn parse_scalar(text: &[u8], scalar: Scalar) -> Option<Value> {
     if scalar == Scalar::Bytes {
         return Some(Value::Bytes(text.to_vec()));
     }
-    if scalar == Scalar::Float64
-        && let Some(value) = short_decimal(text)
-    {
-        return Some(Value::Float64(value));
+    if scalar == Scalar::Float64 {
+        return parse_double(text).map(Value::Float64);
     }
     let text = std::str::from_utf8(text).ok()?;
     Some(match scalar {
@@ -253,48 +254,16 @@ fn parse_scalar(text: &[u8], scalar: Scalar) -> Option<Value> {
         Scalar::Int32 => Value::Int32(text.parse().ok()?),
         Scalar::Int64 => Value::Int64(text.parse().ok()?),
         Scalar::Float32 => Value::Float32(text.parse().ok()?),
-        Scalar::Float64 => Value::Float64(text.parse().ok()?),
         Scalar::String => Value::String(text.to_owned()),
         Scalar::Timestamp => Value::Timestamp(Timestamp::parse(text).ok()?),
-        Scalar::Bytes => return None,
+        Scalar::Float64 | Scalar::Bytes => return None,
     })
 }
 
-/// The double that a short decimal means: digits, and a point between them; `None` of other text.
-///
-/// Both the digits as a whole number and the power of ten are doubles exactly, so their quotient
-/// is the one nearest to the decimal (W. D. Clinger, "How to read floating point numbers
-/// accurately", 1990).
-fn short_decimal(text: &[u8]) -> Option<f64> {
-    const DIGITS_MAX: usize = 15;
-    const POWERS: [f64; DIGITS_MAX + 1] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (is_negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    // With room for the point.
-    if digits.len() > DIGITS_MAX + 1 {
-        return None;
-    }
-    let (mut whole, mut count, mut point) = (0_u64, 0_usize, None);
-    for byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                // 16 digits at most.
-                whole = whole.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-                count += 1;
-            }
-            b'.' if point.is_none() && count > 0 => point = Some(count),
-            _ => return None,
-        }
-    }
-    let fraction = point.map_or(0, |before| count - before);
-    if !(1..=DIGITS_MAX).contains(&count) || (point.is_some() && fraction == 0) {
-        return None;
-    }
-    let value = whole as f64 / POWERS.get(fraction)?;
-    Some(if is_negative { -value } else { value })
+/// The double that text means, as [`Value::parse`] reads it.
+#[inline]
+pub fn parse_double(text: &[u8]) -> Option<f64> {
+    fast_float2::parse(text).ok()
 }
 
 fn parse_list(text: &[u8], element: Scalar, length: Option<u32>) -> Option<Value> {
@@ -343,17 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn short_decimals_are_met_as_such_and_no_other_text() {
-        for (text, value) in [("0", 0.0), ("12.5", 12.5), ("-0.0001", -0.0001), ("007", 7.0)] {
-            assert_eq!(short_decimal(text.as_bytes()), Some(value));
-        }
-        assert!(short_decimal(b"-0").is_some_and(f64::is_sign_negative));
-        for text in ["", "-", ".", "5.", ".5", "1e5", "+1", "1.2.3", "nan", "1234567890123456"] {
-            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
-        }
-    }
-
-    #[test]
     fn text_of_every_type_is_read() {
         for (text, value_type, back) in [
             ("1", "bool", "true"),
@@ -390,12 +348,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_short_decimal_is_the_double_that_it_means(
-            text in "-?[0-9.]{0,18}|-?[0-9]{1,9}\\.[0-9]{1,8}",
+        fn a_double_is_read_as_the_standard_library_reads_it(
+            text in "[-+]?[0-9]{0,25}\\.?[0-9]{0,25}([eE][-+]?[0-9]{0,4})?\
+                     |[-+]?(?i)(nan|inf|infinity|in)|[-+.eE0-9 naif\u{e4}]{0,12}",
         ) {
-            if let Some(value) = short_decimal(text.as_bytes()) {
-                prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
-            }
+            let expected = text.parse::<f64>().ok().map(f64::to_bits);
+            prop_assert_eq!(parse_double(text.as_bytes()).map(f64::to_bits), expected, "{}", text);
         }
 
         #[test]

@@ -32,7 +32,17 @@ pub(super) fn overwrite_cells(
     let bytes = body.get_mut(range_of(body, layout)?)?;
     let section = Section::open(Head::first_of(bytes)?, layout, Some(words))?;
     let (extent, stamps) = (section.extent, stamp_range(&section, write)?);
-    if !write.cells.iter().all(|(slot, cell)| fits(&section, words, layout, *slot, cell)) {
+    let body_bytes = section.head.bytes.len();
+    let slots_end = section.head.slot_count;
+    let has_all = section.has_all_values(slots_end as u32) && section.ends_at() <= body_bytes;
+    // Where every slot has a value, nothing of a number need be compared.
+    let fits = |(slot, cell): &(u32, CellWrite)| match layout.place(*slot as usize) {
+        Some(place) if has_all && place.is_fixed && (*slot as usize) < slots_end => {
+            matches!(cell, CellWrite::Value(_))
+        }
+        _ => fits(&section, words, layout, *slot, cell),
+    };
+    if !write.cells.iter().all(fits) {
         return None;
     }
     for (slot, cell) in &write.cells {

@@ -153,6 +153,7 @@ impl<'a> PackedValue<'a> {
             Value::Int32(value) => Self::short(i64::from(*value)),
             Value::Int64(value) => Self::short(*value),
             Value::Timestamp(value) => Self::short(value.us()),
+            Value::Float64(value) => Self::few(value.to_le_bytes()),
             other => Self::of_element(other),
         }
     }

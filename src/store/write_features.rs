@@ -12,7 +12,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{
-        CellWrite, CellsWrite, Change, Entity, Origin, Stamp, Status, Timestamp, Value, View,
+        CellWrite, CellsWrite, Change, Entity, Origin, Scalar, Stamp, Status, Timestamp, Value,
+        View, parse_double,
     },
     online::{Merge, ValueRef},
 };
@@ -61,10 +62,22 @@ impl Keyspace<'_> {
         // Text is read before anything is locked; the time of the decision is told then.
         let of_write = (&*key, Timestamp::MIN, plan.cells.len());
         let mut writes = Vec::with_capacity(1);
-        for (cell, (name, text)) in plan.cells.iter().zip(fields) {
-            let unknown = || schema.catalog.unknown_feature(entity.id, name);
-            let cell = cell.as_ref().ok_or_else(unknown)?;
-            push_cell(&mut writes, of_write, cell, CellWrite::Value(cell.parse(text)?));
+        let mut fields = fields.into_iter();
+        for (stretch, cells) in plan.stretches() {
+            let Some(first) = cells.first().and_then(Option::as_ref) else {
+                let name = fields.next().map_or(&[][..], |(name, _)| name);
+                return Err(schema.catalog.unknown_feature(entity.id, name));
+            };
+            let are_doubles = stretch.floats == Some(Scalar::Float64);
+            let write = write_to(&mut writes, of_write, first);
+            for (cell, (_, text)) in cells.iter().flatten().zip(&mut fields) {
+                let double = if are_doubles { parse_double(text) } else { None };
+                let value = match double {
+                    Some(value) => Value::Float64(value),
+                    None => cell.parse(text)?,
+                };
+                write.cells.push((cell.slot, CellWrite::Value(value)));
+            }
         }
         writes.iter_mut().for_each(|write| order_by_slot(&mut write.cells));
         let plan = plan.distinct();
@@ -301,30 +314,38 @@ impl PlanCell {
     }
 }
 
-/// Adds a cell to the write of its view and generation, of which there is one. A new one is about
-/// `key`, at the time `now`, and has room for so many cells.
+/// Adds a cell to the write of its view and generation.
 fn push_cell(
     writes: &mut Vec<CellsWrite>,
-    (key, now, room): (&[u8], Timestamp, usize),
+    of_write: (&[u8], Timestamp, usize),
     cell: &PlanCell,
     written: CellWrite,
 ) {
+    write_to(writes, of_write, cell).cells.push((cell.slot, written));
+}
+
+/// The write of the view and generation of `cell`, of which there is one. A new one is about `key`,
+/// at the time `now`, and has room for so many cells.
+#[allow(clippy::indexing_slicing, reason = "it was found, or is the last")]
+fn write_to<'w>(
+    writes: &'w mut Vec<CellsWrite>,
+    (key, now, room): (&[u8], Timestamp, usize),
+    cell: &PlanCell,
+) -> &'w mut CellsWrite {
     let place = (cell.view.id, cell.view.generation);
-    let mut of_view = writes.iter_mut().rev().filter(|it| (it.view, it.generation) == place);
-    let written = (cell.feature_slot(), written);
-    if let Some(write) = of_view.next() {
-        return write.cells.push(written);
+    let of_view = writes.iter().rposition(|write| (write.view, write.generation) == place);
+    let index = of_view.unwrap_or(writes.len());
+    if index == writes.len() {
+        writes.push(CellsWrite {
+            key: key.to_vec(),
+            view: cell.view.id,
+            generation: cell.view.generation,
+            stamp: Stamp::new(now, Some(now)),
+            origin: Origin::Pushed,
+            cells: Vec::with_capacity(room),
+        });
     }
-    let mut cells = Vec::with_capacity(room);
-    cells.push(written);
-    writes.push(CellsWrite {
-        key: key.to_vec(),
-        view: cell.view.id,
-        generation: cell.view.generation,
-        stamp: Stamp::new(now, Some(now)),
-        origin: Origin::Pushed,
-        cells,
-    });
+    &mut writes[index]
 }
 
 fn changes(writes: Vec<CellsWrite>) -> Vec<Change> {
