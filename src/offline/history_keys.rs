@@ -13,6 +13,7 @@ use super::{
     dataset::DataFile,
     history::table_of,
     keys::KeyTable,
+    latest::Window,
     parquet_file::{damaged, guarded},
     source::{Column, RowGroup},
 };
@@ -158,19 +159,21 @@ fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<(KeyPart, Key
     }
 }
 
-/// Those of `rows` in pages that have an event no later than `at`; `events` is their column.
-pub(super) fn not_later(
+/// Those of `rows` in pages that may have an event within `window`; `events` is their column.
+pub(super) fn within(
     file: &DataFile,
     row_group: &RowGroup,
     events: &Column,
     rows: Vec<Range<usize>>,
-    at: Timestamp,
+    window: Window,
 ) -> Result<Vec<Range<usize>>> {
     let metadata = file.metadata().metadata().row_groups().get(row_group.index);
     let chunk = events.leaf.and_then(|leaf| metadata?.columns().get(leaf));
     let Some(chunk) = chunk.filter(|_| !rows.is_empty()) else { return Ok(rows) };
-    let is_early = |least: &KeyPart, _: &KeyPart| *least <= KeyPart::Int64(at.us());
-    let pages = pages_in_reach(file, row_group, events, chunk, is_early)?;
+    let from = window.from.unwrap_or(Timestamp::MIN);
+    let [from, to] = [from, window.to].map(|time| KeyPart::Int64(time.us()));
+    let overlaps = |least: &KeyPart, greatest: &KeyPart| *least <= to && *greatest >= from;
+    let pages = pages_in_reach(file, row_group, events, chunk, overlaps)?;
     Ok(pages.map_or_else(|| rows.clone(), |pages| intersection(&rows, &pages)))
 }
 

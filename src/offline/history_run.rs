@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
     /// How long a page of each column is together, about.
     pub(super) fn page_bytes(&self) -> u64 {
         let (bytes, _) = self.first_row_group();
-        bytes.min(self.bytes_of_a_row().saturating_mul(Limits::default().page_rows as u64))
+        bytes.min(self.bytes_of_a_row().saturating_mul(Limits::PAGE_ROWS as u64))
     }
 
     /// The row behind `last`, which must not be less.

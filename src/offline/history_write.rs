@@ -53,11 +53,16 @@ pub(super) struct Limits {
     pub(super) compression: Compression,
 }
 
+impl Limits {
+    /// Rows of a page, unless somebody says otherwise.
+    pub(super) const PAGE_ROWS: usize = 4 << 10;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             row_group_rows: 256 << 10,
-            page_rows: 4 << 10,
+            page_rows: Self::PAGE_ROWS,
             batch_rows: 8 << 10,
             batch_bytes: 64 << 20,
             // Written while the store serves, and mostly merged soon: the cheapest there is, and

@@ -19,8 +19,8 @@ mod history_merge;
 mod history_run;
 mod keep;
 
+mod history_entity;
 mod history_erase;
-mod history_newest;
 
 mod history_file;
 mod history_write;

@@ -6,7 +6,7 @@
 use super::{
     engine::Store,
     history::{Opened, open_views},
-    pushed_files::Asked,
+    pushed_files::{Asked, AskedRows},
     schema::Schema,
 };
 use crate::{
@@ -66,7 +66,8 @@ impl Store {
         let take = |earliest: &mut Earliest, opened: &Opened, pushed: PushedCells| {
             pushed_entry(opened, request, &pushed).map_or(Ok(()), |entry| earliest.add(entry))
         };
-        self.pushed(&opened, Some(&Asked { keys: &keys, at: None }), begin, take)?.finish()
+        let rows = AskedRows::Earliest(request.window, request.rows_max);
+        self.pushed(&opened, Some(&Asked { keys: &keys, rows }), begin, take)?.finish()
     }
 
     fn source_rows(

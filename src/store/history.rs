@@ -6,7 +6,7 @@
 
 use super::{
     engine::Store,
-    pushed_files::{Asked, PushedFiles},
+    pushed_files::{Asked, AskedRows, PushedFiles},
     read_features::Answer,
     schema::Schema,
 };
@@ -139,7 +139,8 @@ impl Store {
         // A feature may be asked for twice, or be called as a join key: nobody sees these names.
         let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
-        let asked = Asked { keys: &keys.iter().cloned().collect(), at: Some(at) };
+        let keys_asked = keys.iter().cloned().collect();
+        let asked = Asked { keys: &keys_asked, rows: AskedRows::At(at) };
         let pushed = self.pushed_cells(&opened, Some(&asked))?;
         let forgotten = self.forgotten.load();
         let joined =

@@ -14,7 +14,7 @@ use super::{
     engine::Store,
     generations::{meaning, whole},
     history::Opened,
-    pushed_files::{Asked, AskedKeys, PushedFiles, PushedPart},
+    pushed_files::{Asked, AskedKeys, AskedRows, PushedFiles, PushedPart},
 };
 use crate::{
     error::Result,
@@ -36,8 +36,8 @@ const PIECE_RECORD_BYTES: usize = 32 * 1024;
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
 const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 
-/// So few keys are looked for one by one: in a record before it is decoded, in a file from the time
-/// that is asked for.
+/// So few keys are looked for one by one: in a record before it is decoded, in a file from the rows
+/// that are asked for.
 const SOUGHT_KEYS_MAX: usize = 8;
 
 impl Store {
@@ -95,8 +95,7 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let keys = asked.map(|asked| asked.keys);
-        let few = keys.filter(|keys| keys.len() <= SOUGHT_KEYS_MAX);
-        let newest = few.zip(asked.and_then(|asked| asked.at));
+        let few = asked.filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX);
         for view in opened {
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
@@ -105,15 +104,20 @@ impl Store {
                     continue;
                 }
                 let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
-                let Some((keys, at)) = newest else {
+                let Some(Asked { keys, rows }) = few else {
                     let mut rows = file.rows(Some(&slots), keys)?.into_iter();
                     rows.try_for_each(|cells| take(view, cells))?;
                     continue;
                 };
-                for key in keys {
+                for key in *keys {
                     let hides = |cells: &PushedCells| hides(view, cells);
-                    let mut rows = file.newest_rows(&slots, key, at, &hides)?.into_iter();
-                    rows.try_for_each(|cells| take(view, cells))?;
+                    let rows = match *rows {
+                        AskedRows::At(at) => file.newest_rows(&slots, key, at, &hides),
+                        AskedRows::Earliest(window, rows_max) => {
+                            file.earliest_rows(&slots, key, (window, rows_max), &hides)
+                        }
+                    };
+                    rows?.into_iter().try_for_each(|cells| take(view, cells))?;
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     feature::{Entity, KeyPart, Timestamp, View},
     log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
-    offline::HistoryFile,
+    offline::{HistoryFile, Window},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,11 +18,19 @@ use std::{
 /// The keys that are asked for, of one entity.
 pub(super) type AskedKeys = HashSet<Vec<KeyPart>>;
 
-/// Whose rows are asked for.
+/// Whose rows are asked for, and which: others may be found, too.
 pub(super) struct Asked<'a> {
     pub(super) keys: &'a AskedKeys,
-    /// Only those that tell what was true then; `None` for all.
-    pub(super) at: Option<Timestamp>,
+    pub(super) rows: AskedRows,
+}
+
+/// Which rows of an entity.
+#[derive(Clone, Copy)]
+pub(super) enum AskedRows {
+    /// Those that tell what was true then.
+    At(Timestamp),
+    /// Of those within the window so many that come first.
+    Earliest(Window, usize),
 }
 
 /// The files of the history as of one manifest.

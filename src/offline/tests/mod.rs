@@ -3,7 +3,7 @@
 
 mod flights;
 mod history_document;
-mod history_newest;
+mod history_entity;
 
 mod history_merges;
 

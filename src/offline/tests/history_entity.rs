@@ -1,4 +1,4 @@
-//! The newest cells of an entity at a time against a look at all of its rows.
+//! The rows of one entity that are asked for against a look at all of its rows.
 
 use super::{
     history_files::{Case, case},
@@ -7,7 +7,7 @@ use super::{
 use crate::{
     feature::{CellWrite, KeyPart, Stamp, Timestamp},
     offline::{
-        HistoryFile, PushedCells,
+        HistoryFile, PushedCells, Window,
         history_merge::{MergeLimits, merge_within},
     },
 };
@@ -39,16 +39,38 @@ fn check(file: &HistoryFile, slots: &[u32], key: &[KeyPart], at: Timestamp, hidd
     }
 }
 
+fn check_earliest(
+    file: &HistoryFile,
+    slots: &[u32],
+    key: &[KeyPart],
+    (window, rows_max): (Window, usize),
+    hidden: u8,
+) {
+    let hides = |row: &PushedCells| hidden > 0 && row.order.is_multiple_of(u64::from(hidden));
+    let counts = |row: &PushedCells| row.key == key && window.holds(row.stamp.event) && !hides(row);
+    let earliest = |mut rows: Vec<PushedCells>| {
+        rows.retain(counts);
+        rows.sort_by_key(|row| (row.stamp, row.order));
+        rows.truncate(rows_max);
+        rows
+    };
+    let found = file.earliest_rows(slots, key, (window, rows_max), &hides).unwrap();
+    assert_eq!(earliest(found), earliest(file.rows(Some(slots), None).unwrap()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_newest_at_a_time_is_found(
+    fn what_was_newest_at_a_time_is_found_and_what_came_first(
+
         case in case(),
         cuts in vec(any::<(prop::sample::Index, u8)>(), 0..4),
         runs_max in 2..8_usize,
         slots in vec(10..16_u32, 1..6),
         at in -1..5_i64,
+        from in prop::option::of(-1..5_i64),
+        rows_max in 0..9_usize,
         hidden in 0..4_u8,
     ) {
         // Two entities have all the rows.
@@ -64,6 +86,8 @@ proptest! {
         files.push(case.open(merged).unwrap());
         for (file, key) in files.iter().flat_map(|file| keys.iter().map(move |key| (file, key))) {
             check(file, &slots, key, Timestamp(at), hidden);
+            let window = Window { from: from.map(Timestamp), to: Timestamp(at) };
+            check_earliest(file, &slots, key, (window, rows_max), hidden);
         }
     }
 }
@@ -82,5 +106,8 @@ fn an_entity_of_many_rows_is_read_from_the_time_that_is_asked_for() {
         let found = file.newest_rows(&slots, &[KeyPart::Int64(7)], at, &|_| false).unwrap();
         assert!((1..=200).contains(&found.len()), "{}", found.len());
     }
+    let first = Window { from: Some(Timestamp(last.us() / 2)), to: last };
+    let found = file.earliest_rows(&slots, &[KeyPart::Int64(7)], (first, 9), &|_| false).unwrap();
+    assert!((9..=20).contains(&found.len()), "{}", found.len());
     assert!(file.newest_rows(&slots, &[KeyPart::Int64(8)], last, &|_| false).unwrap().is_empty());
 }
