@@ -6,12 +6,10 @@
 //! ```
 //! A server that knows which rows it will need can ask its memory for all of them at once. Most
 //! requests of a pipeline differ in the key alone, so where the tail of the last one would end,
-//! the next is looked for first.
+//! the next is looked for first; then at the next `*` that begins a line.
 
 use crate::request::short_line;
 
-/// A tail of more arguments than this is not walked through.
-const TAIL_ARGUMENTS_MAX: usize = 64;
 /// A bulk string ends in two bytes that are not its own.
 const LINE_END_BYTES: usize = 2;
 
@@ -54,7 +52,8 @@ impl<'a> KeysAhead<'a> {
         Some((bulk, at + line_bytes + bulk_bytes + LINE_END_BYTES))
     }
 
-    /// Where the request ends that has so many arguments from `at` on.
+    /// Where the request ends that has so many arguments from `at` on, or so it seems: a value may
+    /// have lines, too.
     #[inline]
     fn end(&mut self, arguments: usize, at: usize) -> Option<usize> {
         if let Some((last_arguments, last_bytes)) = self.tail
@@ -63,10 +62,10 @@ impl<'a> KeysAhead<'a> {
         {
             return Some(at + last_bytes);
         }
-        let mut end = at;
-        for _ in 0..Some(arguments).filter(|count| *count <= TAIL_ARGUMENTS_MAX)? {
-            (_, end) = self.bulk(end)?;
-        }
+        let begins_line =
+            |end: &usize| self.buffer.get(..*end).is_some_and(|before| before.ends_with(b"\r\n"));
+        let stars = memchr::memchr_iter(b'*', self.buffer.get(at..)?).map(|star| at + star);
+        let end = stars.into_iter().find(begins_line)?;
         self.tail = Some((arguments, end - at));
         Some(end)
     }
