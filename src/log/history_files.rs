@@ -1,10 +1,11 @@
 //! The files of the history: written aside, read back, named, and only then listed.
 //!
 //! ```text
-//! history/<view>-<id>.<generation>-<first LSN>-<last LSN>[-<bucket>of<count>]-<manifest>.parquet
+//! history/<view>-<id>.<generation>-<first LSN>-<last LSN>[-<bucket>of<count>]-<number>[m].parquet
 //! ```
-//! What stands in them is opaque here (`offline/history_file.rs`). A name is never given twice:
-//! it ends with the number of the manifest that lists the file first.
+//! What stands in them is opaque here (`offline/history_file.rs`). A name is never given twice: it
+//! ends with the number of a manifest that was not there when the file was begun; and with `m` if
+//! it was merged, which goes on while a checkpoint may write the same range.
 //!
 //! Invariants
 //! - A file has its name only after it was synced, and read back as it was given.
@@ -52,6 +53,8 @@ pub struct HistoryWriter {
     fs: Arc<dyn FileSystem>,
     root: PathBuf,
     number: u64,
+    /// What the names of its files end with.
+    mark: &'static str,
     parts: Vec<HistoryPart>,
     /// The names of all that was begun.
     begun: Vec<String>,
@@ -69,7 +72,15 @@ pub struct PartFile {
 impl HistoryWriter {
     /// Begins files that the manifest `number`, which is not there yet, will list.
     pub fn new(fs: Arc<dyn FileSystem>, root: &Path, number: u64) -> Self {
-        Self { fs, root: root.to_path_buf(), number, parts: Vec::new(), begun: Vec::new() }
+        let (root, mark) = (root.to_path_buf(), "");
+        Self { fs, root, number, mark, parts: Vec::new(), begun: Vec::new() }
+    }
+
+    /// The same for files that others are merged into.
+    pub fn merging(fs: Arc<dyn FileSystem>, root: &Path, number: u64) -> Self {
+        let mut writer = Self::new(fs, root, number);
+        writer.mark = "m";
+        writer
     }
 
     /// Begins a file.
@@ -79,9 +90,9 @@ impl HistoryWriter {
             (_, 1) => String::new(),
             (bucket, count) => format!("-{bucket}of{count}"),
         };
-        let number = self.number;
         let range = format!("{first}-{last}{of}");
-        let name = format!("{HISTORY}/{view_name}-{view}.{generation}-{range}-{number}.parquet");
+        let manifest = format!("{}{}", self.number, self.mark);
+        let name = format!("{HISTORY}/{view_name}-{view}.{generation}-{range}-{manifest}.parquet");
         let unfinished = self.root.join(format!("{name}.tmp"));
         if self.fs.metadata(&self.root.join(&name)).is_ok() {
             return Err(Error::refused(format!("there is a file {name} already")));
@@ -278,6 +289,7 @@ fn write_synced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SimulatedFs;
     use proptest::prelude::*;
 
     fn part(view: u32, first: u64, last: u64) -> HistoryPart {
@@ -292,6 +304,26 @@ mod tests {
         let mut found: Vec<u64> = in_files.chain(history.reaches.next().0..=lsn).collect();
         found.sort_unstable();
         found
+    }
+
+    #[test]
+    fn a_merge_that_is_dropped_leaves_what_a_checkpoint_wrote_of_the_same_range() {
+        let fs: Arc<dyn FileSystem> = Arc::new(SimulatedFs::new());
+        let root = Path::new("/data");
+        fs.create_dir_all(&root.join(HISTORY)).unwrap();
+        let bucket = (0, 1);
+        let (view_name, view, generation, first, last) = ("v", 1, 1, Lsn(1), Lsn(9));
+        let head = PartHead { view_name, view, generation, first, last, bucket };
+        let mut merge = HistoryWriter::merging(Arc::clone(&fs), root, 7);
+        let merged = merge.begin(&head).unwrap();
+        let mut checkpoint = HistoryWriter::new(Arc::clone(&fs), root, 7);
+        let written = checkpoint.begin(&head).unwrap();
+        checkpoint.end(written, 1).unwrap();
+        let listed = checkpoint.finish().unwrap();
+        merge.end(merged, 1).unwrap();
+        drop(merge);
+        open_part(&*fs, root, &listed[0]).unwrap();
+        assert_eq!(fs.read_dir(&root.join(HISTORY)).unwrap().len(), 1);
     }
 
     proptest! {

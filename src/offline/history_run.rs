@@ -15,6 +15,10 @@ use super::{
 use crate::error::Result;
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
+/// What reads a column of a run has so many bytes beside the page, roughly: of hundreds of columns
+/// that is more than the page of a short run.
+const READER_BYTES: u64 = 4 << 10;
+
 /// The next row of a run; the greatest is that which goes out first.
 pub(super) struct Head {
     pub(super) row: PushedCells,
@@ -79,10 +83,12 @@ impl<'a> Run<'a> {
         bytes.checked_div(rows).unwrap_or(0)
     }
 
-    /// How long a page of each column is together, about.
+    /// How long a page of each column is together, about, with what reads them.
     pub(super) fn page_bytes(&self) -> u64 {
         let (bytes, _) = self.first_row_group();
+        let columns = self.file.columns_with(self.slots).len() as u64;
         bytes.min(self.bytes_of_a_row().saturating_mul(Limits::PAGE_ROWS as u64))
+            + columns * READER_BYTES
     }
 
     /// The row behind `last`, which must not be less.

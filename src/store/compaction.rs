@@ -31,7 +31,10 @@ use crate::{
     planted::planted,
 };
 use bytes::Bytes;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// Files that were merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +54,11 @@ pub struct Compacted {
 }
 
 impl Store {
-    /// Merges the files of the history that `policy` wants merged next, or those of one range of
-    /// which one has more runs than it allows, or writes those anew of which the most is older than
-    /// their view keeps. `None` if there are none, if somebody else is at it or erases, or if
-    /// `goes_on` said no: it is asked every few thousand rows, and may take its time, for which
-    /// nobody waits but an erasure.
+    /// Merges the files of the history that `policy` wants merged next, or writes those anew of
+    /// which the most is older than their view keeps, or merges those of one range of which one has
+    /// more runs than `policy` allows. `None` if there are none, if somebody else is at it or
+    /// erases, or if `goes_on` said no: it is asked every few thousand rows, and may take its time,
+    /// for which nobody waits but an erasure.
     ///
     /// One that fails leaves everything as it was; files that are damaged are not tried again.
     pub fn compact_history(
@@ -74,11 +77,12 @@ impl Store {
         let settled: Vec<HistoryPart> = directory.settled_history().cloned().collect();
         let number = directory.number() + 1;
         drop(directory);
-        if sources.is_empty() {
-            sources = self.next_to_sort(listed, policy.runs_max, &mut running.left_out, goes_on)?;
-        }
+        // What gives room back comes before what takes some for a while.
         if sources.is_empty() {
             sources = self.next_to_give_up(settled, &mut running.left_out, goes_on)?;
+        }
+        if sources.is_empty() {
+            sources = self.next_to_sort(listed, policy, &mut running.left_out, goes_on)?;
         }
         if sources.is_empty() {
             return Ok(None);
@@ -103,17 +107,23 @@ impl Store {
         (files.parts.len(), files.parts.iter().map(|part| part.listed.file.bytes).sum())
     }
 
-    /// The files of a range of the log of which one has more runs than `runs_max`.
+    /// The files of a range of the log of which one has too many runs.
     fn next_to_sort(
         &self,
-        listed: Vec<HistoryPart>,
-        runs_max: usize,
+        mut listed: Vec<HistoryPart>,
+        policy: &MergePolicy,
         left_out: &mut HashSet<String>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<HistoryPart>> {
         let is_due = |part: &PushedPart, view: &View, entity: &Entity| {
-            Ok(part.runs(&*self.fs, &self.root, view, entity)? > runs_max)
+            Ok(part.runs(&*self.fs, view, entity)? > policy.runs_max)
         };
+        let mut bytes: HashMap<_, u64> = HashMap::new();
+        for part in &listed {
+            let bytes = bytes.entry(part.range()).or_default();
+            *bytes = bytes.saturating_add(part.file.bytes);
+        }
+        listed.retain(|part| bytes.get(&part.range()).is_some_and(|it| *it <= policy.bytes_max));
         self.first_range(listed, is_due, left_out, goes_on)
     }
 
@@ -185,7 +195,7 @@ impl Store {
         let ([first, ..], [.., last]) = (sources, sources) else { return Ok(None) };
         let schema = self.schema.load_full();
         let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
-        let mut writer = HistoryWriter::new(Arc::clone(&self.fs), &self.root, number);
+        let mut writer = HistoryWriter::merging(Arc::clone(&self.fs), &self.root, number);
         let begin = |bucket: Bucket| {
             writer.begin(&PartHead {
                 view_name: &view.name,
