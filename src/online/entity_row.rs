@@ -151,16 +151,21 @@ impl<'a> EntityRow<'a> {
         Merge::Changed(self.with_section(layout, packer))
     }
 
-    /// The body with another section of the view and generation of `layout`.
+    /// The body with another section of the view and generation of `layout`, in the place of the
+    /// one that stands, as if it were written over.
     fn with_section(self, layout: &Layout, section: SectionPacker) -> Vec<u8> {
-        let mut body = Vec::new();
-        for head in self.heads().filter(|head| !is_of(head, layout)) {
+        let (mut body, mut section) = (Vec::new(), Some(section));
+        for head in self.heads() {
+            if is_of(&head, layout) {
+                section.take().into_iter().for_each(|section| section.finish(layout, &mut body));
+                continue;
+            }
             if self.is_earlier {
                 body.push(EARLIER_FORM);
             }
             body.extend_from_slice(head.bytes);
         }
-        section.finish(layout, &mut body);
+        section.into_iter().for_each(|section| section.finish(layout, &mut body));
         body
     }
 
