@@ -64,8 +64,8 @@ impl<'a> KeysAhead<'a> {
         }
         let begins_line =
             |end: &usize| self.buffer.get(..*end).is_some_and(|before| before.ends_with(b"\r\n"));
-        let stars = memchr::memchr_iter(b'*', self.buffer.get(at..)?).map(|star| at + star);
-        let end = stars.into_iter().find(begins_line)?;
+        let mut stars = memchr::memchr_iter(b'*', self.buffer.get(at..)?).map(|star| at + star);
+        let end = stars.find(begins_line)?;
         self.tail = Some((arguments, end - at));
         Some(end)
     }

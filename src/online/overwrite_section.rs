@@ -36,14 +36,11 @@ pub(super) fn overwrite_cells(
         return None;
     }
     let (extent, stamps) = (section.extent, stamp_range(&section, write)?);
-    let body_bytes = section.head.bytes.len();
-    let slots_end = section.head.slot_count;
-    let has_all = section.has_all_values(slots_end as u32) && section.ends_at() <= body_bytes;
+    let has_all = section.has_all_values(section.head.slot_count as u32)
+        && section.ends_at() <= section.head.bytes.len();
     // Where every slot has a value, nothing of a number need be compared.
     let fits = |(slot, cell): &(u32, CellWrite)| match layout.place(*slot as usize) {
-        Some(place) if has_all && place.is_fixed && (*slot as usize) < slots_end => {
-            matches!(cell, CellWrite::Value(_))
-        }
+        Some(place) if has_all && place.is_fixed => matches!(cell, CellWrite::Value(_)),
         _ => fits(&section, words, layout, *slot, cell),
     };
     if !write.cells.iter().all(fits) {
