@@ -7,12 +7,18 @@
 //! ```
 //! Rows come in any order, and most often in that of time: then the next row of an entity falls
 //! where its last one fell, or into the slot behind. Entities are shared out among shards with a
-//! lock each, and a thread brings many rows to a shard at a time. Whatever these need from memory
-//! is fetched for all of them at once, stage by stage, also in the search: a row that waited for
-//! memory alone would wait ten times as long.
+//! lock each, and a thread brings thousands of rows to a shard at a time (`held_rows.rs`), so that
+//! most of what they need is in the cache of its core. What is not is fetched for many of them at
+//! once, stage by stage, also in the search: a row that waited for memory alone would wait ten
+//! times as long.
 
-use super::{keys::UNKNOWN, rank::Rank, slots::Slots, ties::Ties};
-use crate::{error::Result, parallel::for_each};
+use super::{
+    held_rows::{HeldRows, Row, Shards},
+    rank::Rank,
+    slots::Slots,
+    ties::Ties,
+};
+use crate::{error::Result, feature::Timestamp, parallel::for_each};
 use parking_lot::Mutex;
 use std::{
     hint::{black_box, select_unpredictable},
@@ -22,19 +28,13 @@ use std::{
 /// Rows whose memory is fetched at once.
 const STEP_ROWS: usize = 128;
 
-/// Rows that are shared out among the shards at once: they stay in the cache of a core.
-const SORTED_ROWS: usize = if cfg!(test) { 300 } else { 8 * 1024 };
-
-/// With so many shards for each thread two seldom ask for one.
-const SHARDS_PER_THREAD: usize = 8;
-
 /// After a step with too few rows where they were looked for first, so many are searched at once.
 const SEARCHED_STEPS: u32 = 15;
 
 /// The winners so far, of all entities of a spine.
 pub(super) struct BestRows<'a, R> {
     slots: &'a Slots,
-    /// As many as a power of two; entity `e` belongs to shard `e % count`.
+    map: Shards,
     shards: Vec<Mutex<Shard<R>>>,
     /// Whether there is something that settles ties.
     has_created: bool,
@@ -73,82 +73,48 @@ struct Search {
     left: u32,
 }
 
-/// A row of the history, of an entity that is asked for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Row {
-    /// From when on it can be seen.
-    known: i64,
-    entity: u32,
-    /// Its place in its batch.
-    row: u32,
-}
-
-/// The rows of a batch by the shards that they belong to.
-#[derive(Debug)]
-pub(super) struct SortedRows {
-    rows: Vec<Row>,
-    ends: Vec<usize>,
-    /// The shard that this thread begins with.
-    turn: usize,
-}
-
-impl SortedRows {
-    /// For the thread with this number.
-    pub(super) fn new(thread: usize) -> Self {
-        Self { rows: Vec::new(), ends: Vec::new(), turn: thread * SHARDS_PER_THREAD }
-    }
-
-    /// Sorts the rows from `first` on by the shard of their entity. Those of no entity come last,
-    /// and are left out.
-    #[allow(clippy::indexing_slicing, reason = "every vector is sized here for what follows")]
-    fn sort(
-        &mut self,
-        first: usize,
-        entities: &[u32],
-        known: impl Fn(usize) -> i64,
-        shards: usize,
-    ) {
-        let shard_of = |entity: u32| match entity {
-            UNKNOWN => shards,
-            entity => entity as usize & (shards - 1),
-        };
-        self.ends.clear();
-        self.ends.resize(shards + 2, 0);
-        for entity in entities {
-            self.ends[shard_of(*entity) + 1] += 1;
-        }
-        for shard in 0..=shards {
-            self.ends[shard + 1] += self.ends[shard];
-        }
-        self.rows.resize(entities.len(), Row::default());
-        for (row, entity) in (first..).zip(entities) {
-            let place = &mut self.ends[shard_of(*entity)];
-            self.rows[*place] = Row { known: known(row), entity: *entity, row: row as u32 };
-            *place += 1;
-        }
-    }
-
-    /// Those of one shard.
-    fn of(&self, shard: usize) -> &[Row] {
-        let start = shard.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
-        let end = self.ends.get(shard).copied().unwrap_or(0);
-        self.rows.get(start.unwrap_or(0)..end).unwrap_or_default()
-    }
-}
-
 impl<'a, R: Rank> BestRows<'a, R> {
     /// No row for any of the slots.
     pub(super) fn new(slots: &'a Slots, has_created: bool, threads: usize) -> Result<Self> {
-        let count =
-            if threads == 1 { 1 } else { (threads * SHARDS_PER_THREAD).next_power_of_two() };
-        let built = for_each(threads, count, Vec::new, |built, index| {
-            built.push((index, Shard::new(slots, index, count)));
+        let slot_bytes = size_of::<i64>() + size_of::<R>();
+        let map = Shards::new(slots.entities(), slots.len(), slot_bytes, threads);
+        let built = for_each(threads, map.count(), Vec::new, |built, index| {
+            built.push((index, Shard::new(slots, map, index)));
             Ok(())
         })?;
         let mut built: Vec<(usize, Shard<R>)> = built.into_iter().flatten().collect();
         built.sort_unstable_by_key(|(index, _)| *index);
         let shards = built.into_iter().map(|(_, shard)| Mutex::new(shard)).collect();
-        Ok(Self { slots, shards, has_created })
+        Ok(Self { slots, map, shards, has_created })
+    }
+
+    /// Where a thread holds rows until they are brought.
+    pub(super) fn held(&self) -> HeldRows {
+        HeldRows::new(self.map)
+    }
+
+    /// Takes rows that can be seen from their event on: row `i` is of entity `entities[i]`, and the
+    /// one with place `first_order + i`. Some are held until [`BestRows::flush`]. Tells whether
+    /// there are too many ties by now.
+    pub(super) fn add_events(
+        &self,
+        entities: &[u32],
+        events: &[i64],
+        first_order: u64,
+        held: &mut HeldRows,
+    ) -> bool {
+        let mut is_too_many = false;
+        let first = held.number(first_order, entities.len()).unwrap_or_else(|| {
+            is_too_many = self.flush(held);
+            held.start(first_order);
+            0
+        });
+        let of = held.first_order();
+        let event = |row: usize| events.get(row).copied().unwrap_or_default();
+        held.push(entities, first, event, |shard, rows| {
+            is_too_many |= self.bring(shard, rows, by_event(of));
+        });
+        is_too_many
     }
 
     /// Takes the rows of a batch: row `i` is of entity `entities[i]`, can be seen from `known(i)`
@@ -158,31 +124,40 @@ impl<'a, R: Rank> BestRows<'a, R> {
         entities: &[u32],
         known: impl Fn(usize) -> i64,
         candidate: impl Fn(usize) -> R,
-        sorted: &mut SortedRows,
+        held: &mut HeldRows,
     ) -> bool {
-        let mut is_too_many = false;
-        for (part, entities) in entities.chunks(SORTED_ROWS).enumerate() {
-            sorted.sort(part * SORTED_ROWS, entities, &known, self.shards.len());
-            for turn in 0..self.shards.len() {
-                let index = (sorted.turn + turn) & (self.shards.len() - 1);
-                let rows = sorted.of(index);
-                let Some(shard) = self.shards.get(index).filter(|_| !rows.is_empty()) else {
-                    continue;
-                };
-                let mut shard = shard.lock();
-                shard.rows += rows.len() as u64;
-                for rows in rows.chunks(STEP_ROWS) {
-                    shard.add(self, rows, &candidate);
-                }
-                is_too_many |= shard.ties.are_too_many(shard.rows);
-            }
+        let mut is_too_many = self.flush(held);
+        let candidate = |row: &Row| candidate(row.row as usize);
+        held.push(entities, 0, known, |shard, rows| {
+            is_too_many |= self.bring(shard, rows, candidate);
+        });
+        for shard in 0..self.shards.len() {
+            is_too_many |= self.bring(shard, held.take(shard), candidate);
         }
         is_too_many
     }
 
+    /// Takes the rows that are held. Tells whether there are too many ties by now.
+    pub(super) fn flush(&self, held: &mut HeldRows) -> bool {
+        let of = held.first_order();
+        (0..self.shards.len())
+            .fold(false, |many, shard| many | self.bring(shard, held.take(shard), by_event(of)))
+    }
+
+    fn bring(&self, shard: usize, rows: &[Row], candidate: impl Fn(&Row) -> R) -> bool {
+        let Some(shard) = self.shards.get(shard).filter(|_| !rows.is_empty()) else {
+            return false;
+        };
+        let mut shard = shard.lock();
+        shard.rows += rows.len() as u64;
+        for rows in rows.chunks(STEP_ROWS) {
+            shard.add(self, rows, &candidate);
+        }
+        shard.ties.are_too_many(shard.rows)
+    }
+
     /// The winner of each slot, and the ties.
     pub(super) fn finish(self) -> (Vec<R>, Ties) {
-        let shift = self.shift();
         let mut ties = Ties::default();
         let mut shards: Vec<Shard<R>> = self.shards.into_iter().map(Mutex::into_inner).collect();
         shards.iter_mut().for_each(|shard| ties.append(mem::take(&mut shard.ties)));
@@ -190,9 +165,9 @@ impl<'a, R: Rank> BestRows<'a, R> {
             return (mem::take(&mut only.best), ties);
         }
         let mut winners = Vec::with_capacity(self.slots.len());
-        for entity in 0..self.slots.entities() {
-            let shard = shards.get(entity & (shards.len() - 1));
-            let track = shard.and_then(|shard| shard.tracks.get(entity >> shift));
+        for entity in 0..self.slots.entities() as u32 {
+            let shard = shards.get(self.map.of(entity));
+            let track = shard.and_then(|shard| shard.tracks.get(self.map.place(entity)));
             let Some((shard, track)) = shard.zip(track) else { continue };
             let start = track.start as usize;
             let own = shard.best.get(start..start + track.count as usize);
@@ -200,18 +175,19 @@ impl<'a, R: Rank> BestRows<'a, R> {
         }
         (winners, ties)
     }
+}
 
-    /// Entity `e` is the one with the number `e >> shift` in its shard.
-    fn shift(&self) -> u32 {
-        self.shards.len().trailing_zeros()
-    }
+/// What a row is that tells all by its event and its place.
+fn by_event<R: Rank>(first_order: u64) -> impl Fn(&Row) -> R {
+    move |row| R::new(Timestamp(row.known), None, first_order + u64::from(row.row))
 }
 
 impl<R: Rank> Shard<R> {
-    fn new(slots: &Slots, index: usize, count: usize) -> Self {
-        let mut tracks = Vec::with_capacity(slots.entities() / count + 1);
+    fn new(slots: &Slots, map: Shards, index: usize) -> Self {
+        let mut tracks = Vec::with_capacity(slots.entities() / map.count() + 1);
         let mut start = 0;
-        for range in slots.ranges().skip(index).step_by(count) {
+        for entity in map.entities(index, slots.entities()) {
+            let range = slots.range(entity);
             let count = range.len() as u32;
             tracks.push(Track { first: range.start as u32, count, start, last: 0 });
             start += count;
@@ -229,26 +205,26 @@ impl<R: Rank> Shard<R> {
 
     /// The hot loop: some steps per row of the history.
     #[allow(clippy::indexing_slicing, reason = "places were found among the slots")]
-    fn add(&mut self, all: &BestRows<'_, R>, rows: &[Row], candidate: impl Fn(usize) -> R) {
-        let shift = all.shift();
-        touch(rows.iter().map(|row| i64::from(self.tracks[row.track(shift)].last)));
+    fn add(&mut self, all: &BestRows<'_, R>, rows: &[Row], candidate: impl Fn(&Row) -> R) {
+        let map = all.map;
+        touch(rows.iter().map(|row| i64::from(self.tracks[map.place(row.entity)].last)));
         if self.searched_steps == 0 {
-            self.follow(all.slots, shift, rows);
+            self.follow(all.slots, map, rows);
             let is_worth_it = self.searches.len() * 4 < rows.len() * 3;
             self.searched_steps = if is_worth_it { 0 } else { SEARCHED_STEPS };
         } else {
             self.searched_steps -= 1;
-            let search = |row: &Row| Search::new(row, &self.tracks[row.track(shift)]);
+            let search = |row: &Row| Search::new(row, &self.tracks[map.place(row.entity)]);
             self.searches.extend(rows.iter().map(search));
         }
-        self.search(all.slots, shift);
+        self.search(all.slots, map);
         touch(self.found.iter().map(|(_, place)| self.best[*place].event().us()));
         let mut found = mem::take(&mut self.found);
         for (row, place) in found.drain(..) {
-            let candidate = candidate(row.row as usize);
+            let candidate = candidate(&row);
             let best = &mut self.best[place];
             if all.has_created && candidate.is_tied(best) {
-                let track = self.tracks[row.track(shift)];
+                let track = self.tracks[map.place(row.entity)];
                 let slot = track.first + (place as u32 - track.start);
                 self.ties.add(slot, &candidate.min(*best));
             }
@@ -260,12 +236,12 @@ impl<R: Rank> Shard<R> {
     /// Looks for each row where the last one of its entity fell, and one slot on. The others are
     /// to be searched for.
     #[allow(clippy::indexing_slicing, reason = "tracks lie within the slots")]
-    fn follow(&mut self, slots: &Slots, shift: u32, rows: &[Row]) {
+    fn follow(&mut self, slots: &Slots, map: Shards, rows: &[Row]) {
         let times = slots.times();
         let last_time = |track: &Track| times.get((track.first + track.last) as usize);
-        touch(rows.iter().map(|row| *last_time(&self.tracks[row.track(shift)]).unwrap_or(&0)));
+        touch(rows.iter().map(|row| *last_time(&self.tracks[map.place(row.entity)]).unwrap_or(&0)));
         for row in rows {
-            let track = &mut self.tracks[row.track(shift)];
+            let track = &mut self.tracks[map.place(row.entity)];
             let own = &times[track.first as usize..(track.first + track.count) as usize];
             let mut last = track.last as usize;
             if own.get(last).is_some_and(|until| *until < row.known) {
@@ -286,7 +262,7 @@ impl<R: Rank> Shard<R> {
 
     /// Goes on with all searches side by side, half of what each has left at a time.
     #[allow(clippy::indexing_slicing, reason = "what is left lies within the slots")]
-    fn search(&mut self, slots: &Slots, shift: u32) {
+    fn search(&mut self, slots: &Slots, map: Shards) {
         let times = slots.times();
         let mut longest = self.searches.iter().map(|search| search.left).max().unwrap_or(0);
         while longest > 1 {
@@ -301,21 +277,13 @@ impl<R: Rank> Shard<R> {
             longest -= longest / 2;
         }
         for search in self.searches.drain(..) {
-            let track = &mut self.tracks[search.row.track(shift)];
+            let track = &mut self.tracks[map.place(search.row.entity)];
             let is_before = search.left > 0 && times[search.low as usize] < search.row.known;
             track.last = search.low + u32::from(is_before) - track.first;
             if track.last < track.count {
                 self.found.push((search.row, (track.start + track.last) as usize));
             }
         }
-    }
-}
-
-impl Row {
-    /// The place of its entity among those of its shard.
-    #[inline]
-    fn track(&self, shift: u32) -> usize {
-        (self.entity >> shift) as usize
     }
 }
 
@@ -333,8 +301,10 @@ fn touch(numbers: impl Iterator<Item = i64>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::rank::Newest, *};
-    use crate::feature::Timestamp;
+    use super::{
+        super::{keys::UNKNOWN, rank::Newest},
+        *,
+    };
     use arrow_array::Int64Array;
     use proptest::{collection::vec, prelude::*};
 
@@ -346,6 +316,8 @@ mod tests {
             is_in_order in any::<bool>(),
             threads in 1_usize..4,
             batch_rows in 1_usize..2000,
+            by_event in vec(any::<bool>(), 1..6),
+            first_order in prop_oneof![1_u64..9, (u64::from(u32::MAX) - 900)..=u64::from(u32::MAX)],
         ) {
             let mut rows = rows;
             if is_in_order {
@@ -355,18 +327,27 @@ mod tests {
             let times = Int64Array::from_iter_values(spine.iter().map(|(_, time)| *time));
             let slots = Slots::build(&asked, 6, &times, threads).unwrap();
             let best = BestRows::new(&slots, true, threads).unwrap();
-            let mut sorted = SortedRows::new(threads);
+            let mut held = [best.held(), best.held()];
             let candidate = |(order, time)| Newest::new(Timestamp(time), None, order);
-            let mut order = 1;
-            for batch in rows.chunks(batch_rows) {
+            let mut order = first_order;
+            for (batch, rows) in rows.chunks(batch_rows).enumerate() {
                 let entities: Vec<u32> =
-                    batch.iter().map(|(entity, _)| entity.unwrap_or(UNKNOWN)).collect();
-                let row = |row: usize| candidate((order + row as u64, batch[row].1));
-                best.add(&entities, |row| batch[row].1, row, &mut sorted);
-                order += batch.len() as u64;
+                    rows.iter().map(|(entity, _)| entity.unwrap_or(UNKNOWN)).collect();
+                let times: Vec<i64> = rows.iter().map(|(_, time)| *time).collect();
+                let held = &mut held[batch % 2];
+                if by_event[batch % by_event.len()] {
+                    best.add_events(&entities, &times, order, held);
+                } else {
+                    let row = |row: usize| candidate((order + row as u64, times[row]));
+                    best.add(&entities, |row| times[row], row, held);
+                }
+                order += rows.len() as u64;
+            }
+            for held in &mut held {
+                best.flush(held);
             }
             let mut expected = vec![Newest::NONE; slots.len()];
-            for (order, (entity, time)) in (1..).zip(&rows) {
+            for (order, (entity, time)) in (first_order..).zip(&rows) {
                 let slot = entity.and_then(|entity| slots.at_or_after(entity, *time));
                 if let Some(slot) = slot {
                     expected[slot] = expected[slot].max(candidate((order, *time)));

@@ -1,9 +1,8 @@
 //! The values of one join key, numbered from 0.
 //!
-//! Integers that lie close together, as those of most tables do, are found by one look into a
-//! plain vector; the rest, and text, by one hash.
+//! Integers are numbered in `integers.rs`; text is found by one hash.
 
-use super::convert::converts;
+use super::{convert::converts, integers::Integers};
 use crate::feature::{KeyPart, KeyType, Scalar, ValueType};
 use ahash::RandomState;
 use arrow_array::{
@@ -13,28 +12,16 @@ use arrow_array::{
 };
 use arrow_cast::cast;
 use arrow_schema::DataType;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 use std::{borrow::Borrow, sync::Arc};
 
-/// The number of what has none: a null, or a key that nobody asked for.
-pub(super) const UNKNOWN: u32 = u32::MAX;
-
-/// A vector in place of a hash may have this many places per key.
-const PLACES_PER_KEY_MAX: usize = 8;
+pub(super) use super::integers::UNKNOWN;
 
 /// The distinct values of one join key.
 #[derive(Debug)]
 pub(super) enum Part {
     Int64(Integers),
     Bytes(Texts),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Integers {
-    numbers: HashMap<i64, u32, RandomState>,
-    list: Vec<i64>,
-    /// Once sealed, if dense: the numbers of `least`, `least + 1`, ...
-    dense: Option<(i64, Vec<u32>)>,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +99,7 @@ impl Part {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Int64(integers) => integers.list.len(),
+            Self::Int64(integers) => integers.list().len(),
             Self::Bytes(texts) => texts.ends.len(),
         }
     }
@@ -128,7 +115,7 @@ impl Part {
 
     pub(super) fn key(&self, number: u32) -> Option<KeyPart> {
         Some(match self {
-            Self::Int64(integers) => KeyPart::Int64(*integers.list.get(number as usize)?),
+            Self::Int64(integers) => KeyPart::Int64(*integers.list().get(number as usize)?),
             Self::Bytes(texts) => KeyPart::Bytes(texts.get(number)?.to_vec()),
         })
     }
@@ -137,7 +124,7 @@ impl Part {
     pub(super) fn absorb(&mut self, other: &Self) -> Vec<u32> {
         match (self, other) {
             (Self::Int64(own), Self::Int64(other)) => {
-                other.list.iter().map(|key| own.intern(*key)).collect()
+                other.list().iter().map(|key| own.intern(*key)).collect()
             }
             (Self::Bytes(own), Self::Bytes(other)) => {
                 let texts = (0..other.ends.len()).filter_map(|i| other.get(i as u32));
@@ -148,53 +135,19 @@ impl Part {
     }
 
     pub(super) fn seal(&mut self) {
-        let Self::Int64(integers) = self else { return };
-        let (least, greatest) = (integers.list.iter().min(), integers.list.iter().max());
-        let Some((&least, &greatest)) = least.zip(greatest) else { return };
-        let places = usize::try_from(i128::from(greatest) - i128::from(least) + 1);
-        let places_max = PLACES_PER_KEY_MAX * integers.list.len() + 1024;
-        let Some(places) = places.ok().filter(|places| *places <= places_max) else { return };
-        let mut numbers = vec![UNKNOWN; places];
-        for (number, key) in (0..).zip(&integers.list) {
-            if let Some(place) = numbers.get_mut(key.abs_diff(least) as usize) {
-                *place = number;
-            }
+        if let Self::Int64(integers) = self {
+            integers.seal();
         }
-        integers.dense = Some((least, numbers));
     }
 
     pub(super) fn span(&self) -> KeySpan {
         match self {
-            Self::Int64(integers) => KeySpan::Int64(Span::of(integers.list.iter())),
+            Self::Int64(integers) => KeySpan::Int64(Span::of(integers.list().iter())),
             Self::Bytes(texts) => {
                 let all = 0..texts.ends.len();
                 KeySpan::Bytes(Span::of(all.filter_map(|number| texts.get(number as u32))))
             }
         }
-    }
-}
-
-impl Integers {
-    #[inline]
-    fn find(&self, key: i64) -> u32 {
-        match &self.dense {
-            // A key below `least` wraps round to a place far beyond the end.
-            Some((least, numbers)) => {
-                let place = key.wrapping_sub(*least).cast_unsigned();
-                usize::try_from(place).ok().and_then(|place| numbers.get(place)).copied()
-            }
-            None => self.numbers.get(&key).copied(),
-        }
-        .unwrap_or(UNKNOWN)
-    }
-
-    fn intern(&mut self, key: i64) -> u32 {
-        self.dense = None;
-        let list = &mut self.list;
-        *self.numbers.entry(key).or_insert_with(|| {
-            list.push(key);
-            (list.len() - 1) as u32
-        })
     }
 }
 
@@ -235,8 +188,8 @@ fn text<'a>(ends: &[usize], bytes: &'a [u8], number: u32) -> Option<&'a [u8]> {
 pub(super) trait Lookup {
     /// Whether the join key is an integer.
     fn is_integer(&self) -> bool;
-    /// The number of an integer.
-    fn integer(&mut self, key: i64) -> u32;
+    /// Appends the numbers of integers to `out`.
+    fn integers(&mut self, keys: &[i64], out: &mut Vec<u32>);
     /// The number of a text.
     fn bytes(&mut self, key: &[u8]) -> u32;
 }
@@ -249,9 +202,10 @@ impl Lookup for Find<'_> {
         matches!(self.0, Part::Int64(_))
     }
 
-    #[inline]
-    fn integer(&mut self, key: i64) -> u32 {
-        if let Part::Int64(integers) = self.0 { integers.find(key) } else { UNKNOWN }
+    fn integers(&mut self, keys: &[i64], out: &mut Vec<u32>) {
+        if let Part::Int64(integers) = self.0 {
+            integers.find_all(keys, out);
+        }
     }
 
     #[inline]
@@ -268,8 +222,10 @@ impl Lookup for Intern<'_> {
         matches!(self.0, Part::Int64(_))
     }
 
-    fn integer(&mut self, key: i64) -> u32 {
-        if let Part::Int64(integers) = self.0 { integers.intern(key) } else { UNKNOWN }
+    fn integers(&mut self, keys: &[i64], out: &mut Vec<u32>) {
+        if let Part::Int64(integers) = self.0 {
+            integers.intern_all(keys, out);
+        }
     }
 
     fn bytes(&mut self, key: &[u8]) -> u32 {
@@ -343,13 +299,16 @@ fn integer_numbers(
         }
         other => return Err(format!("{other} is no integer")),
     };
-    match integers.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => out.extend(integers.values().iter().map(|key| lookup.integer(*key))),
-        Some(_) => {
-            let keys = integers.iter();
-            out.extend(keys.map(|key| key.map_or(UNKNOWN, |key| lookup.integer(key))));
-        }
-    }
+    let Some(nulls) = integers.nulls().filter(|nulls| nulls.null_count() > 0) else {
+        lookup.integers(integers.values(), out);
+        return Ok(());
+    };
+    let present: Vec<i64> = integers.iter().flatten().collect();
+    let mut numbers = Vec::with_capacity(present.len());
+    lookup.integers(&present, &mut numbers);
+    let mut numbers = numbers.into_iter();
+    let mut number = |is_valid: bool| is_valid.then(|| numbers.next()).flatten();
+    out.extend(nulls.iter().map(|is_valid| number(is_valid).unwrap_or(UNKNOWN)));
     Ok(())
 }
 

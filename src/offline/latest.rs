@@ -26,10 +26,14 @@ use crate::{
 };
 use arrow_array::{Array, ArrayRef};
 use std::{
+    hint::black_box,
     num::NonZero,
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+/// Rows whose winners so far are fetched from memory at once.
+const STEP_ROWS: usize = 128;
 
 /// The newest row of one entity.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,6 +248,11 @@ fn merge<R: Rank>(scans: Vec<Scan<R>>, entity: &Entity) -> (KeyTable, Vec<R>, Ti
     (table, best, ties)
 }
 
+/// Reads all of these at once: one by one each would be waited for.
+fn fetch<'a, R: Rank + 'a>(winners: impl Iterator<Item = &'a R>) {
+    black_box(winners.fold(0, |all, winner| all ^ winner.event().us()));
+}
+
 /// What one thread has found so far.
 struct Scan<R> {
     table: KeyTable,
@@ -280,7 +289,12 @@ impl<R: Rank> Scan<R> {
         let usable = batch.usable();
         self.rows_skipped += usable.as_ref().map_or(0, |usable| usable.null_count() as u64);
         let events = batch.events.values();
-        for (row, (entity, event)) in self.entities.iter().zip(events).enumerate() {
+        let rows = self.entities.iter().zip(events).enumerate();
+        for (row, (entity, event)) in rows {
+            if row % STEP_ROWS == 0 {
+                let ahead = self.entities.iter().skip(row).take(STEP_ROWS);
+                fetch(ahead.filter_map(|entity| self.winners.get(*entity as usize)));
+            }
             let event = Timestamp(*event);
             if *entity == UNKNOWN || usable.as_ref().is_some_and(|usable| usable.is_null(row)) {
                 continue;

@@ -49,6 +49,7 @@ mod pushed;
 mod winners;
 
 mod best_rows;
+mod held_rows;
 mod ties;
 
 mod gather;
@@ -76,6 +77,7 @@ mod sink;
 mod chunk;
 mod column_reader;
 mod extents;
+mod integers;
 mod pages;
 
 mod read_ahead;

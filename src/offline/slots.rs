@@ -83,6 +83,12 @@ impl Slots {
         self.first.len().saturating_sub(1)
     }
 
+    /// The slots of an entity.
+    pub(super) fn range(&self, entity: usize) -> Range<usize> {
+        let bound = |place: usize| self.first.get(place).map_or(0, |first| *first as usize);
+        bound(entity)..bound(entity + 1)
+    }
+
     /// The slots of every entity.
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let ends = self.first.iter().skip(1);

@@ -10,7 +10,8 @@
 //! stamp stays there. What arrival decides, the order of files, row groups and rows decides.
 
 use super::{
-    best_rows::{BestRows, SortedRows},
+    best_rows::BestRows,
+    held_rows::HeldRows,
     keys::{DictionaryCache, KeyTable, UNKNOWN},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
@@ -27,7 +28,8 @@ use crate::{
     parallel::for_each,
 };
 use arrow_array::Array;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a training row may know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,9 +147,8 @@ impl Search<'_, '_> {
             source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
         let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
         let is_too_many = AtomicBool::new(false);
-        let next_thread = AtomicUsize::new(0);
         let ahead = ReadAhead::of_keys(source, &row_groups, self.with_created, self.threads)?;
-        let state = || Scan::new(next_thread.fetch_add(1, Ordering::Relaxed));
+        let state = || Scan::new(&best);
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
             let Some(row_group) = row_groups.get(item) else { return Ok(()) };
             if is_too_many.load(Ordering::Relaxed) {
@@ -162,13 +163,25 @@ impl Search<'_, '_> {
             })
             .map(drop)
         })?;
+        let scans: Vec<Mutex<Scan>> = scans.into_iter().map(Mutex::new).collect();
+        for_each(
+            self.threads,
+            scans.len(),
+            || (),
+            |(), thread| {
+                let many = scans.get(thread).is_some_and(|scan| best.flush(&mut scan.lock().held));
+                is_too_many.fetch_or(many, Ordering::Relaxed);
+                Ok(())
+            },
+        )?;
+        let sum = |count: fn(&Scan) -> u64| scans.iter().map(|scan| count(&scan.lock())).sum();
         let (all, read) = (source.row_groups.len() as u64, row_groups.len() as u64);
         let scanned = Scanned {
             files_skipped: source.files_skipped,
             row_groups: read,
             row_groups_skipped: all - read,
-            rows: scans.iter().map(|scan| scan.rows).sum(),
-            rows_skipped: scans.iter().map(|scan| scan.rows_skipped).sum(),
+            rows: sum(|scan| scan.rows),
+            rows_skipped: sum(|scan| scan.rows_skipped),
         };
         let (winners, ties) = best.finish();
         let ties = (!is_too_many.into_inner()).then_some(ties);
@@ -220,17 +233,17 @@ impl Refusal {
 struct Scan {
     entities: Vec<u32>,
     caches: Vec<DictionaryCache>,
-    sorted: SortedRows,
+    held: HeldRows,
     rows: u64,
     rows_skipped: u64,
 }
 
 impl Scan {
-    fn new(thread: usize) -> Self {
+    fn new(best: &BestRows<'_, impl Rank>) -> Self {
         Self {
             entities: Vec::new(),
             caches: Vec::new(),
-            sorted: SortedRows::new(thread),
+            held: best.held(),
             rows: 0,
             rows_skipped: 0,
         }
@@ -255,33 +268,21 @@ impl Scan {
             }
         }
         let Some(created) = &batch.created else {
-            return Ok(self.offer(best, batch, |_| None, false));
+            let events = batch.events.values();
+            return Ok(best.add_events(&self.entities, events, batch.first_order, &mut self.held));
         };
         let usable = |row| usable.as_ref().is_none_or(|usable| usable.is_valid(row));
         if by_arrival && (0..created.len()).any(|row| created.is_null(row) && usable(row)) {
             return Err(Refusal::NotCreated);
         }
         let created = |row| created.is_valid(row).then(|| Timestamp(created.value(row)));
-        Ok(self.offer(best, batch, created, by_arrival))
-    }
-
-    #[allow(clippy::indexing_slicing, reason = "there is an event for every row")]
-    #[inline]
-    fn offer<R: Rank>(
-        &mut self,
-        best: &BestRows<'_, R>,
-        batch: &KeysAndTimes,
-        created: impl Fn(usize) -> Option<Timestamp>,
-        by_arrival: bool,
-    ) -> bool {
-        let events = batch.events.values();
+        let event = |row| Timestamp(batch.events.value(row));
         let known = |row: usize| match created(row) {
-            Some(created) if by_arrival => created.us().max(events[row]),
-            _ => events[row],
+            Some(created) if by_arrival => created.us().max(event(row).us()),
+            _ => event(row).us(),
         };
-        let candidate = |row: usize| {
-            R::new(Timestamp(events[row]), created(row), batch.first_order + row as u64)
-        };
-        best.add(&self.entities, known, candidate, &mut self.sorted)
+        let candidate =
+            |row: usize| R::new(event(row), created(row), batch.first_order + row as u64);
+        Ok(best.add(&self.entities, known, candidate, &mut self.held))
     }
 }
