@@ -195,9 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Borrows a buffer for no longer than there is something to read.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.input.capacity() == 0 {
-            self.input = buffers::take();
-        }
+        buffers::provide(&mut self.input);
         self.input.reserve(ROOM_BYTES);
         let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
         if polled.is_pending() && self.input.is_empty() {
@@ -212,9 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::time::sleep(ROOM_POLL).await;
         }
         self.look_at_settings();
-        if self.output.capacity() == 0 {
-            self.output = buffers::take();
-        }
+        buffers::provide(&mut self.output);
         let (mut start, mut look_ahead) = (0, LookAhead::default());
         let mut started = Instant::now();
         self.note_input(started);
@@ -330,11 +326,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn flush(&mut self) -> Result<(), End> {
         if let Some(session) = &mut self.session {
             session.tell(&self.app.stats);
-            if let Some(lsn) = session.wait_for.take()
-                && let Err(error) = self.waiting.acknowledged(&self.app.store, lsn).await
-            {
-                self.output.clear();
-                return Err(End::Told(error));
+            if let Some(lsn) = session.wait_for.take() {
+                buffers::spare(&mut self.input);
+                buffers::spare(&mut self.output);
+                if let Err(error) = self.waiting.acknowledged(&self.app.store, lsn).await {
+                    self.output.clear();
+                    return Err(End::Told(error));
+                }
             }
             session.info.output_bytes.store(self.output.len(), Ordering::Relaxed);
             session.info.output_capacity.store(self.output.capacity(), Ordering::Relaxed);
