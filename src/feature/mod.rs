@@ -24,7 +24,7 @@ mod time;
 
 pub use change::{
     CellWrite, CellsWrite, Change, EndingField, Origin, PlainChange, Record, decode_record,
-    encode_record, sole_row_key, write_record,
+    each_pushed, encode_record, sole_row_key, write_record,
 };
 pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
 pub use forgotten::{Forgotten, KeyMark, Mark};

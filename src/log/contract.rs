@@ -76,7 +76,8 @@ pub trait Log: Send + Sync {
     /// The last LSN given out.
     fn last(&self) -> Lsn;
 
-    /// The durable records from `from` on; an error if they begin later.
+    /// The records from `from` on that may be acknowledged: in mode `always` those that are
+    /// synced, in the others those that are written. An error if they begin later.
     fn read(&self, from: Lsn) -> Result<Records<'_>>;
 
     /// Gives up records before `to`: as many whole segments from the start as hold only such.

@@ -71,6 +71,8 @@ mod spine;
 mod keys;
 
 mod bloom;
+
+mod key_filter;
 mod bucket;
 mod key_part;
 mod sink;
@@ -121,6 +123,7 @@ pub use history_merge::{Merged, merge_history};
 pub use history_write::HistoryFileWriter;
 pub use join_memory::JoinShape;
 pub use keep::Retention;
+pub use key_filter::KeyFilter;
 pub use latest::{Latest, LatestRow, Progress, Window, latest};
 pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;

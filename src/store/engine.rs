@@ -2,8 +2,8 @@
 
 use super::{
     checkpoints::Checkpoints, clock::Clock, compactions::Compactions, erasure::Erased,
-    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
-    registration::Registration, schema::Schema,
+    future::Future, jobs::Jobs, loading::LoadProgress, log_tail::LogTail,
+    pushed_files::PushedFiles, registration::Registration, schema::Schema,
 };
 use crate::{
     disk::FileSystem,
@@ -49,6 +49,7 @@ pub struct Store {
     pub(super) noting: Mutex<()>,
     pub(super) checkpoints: Mutex<Checkpoints>,
     pub(super) pushed_files: ArcSwap<PushedFiles>,
+    pub(super) log_tail: LogTail,
     pub(super) compactions: Compactions,
     pub(super) forgotten: ArcSwap<Forgotten>,
     /// One erasure at a time.

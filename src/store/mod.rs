@@ -31,6 +31,8 @@ mod forget_tests;
 #[cfg(test)]
 mod history_attack_tests;
 #[cfg(test)]
+mod log_tail_tests;
+#[cfg(test)]
 mod many_runs_tests;
 #[cfg(test)]
 mod no_skew_tests;
@@ -70,6 +72,8 @@ mod entity_history;
 mod load;
 
 mod pushed;
+
+mod pushed_log;
 
 mod generations;
 
@@ -114,6 +118,8 @@ mod merge_policy;
 mod erasure;
 
 mod pushed_files;
+
+mod log_tail;
 
 mod future;
 

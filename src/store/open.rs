@@ -3,8 +3,9 @@
 
 use super::{
     checkpoints::Checkpoints, clock::Clock, compactions::Compactions, engine::Store,
-    future::Future, jobs::Jobs, loading::LoadProgress, pushed_files::PushedFiles,
-    registration::Registration, schema::Schema, snapshot_loading::OpenSnapshot,
+    future::Future, jobs::Jobs, loading::LoadProgress, log_tail::LogTail,
+    pushed_files::PushedFiles, registration::Registration, schema::Schema,
+    snapshot_loading::OpenSnapshot,
 };
 use crate::{
     disk::FileSystem,
@@ -101,6 +102,7 @@ impl Store {
             noting: Mutex::new(()),
             checkpoints: Mutex::new(Checkpoints::none_before(now)),
             pushed_files,
+            log_tail: LogTail::default(),
             compactions: Compactions::default(),
             forgotten: ArcSwap::default(),
             erasing: Mutex::new(()),

@@ -24,11 +24,7 @@ use crate::{
     planted::planted,
     registry::Catalog,
 };
-use memchr::memmem::Finder;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// So many bytes of records are in memory as cells, which take some three times as much.
 const PIECE_RECORD_BYTES: usize = 32 * 1024;
@@ -36,8 +32,8 @@ const PIECE_RECORD_BYTES: usize = 32 * 1024;
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
 const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 
-/// So few keys are looked for one by one: in a record before it is decoded, in a file from the rows
-/// that are asked for.
+/// So few keys are looked for one by one: in a file from the rows that are asked for, in the log
+/// where something may be told of them.
 const SOUGHT_KEYS_MAX: usize = 8;
 
 impl Store {
@@ -52,7 +48,7 @@ impl Store {
         begin: impl Fn(&Arc<PushedFiles>) -> T,
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
-        self.log.flush()?;
+        self.acknowledged_blocking(self.log.last())?;
         let forgotten = self.forgotten.load_full();
         loop {
             let files = self.pushed_files.load_full();
@@ -67,8 +63,11 @@ impl Store {
                 false => take(&mut taken, opened, cells),
             };
             let read = self.pushed_to_files(&files, opened, asked, &hides, &mut take);
-            let keys = asked.map(|asked| asked.keys);
-            let read = read.and_then(|()| self.pushed_since(&files, opened, keys, &mut take));
+            let from = files.reaches.next().max(self.log.status().first);
+            let read = read.and_then(|()| match few(asked) {
+                Some(asked) => self.sought_in_log(from, opened, asked, &hides, &mut take),
+                None => self.pushed_to_log(from, opened, asked, &mut take),
+            });
             let is_current = || Arc::ptr_eq(&files, &self.pushed_files.load());
             if read.is_err() && is_current() {
                 // What a checkpoint moved, or a compaction merged, goes before it is told where to.
@@ -95,7 +94,6 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let keys = asked.map(|asked| asked.keys);
-        let few = asked.filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX);
         for view in opened {
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
@@ -104,7 +102,7 @@ impl Store {
                     continue;
                 }
                 let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
-                let Some(Asked { keys, rows }) = few else {
+                let Some(Asked { keys, rows }) = few(asked) else {
                     let mut rows = file.rows(Some(&slots), keys)?.into_iter();
                     rows.try_for_each(|cells| take(view, cells))?;
                     continue;
@@ -118,42 +116,6 @@ impl Store {
                         }
                     };
                     rows?.into_iter().try_for_each(|cells| take(view, cells))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What was pushed and stands in the log alone.
-    fn pushed_since(
-        &self,
-        files: &PushedFiles,
-        opened: &[Opened],
-        keys: Option<&AskedKeys>,
-        take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
-    ) -> Result<()> {
-        let from = files.reaches.next().max(self.log.status().first);
-        let sought = keys.and_then(|keys| sought(opened, keys));
-        for record in self.log.read(from)? {
-            let (lsn, bytes) = record?;
-            let is_there = |finder: &Finder<'_>| finder.find(&bytes).is_some();
-            if sought.as_ref().is_some_and(|sought| !sought.iter().any(is_there)) {
-                continue;
-            }
-            let record = decode_record(&bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            for change in record.changes {
-                let Change::Cells(write) = change else { continue };
-                let same =
-                    |o: &&Opened| (o.view.id, o.view.generation) == (write.view, write.generation);
-                // Several versions of a view may have one generation.
-                let is_pushed = write.origin == Origin::Pushed;
-                for view in opened.iter().filter(same).filter(|_| is_pushed) {
-                    let key = view.entity.parts(&write.key)?;
-                    if keys.is_none_or(|keys| keys.contains(&key)) {
-                        let (stamp, order) = (write.stamp, lsn.0);
-                        let cells = write.cells.clone();
-                        take(view, PushedCells { key, stamp, order, cells })?;
-                    }
                 }
             }
         }
@@ -269,16 +231,13 @@ impl Store {
         opened: &[Arc<PushedPart>],
     ) {
         self.pushed_files.rcu(|files| files.next(directory, opened));
+        self.log_tail.forget_before(directory.history().reaches.next());
     }
 }
 
-/// Finds the keys that are asked for in the bytes of a record, where a key stands as it is; `None`
-/// if they are many.
-fn sought(opened: &[Opened], keys: &AskedKeys) -> Option<Vec<Finder<'static>>> {
-    let keys = opened.iter().flat_map(|view| keys.iter().map(|key| view.entity.key(key)));
-    let keys: BTreeSet<Vec<u8>> = keys.take(SOUGHT_KEYS_MAX * opened.len() + 1).collect();
-    let is_few = keys.len() <= SOUGHT_KEYS_MAX;
-    is_few.then(|| keys.iter().map(|key| Finder::new(key).into_owned()).collect())
+/// What is asked for, if that is of few keys.
+fn few<'a>(asked: Option<&'a Asked<'a>>) -> Option<&'a Asked<'a>> {
+    asked.filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX)
 }
 
 /// A range of the log on its way into files.

@@ -264,6 +264,31 @@ fn records_are_read_through_windows_of_the_file_wherever_frames_lie_across_them(
     }
 }
 
+/// What was read once is not walked over again: damage in it goes unseen then.
+#[test]
+fn reading_from_the_middle_begins_there_once_somebody_was_there() {
+    let fs = disk();
+    let large = LogOptions { segment_bytes: 1 << 20, ..options(Durability::Always) };
+    let open = || open_as(&fs, 1, &large, &identity()).unwrap().0;
+    let log = open();
+    append(&log, 1, 100);
+    let lsns = |from| log.read(Lsn(from)).unwrap().map(|read| read.map(|(lsn, _)| lsn.0));
+    for from in [1, 100, 50, 51, 2, 99] {
+        let read: Vec<u64> = lsns(from).collect::<Result<_, _>>().unwrap();
+        assert!(read.into_iter().eq(from..=100), "from LSN {from}");
+    }
+    let path = fs.contents().into_keys().find(|path| path.extension().is_some()).unwrap();
+    let flip = |bytes: &mut Vec<u8>| {
+        let place = memchr::memmem::find(bytes, &record(20)).unwrap();
+        bytes[place] ^= 1;
+    };
+    fs.damage(&path, flip).unwrap();
+    assert!(lsns(30).all(|read| read.is_ok()));
+    let read: Vec<bool> = lsns(1).map(|read| read.is_ok()).collect();
+    assert_eq!(read.len(), 20, "19 records, then the damage");
+    assert!(!read[19]);
+}
+
 /// Whoever appends much wakes the writer, and mostly has written it before the writer looks.
 #[test]
 fn interval_syncs_in_time_however_often_the_writer_is_woken() {

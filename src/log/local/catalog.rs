@@ -4,15 +4,23 @@
 //! - Numbers and LSNs follow each other without a gap; only the last segment may be unsealed.
 //! - Segments are added at the end and removed at the start.
 
+use super::landmarks::Landmarks;
 use crate::log::contract::{Lsn, SegmentInfo};
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// A segment and where it is.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) info: SegmentInfo,
     pub(super) path: PathBuf,
+    pub(super) landmarks: Arc<Landmarks>,
+}
+
+impl Entry {
+    pub(super) fn new(info: SegmentInfo, path: PathBuf) -> Self {
+        Self { info, path, landmarks: Arc::default() }
+    }
 }
 
 /// All segments, oldest first.
@@ -44,7 +52,7 @@ impl Catalog {
     pub(super) fn add(&self, path: PathBuf, number: u64, base_lsn: Lsn, bytes: u64) {
         let info =
             SegmentInfo { number, base_lsn, last_lsn: base_lsn.previous(), bytes, sealed: false };
-        self.entries.lock().push(Entry { info, path });
+        self.entries.lock().push(Entry::new(info, path));
     }
 
     /// Changes what is known of the last segment.

@@ -88,6 +88,7 @@ impl LocalLog {
             durability: options.durability,
             clock,
             tail: Mutex::new(Tail::new(start, on_durable)),
+            acknowledged: AtomicU64::new(last.0),
             durable: AtomicU64::new(last.0),
             synced: AtomicU64::new(last.0),
             sync_count: AtomicU64::new(0),
@@ -169,21 +170,18 @@ impl Log for LocalLog {
                 "LSN {from} is gone: the log begins with LSN {first}"
             )));
         }
-        let durable = self.durable();
+        let acknowledged = Lsn(self.shared.acknowledged.load(Ordering::Acquire));
         let segments = self.shared.catalog.from(from).into_iter();
-        let opened = segments.map(move |entry| {
-            let extent = (entry.info.bytes, entry.info.sealed);
-            SegmentRecords::open(&*self.shared.fs, &entry.path, extent, from)
-        });
+        let opened = segments.map(move |entry| SegmentRecords::open(&*self.shared.fs, entry, from));
         let records = opened.flat_map(|opened| match opened {
             Ok(records) => Box::new(records) as Records<'_>,
             Err(error) => Box::new(std::iter::once(Err(error))),
         });
-        let is_durable = move |record: &Result<(Lsn, Vec<u8>)>| match record {
-            Ok((lsn, _)) => *lsn <= durable,
+        let is_told = move |record: &Result<(Lsn, Vec<u8>)>| match record {
+            Ok((lsn, _)) => *lsn <= acknowledged,
             Err(_) => true,
         };
-        Ok(Box::new(records.take_while(is_durable)))
+        Ok(Box::new(records.take_while(is_told)))
     }
 
     fn trim(&self, to: Lsn) -> Result<()> {

@@ -34,6 +34,8 @@ mod writer;
 
 mod tail;
 
+mod segment_records;
+
 mod catalog;
 mod queue;
 
@@ -43,7 +45,7 @@ mod live_copy;
 
 mod walked;
 
-mod segment_records;
+mod landmarks;
 
 mod reader;
 

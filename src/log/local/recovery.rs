@@ -143,7 +143,7 @@ impl Judge<'_> {
             bytes: at.offset as u64,
             sealed: true,
         };
-        self.judged.entries.push(Entry { info, path: path.clone() });
+        self.judged.entries.push(Entry::new(info, path.clone()));
         self.judged.recovered.last_lsn = at.next_lsn.previous();
         self.judged.chain = at.chain;
         self.judged.next_number = number + 1;

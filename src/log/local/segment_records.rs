@@ -5,6 +5,8 @@
 //!   a checkpoint reads the log while the store serves.
 
 use super::{
+    catalog::Entry,
+    landmarks::{APART_BYTES, Landmarks},
     log_frame::{FRAME_HEADER_BYTES, FrameRecords, frame_length},
     reader::{Position, Step},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader},
@@ -15,7 +17,7 @@ use crate::{
     log::contract::Lsn,
     parallel::give_way,
 };
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, sync::Arc};
 
 /// So much is read at once.
 const WINDOW_BYTES: u64 = 256 * 1024;
@@ -30,6 +32,9 @@ pub(super) struct SegmentRecords {
     position: Position,
     from: Lsn,
     frame: FrameRecords,
+    landmarks: Arc<Landmarks>,
+    /// The first offset that may be the next landmark.
+    next_landmark: usize,
     ended: bool,
 }
 
@@ -44,26 +49,25 @@ struct Window {
 }
 
 impl SegmentRecords {
-    /// The records of the segment at `path` from `from` on. One that is not `sealed` may grow, so
-    /// no more than its first `bytes` are looked at.
-    pub(super) fn open(
-        fs: &dyn FileSystem,
-        path: &Path,
-        (bytes, sealed): (u64, bool),
-        from: Lsn,
-    ) -> Result<Self> {
-        let file = fs.open_read(path).map_err(Error::io("reading the log", path))?;
-        let length = file.len().map_err(Error::io("reading the log", path))?;
-        let end = if sealed { length } else { length.min(bytes) };
-        let bytes = Vec::new();
-        let mut window = Window { file, path: path.to_path_buf(), end, start: 0, bytes };
-        let header = SegmentHeader::decode(window.at(0, SEGMENT_HEADER_BYTES)?, path)?;
+    /// The records of a segment from `from` on. One that is not sealed may grow, so no more is
+    /// looked at than what its entry tells of.
+    pub(super) fn open(fs: &dyn FileSystem, entry: Entry, from: Lsn) -> Result<Self> {
+        let Entry { info, path, landmarks } = entry;
+        let file = fs.open_read(&path).map_err(Error::io("reading the log", &path))?;
+        let length = file.len().map_err(Error::io("reading the log", &path))?;
+        let end = if info.sealed { length } else { length.min(info.bytes) };
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read_at(0, &mut header).map_err(Error::io("reading the log", &path))?;
+        let header = SegmentHeader::decode(header.get(..read).unwrap_or_default(), &path)?;
+        let start = landmarks.before(from).unwrap_or_else(|| Position::start_of(&header));
         Ok(Self {
-            position: Position::start_of(&header),
-            window,
+            position: start,
+            window: Window { file, path, end, start: 0, bytes: Vec::new() },
             header,
             from,
             frame: FrameRecords::default(),
+            next_landmark: start.offset + APART_BYTES,
+            landmarks,
             ended: false,
         })
     }
@@ -72,6 +76,9 @@ impl SegmentRecords {
     fn next_frame(&mut self) -> Result<Option<FrameRecords>> {
         loop {
             let offset = self.position.offset;
+            if offset >= self.next_landmark {
+                self.next_landmark = self.landmarks.note(self.position);
+            }
             let head = self.window.at(offset, FRAME_HEADER_BYTES)?;
             let is_at_end = head.is_empty();
             let length = frame_length(head, self.header.place(offset));

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) durability: Durability,
     pub(super) clock: WallClock,
     pub(super) tail: Mutex<Tail>,
+    /// Up to here records may be acknowledged, and are read.
+    pub(super) acknowledged: AtomicU64,
     pub(super) durable: AtomicU64,
     pub(super) synced: AtomicU64,
     pub(super) sync_count: AtomicU64,
@@ -306,6 +308,7 @@ impl Tail {
         shared.durable.store(durable.0, Ordering::Release);
         if safe > self.acknowledged {
             self.acknowledged = safe;
+            shared.acknowledged.store(safe.0, Ordering::Release);
             (self.on_durable)(Ok(safe));
         }
         if newly_synced {
