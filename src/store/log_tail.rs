@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! files of the history │ stretch │ stretch │ stretch │ nobody looked yet    now
-//!                      │ of each: a Bloom filter of views and keys, its first and last event
+//!                      │ of each, a few times over: first and last event, and a filter of
+//!                      │ the views and keys of which something happened in between
 //! ```
-//! Whoever reads what nobody has read yet makes them, so it costs those nothing who write.
+//! Most of a stretch happened within minutes, and a few rows came late by days: those are told of
+//! apart, or every stretch might tell of every time.
+//! Whoever reads what nobody has read yet makes all this, so it costs those nothing who write.
 //!
 //! Invariants
 //! - What stands in a stretch is known whole: every push from its first to its last LSN.
@@ -17,10 +20,13 @@ use crate::{
     offline::{KeyFilter, Window},
 };
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// Records of so many bytes are a stretch. A shorter one is read sooner, but there are more.
 const STRETCH_BYTES: usize = if cfg!(test) { 150 } else { 128 * 1024 };
+/// So often a part of a stretch is split in two: into eight at most.
+const SPLITS_MAX: u32 = 3;
+
 /// The stretches of the log that somebody has read, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct LogTail(ArcSwap<Vec<Arc<Stretch>>>);
@@ -30,31 +36,24 @@ pub(super) struct LogTail(ArcSwap<Vec<Arc<Stretch>>>);
 pub(super) struct Stretch {
     pub(super) first: Lsn,
     pub(super) last: Lsn,
-    /// What clients pushed in it; `None` if they pushed nothing.
-    pushed: Option<StretchPushed>,
+    /// What clients pushed in it, by when it happened.
+    parts: Vec<Part>,
 }
 
 #[derive(Debug)]
-struct StretchPushed {
+struct Part {
     events: Events,
     whose: KeyFilter,
 }
 
 /// The earliest and the latest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Events {
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
 }
 
-impl Events {
-    /// Of all of both.
-    pub(super) fn and(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
-    }
-}
-
-/// What stands for an entity in a view in the filter of a stretch.
+/// What stands for an entity in a view in the filters of a stretch.
 #[derive(Debug)]
 pub(super) struct Whose(Vec<u8>);
 
@@ -65,21 +64,21 @@ impl Whose {
 }
 
 impl LogTail {
-    /// The stretches from `from` on that may tell of what happened within `window` to one of whom
-    /// `may_tell` asks, oldest first, and the last LSN of which that is known.
+    /// The stretches from `from` on of which `tells` says when all that it may tell of happened,
+    /// oldest first, and the last LSN that is known.
     pub(super) fn telling(
         &self,
         from: Lsn,
-        window: &Window,
-        may_tell: impl Fn(&Stretch) -> bool,
-    ) -> (Vec<Arc<Stretch>>, Lsn) {
+        tells: impl Fn(&Stretch) -> Option<Events>,
+    ) -> (Vec<(Arc<Stretch>, Events)>, Lsn) {
         let known = self.0.load();
         let gone = known.partition_point(|stretch| stretch.last < from);
         let rest = known.get(gone..).unwrap_or_default();
         match (rest.first(), rest.last()) {
             (Some(first), Some(last)) if first.first <= from => {
-                let within = rest.iter().filter(|stretch| stretch.reaches(window));
-                (within.filter(|stretch| may_tell(stretch)).cloned().collect(), last.last)
+                let telling =
+                    rest.iter().filter_map(|stretch| Some((Arc::clone(stretch), tells(stretch)?)));
+                (telling.collect(), last.last)
             }
             _ => (Vec::new(), from.previous()),
         }
@@ -108,19 +107,23 @@ impl LogTail {
 }
 
 impl Stretch {
-    /// When all happened that was pushed in it.
-    pub(super) fn events(&self) -> Option<Events> {
-        Some(self.pushed.as_ref()?.events)
+    /// When all happened that it may tell of this entity in this view, as far as a part of it lies
+    /// within `window`.
+    pub(super) fn tells(&self, whose: &Whose, window: &Window) -> Option<Events> {
+        let within = self.parts.iter().filter(|part| part.events.meet(window));
+        let telling = within.filter(|part| part.whose.may_have(&whose.0));
+        telling.map(|part| part.events).reduce(Events::and)
+    }
+}
+
+impl Events {
+    /// Of all of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 
-    /// Whether it may tell of this entity in this view.
-    pub(super) fn may_tell(&self, whose: &Whose) -> bool {
-        self.pushed.as_ref().is_some_and(|pushed| pushed.whose.may_have(&whose.0))
-    }
-
-    fn reaches(&self, window: &Window) -> bool {
-        let Some(Events { first, last }) = self.events() else { return false };
-        first <= window.to && window.from.is_none_or(|from| from <= last)
+    fn meet(&self, window: &Window) -> bool {
+        self.first <= window.to && window.from.is_none_or(|from| from <= self.last)
     }
 }
 
@@ -131,29 +134,31 @@ pub(super) struct Stretches {
     /// The first record of the next one.
     first: Lsn,
     bytes: usize,
-    whose: AllWhose,
-    events: Option<Events>,
+    pushes: Vec<Push>,
+    /// Of each push what stands for its view and entity, one behind the other.
+    whose: Vec<u8>,
 }
 
-/// What stands for entities in views, one behind the other, and where each ends.
-#[derive(Debug, Default)]
-struct AllWhose {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+#[derive(Debug)]
+struct Push {
+    event: Timestamp,
+    whose: Range<usize>,
 }
 
 impl Stretches {
     /// The next record is `first`.
     pub(super) fn new(first: Lsn) -> Self {
-        Self { made: Vec::new(), first, bytes: 0, whose: AllWhose::default(), events: None }
+        Self { made: Vec::new(), first, bytes: 0, pushes: Vec::new(), whose: Vec::new() }
     }
 
     /// Adds the next record; `Err` says in a few words why its bytes hold none.
     pub(super) fn add(&mut self, lsn: Lsn, record: &[u8]) -> Result<(), String> {
         each_pushed(record, |view, key, event| {
-            let event = Events { first: event, last: event };
-            self.events = Some(self.events.map_or(event, |events| events.and(event)));
-            self.whose.add(view, key);
+            let start = self.whose.len();
+            // As `Whose::new`.
+            self.whose.extend_from_slice(&view.0.to_le_bytes());
+            self.whose.extend_from_slice(key);
+            self.pushes.push(Push { event, whose: start..self.whose.len() });
         })?;
         self.bytes += record.len();
         if self.bytes >= STRETCH_BYTES {
@@ -163,12 +168,16 @@ impl Stretches {
     }
 
     fn end(&mut self, last: Lsn) {
-        let pushed = self
-            .events
-            .take()
-            .map(|events| StretchPushed { events, whose: self.whose.take_filter() });
-        self.made.push(Arc::new(Stretch { first: self.first, last, pushed }));
+        self.pushes.sort_unstable_by_key(|push| push.event);
+        let mut parts = Vec::new();
+        split(&self.pushes, SPLITS_MAX, &mut |pushes, events| {
+            let whose = |push: &Push| self.whose.get(push.whose.clone()).unwrap_or_default();
+            parts.push(Part { events, whose: KeyFilter::of(pushes.iter().map(whose)) });
+        });
+        self.made.push(Arc::new(Stretch { first: self.first, last, parts }));
         (self.first, self.bytes) = (last.next(), 0);
+        self.pushes.clear();
+        self.whose.clear();
     }
 
     /// Those that are whole.
@@ -177,24 +186,29 @@ impl Stretches {
     }
 }
 
-impl AllWhose {
-    /// As [`Whose::new`].
-    fn add(&mut self, view: ViewId, key: &[u8]) {
-        self.bytes.extend_from_slice(&view.0.to_le_bytes());
-        self.bytes.extend_from_slice(key);
-        self.ends.push(self.bytes.len());
+/// Gives `pushes`, which are in the order of their events, in one part, or in several if those
+/// together would be looked into a quarter as often: how often is about how much happened in a part,
+/// times how long that took.
+fn split(pushes: &[Push], splits_max: u32, give: &mut impl FnMut(&[Push], Events)) {
+    let Some(events) = events_of(pushes) else { return };
+    let cost = |pushes: &[Push]| match events_of(pushes) {
+        Some(Events { first, last }) => {
+            pushes.len() as f64 * (last.us() as f64 - first.us() as f64)
+        }
+        None => 0.0,
+    };
+    let both = |at: &usize| pushes.split_at_checked(*at).map_or(0.0, |(a, b)| cost(a) + cost(b));
+    let best = (1..pushes.len()).min_by(|a, b| both(a).total_cmp(&both(b)));
+    match best.filter(|at| splits_max > 0 && both(at) * 4.0 < cost(pushes)) {
+        Some(at) => {
+            let (before, behind) = pushes.split_at(at);
+            split(before, splits_max - 1, give);
+            split(behind, splits_max - 1, give);
+        }
+        None => give(pushes, events),
     }
+}
 
-    /// The filter of these, which are gone then.
-    fn take_filter(&mut self) -> KeyFilter {
-        let mut start = 0;
-        let whose = self.ends.drain(..).map(|end| {
-            let whose = self.bytes.get(start..end).unwrap_or_default();
-            start = end;
-            whose
-        });
-        let filter = KeyFilter::of(whose);
-        self.bytes.clear();
-        filter
-    }
+fn events_of(pushes: &[Push]) -> Option<Events> {
+    Some(Events { first: pushes.first()?.event, last: pushes.last()?.event })
 }

@@ -2,12 +2,18 @@
 //! and what of the log they leave unread.
 
 use super::{
-    FeatureRow, HistoryEntry, HistoryRequest, Store, history_attack_fixture::*, log_tail::Whose,
+    FeatureRow, HistoryEntry, HistoryRequest, Store,
+    history_attack_fixture::*,
+    log_tail::{Stretches, Whose},
 };
 use crate::{
     disk::SimulatedFs,
     error::Error,
-    feature::{CellWrite, KeyPart, Timestamp, Value},
+    feature::{
+        CellWrite, CellsWrite, Change, KeyPart, Origin, Record, Stamp, Timestamp, Value, ViewId,
+        encode_record,
+    },
+    log::Lsn,
     offline::Window,
 };
 use proptest::prelude::*;
@@ -214,6 +220,34 @@ fn what_cannot_tell_of_an_entity_is_read_once_and_then_no_more() {
     assert!(matches!(genre("often", 100), Err(Error::Corrupt { .. })));
 }
 
+/// Of a thousand rows of one hour and three of the days before only these are of another time.
+#[test]
+fn what_came_late_is_told_of_apart() {
+    let row = |user: &str, event: i64| {
+        let stamp = Stamp::new(Timestamp(event), None);
+        let key = user.as_bytes().to_vec();
+        let (view, generation, origin) = (ViewId(3), 1, Origin::Pushed);
+        let cells = vec![(0, CellWrite::Null)];
+        Change::Cells(CellsWrite { key, view, generation, stamp, origin, cells })
+    };
+    let rows = (0..1_000).map(|n| row(&format!("user:{n}"), 1_000_000 + n * 3));
+    let late = [10_000, 200_000, 700_000].map(|event| row("user:late", event));
+    let changes = rows.chain(late).chain([row("user:5", 300_000)]).collect();
+    let mut stretches = Stretches::new(Lsn(1));
+    stretches.add(Lsn(1), &encode_record(&Record { changes })).unwrap();
+    let stretch = stretches.into_made().remove(0);
+    let tells = |user: &str, to: i64| {
+        let window = Window { from: None, to: Timestamp(to) };
+        stretch.tells(&Whose::new(ViewId(3), user.as_bytes()), &window)
+    };
+    assert_eq!(tells("user:500", 900_000), None);
+    assert_eq!(tells("user:500", 1_000_000).unwrap().first, Timestamp(1_000_000));
+    assert!(tells("user:late", 900_000).unwrap().last <= Timestamp(700_000));
+    assert!(tells("user:5", 900_000).unwrap().last <= Timestamp(700_000));
+    assert_eq!(tells("user:5", 2_000_000).unwrap().last, Timestamp(1_002_997));
+    assert_eq!(tells("user:late", 9_999), None);
+}
+
 #[test]
 fn what_the_files_of_the_history_hold_is_forgotten() {
     let fs = SimulatedFs::new();
@@ -222,7 +256,7 @@ fn what_the_files_of_the_history_hold_is_forgotten() {
     let known = || {
         let whose = Whose::new(store.schema().catalog.view("spending").unwrap().id, b"user:often");
         let from = store.log_status().first;
-        store.log_tail.telling(from, &window, |stretch| stretch.may_tell(&whose)).0.len()
+        store.log_tail.telling(from, |stretch| stretch.tells(&whose, &window)).0.len()
     };
     at(&store, "often", &["spending:genre"], 200).unwrap();
     assert!(known() > 50, "{} stretches of 191 pushes", known());

@@ -1,12 +1,12 @@
 //! What was pushed and stands in the log alone, behind the files of the history.
 //!
 //! ```text
-//! log behind the files   │ ─ │ a │ ─ │ a │ ─ │ a │ not known yet    a: may tell of the entity
-//! what it was at t                       <───────┤───────────>       until no other can be newer
-//! its first rows             ├───────>           ├───────────>       until no other comes before
+//! log behind the files   │ a │ ─ │ a │ ─ │ a │ not known yet    a: may tell of the entity
+//! what it was at t         2       1       -   ├───────────>     in the order of the latest event
+//! its first rows           1       2       3   ├───────────>     in the order of the earliest
 //! ```
-//! Of few entities only those stretches are read that may tell of them (`log_tail.rs`), from the
-//! end that the answer is likely at, and what nobody has read yet.
+//! Of few entities only those stretches are read that may tell of them (`log_tail.rs`), as long as
+//! one can still change the answer, and what nobody has read yet.
 
 use super::{
     engine::Store,
@@ -22,6 +22,7 @@ use crate::{
 };
 use memchr::memmem::Finder;
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
     sync::Arc,
 };
@@ -53,9 +54,8 @@ impl Store {
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         let mut search = Search::new(self, opened, asked);
-        let window = asked.rows.window();
-        let may_tell = |stretch: &Stretch| search.sought.iter().any(|it| it.is_in(stretch));
-        let (telling, reached) = self.log_tail.telling(from, &window, may_tell);
+        let tells = |stretch: &Stretch| search.tells(stretch, |_| true);
+        let (telling, reached) = self.log_tail.telling(from, tells);
         let mut stretches = Stretches::new(reached.next());
         for record in self.log.read(reached.next())? {
             let (lsn, bytes) = record?;
@@ -168,27 +168,24 @@ impl<'a> Search<'a> {
     fn look_at_stretches(
         &mut self,
         from: Lsn,
-        mut telling: Vec<Arc<Stretch>>,
+        mut telling: Vec<(Arc<Stretch>, Events)>,
         hides: &impl Fn(&Opened, &PushedCells) -> bool,
     ) -> Result<()> {
-        // From the end that the answer is likely at.
-        if let AskedRows::At(_) = self.asked.rows {
-            telling.reverse();
+        // First where the answer is likely. Whatever comes behind a stretch in these orders tells
+        // of nothing later, or earlier, than that one.
+        match self.asked.rows {
+            AskedRows::At(at) => {
+                telling.sort_by_key(|(_, events)| Reverse((events.last.min(at), events.first)));
+            }
+            AskedRows::Earliest(Window { from, .. }, _) => {
+                telling.sort_by_key(|(_, events)| (from.max(Some(events.first)), events.last));
+            }
         }
-        // When all happened that a stretch and those behind it in this order tell of.
-        let mut rest: Option<Events> = None;
-        let mut rests: Vec<_> = { telling.iter().rev() }
-            .filter_map(|stretch| {
-                let own = stretch.events()?;
-                Some((stretch, *rest.insert(rest.map_or(own, |rest| rest.and(own)))))
-            })
-            .collect();
-        while let Some((stretch, rest)) = rests.pop() {
-            let mut open = self.sought.iter().filter(|sought| !sought.is_settled(rest)).peekable();
-            if open.peek().is_none() {
+        for (stretch, events) in telling {
+            if self.sought.iter().all(|sought| sought.is_settled(events)) {
                 break;
             }
-            if !open.any(|sought| sought.is_in(stretch)) {
+            if self.tells(&stretch, |sought| !sought.is_settled(events)).is_none() {
                 continue;
             }
             for record in self.store.log.read(stretch.first.max(from))? {
@@ -200,6 +197,13 @@ impl<'a> Search<'a> {
             }
         }
         Ok(())
+    }
+
+    /// When all happened that a stretch may tell of those of whom `is_asked` says so.
+    fn tells(&self, stretch: &Stretch, is_asked: impl Fn(&Sought<'_>) -> bool) -> Option<Events> {
+        let window = self.asked.rows.window();
+        let asked = self.sought.iter().filter(|sought| is_asked(sought));
+        asked.filter_map(|sought| stretch.tells(&sought.whose, &window)).reduce(Events::and)
     }
 }
 
@@ -213,10 +217,6 @@ impl<'a> Sought<'a> {
         };
         let whose = Whose::new(view.view.id, &view.entity.key(key));
         Self { view, key, whose, events }
-    }
-
-    fn is_in(&self, stretch: &Stretch) -> bool {
-        stretch.may_tell(&self.whose)
     }
 
     fn note(&mut self, view: &Opened, cells: &PushedCells) {
@@ -242,13 +242,13 @@ impl<'a> Sought<'a> {
         }
     }
 
-    /// Whether nothing that happened at `rest` can be an answer beside what was found. Of equal
-    /// times any may win.
-    fn is_settled(&self, rest: Events) -> bool {
+    /// Whether nothing that happened no later than `events`, or no earlier, can be an answer beside
+    /// what was found. Of equal times any may win.
+    fn is_settled(&self, events: Events) -> bool {
         match &self.events {
-            FoundEvents::Newest(slots) => slots.iter().all(|(_, latest)| *latest > Some(rest.last)),
-            FoundEvents::Earliest(events, rows_max) => {
-                events.len() >= *rows_max && events.peek().is_none_or(|last| *last < rest.first)
+            FoundEvents::Newest(slots) => slots.iter().all(|(_, found)| *found > Some(events.last)),
+            FoundEvents::Earliest(found, rows_max) => {
+                found.len() >= *rows_max && found.peek().is_none_or(|last| *last < events.first)
             }
         }
     }
