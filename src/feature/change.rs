@@ -203,7 +203,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, String> {
 /// As `Record` begins: how many changes, and which is the first.
 type Start = (usize, u32);
 /// The number of [`Change::Cells`].
-const CELLS: u32 = 0;
+pub(super) const CELLS: u32 = 0;
 /// The number of [`Change::Plain`].
 const PLAIN: u32 = 1;
 
@@ -215,41 +215,6 @@ pub fn sole_row_key(bytes: &[u8]) -> Option<&[u8]> {
     type Changed<'a> = (Start, &'a serde_bytes::Bytes);
     let (((count, change), key), _) = postcard::take_from_bytes::<Changed<'_>>(bytes).ok()?;
     (count == 1 && matches!(change, CELLS | PLAIN)).then_some(key)
-}
-
-/// Tells `take` the view, the key and the event timestamp of each write of cells in the record in
-/// `bytes` that a client pushed. Where it is one change nothing behind that is read, which may
-/// still turn out to be no record.
-pub fn each_pushed(
-    bytes: &[u8],
-    mut take: impl FnMut(ViewId, &[u8], Timestamp),
-) -> Result<(), String> {
-    type Head<'a> = (&'a serde_bytes::Bytes, ViewId, u32, Stamp, Origin);
-    let told = |error: postcard::Error| error.to_string();
-    let (count, _) = postcard::take_from_bytes::<usize>(bytes).map_err(told)?;
-    if count == 0 {
-        return Ok(());
-    }
-    let (start, rest) = postcard::take_from_bytes::<Start>(bytes).map_err(told)?;
-    match start {
-        (1, CELLS) => {
-            let ((key, view, _, stamp, origin), _) =
-                postcard::take_from_bytes::<Head<'_>>(rest).map_err(told)?;
-            if origin == Origin::Pushed {
-                take(view, key, stamp.event);
-            }
-        }
-        (1, _) => {}
-        _ => {
-            for change in decode_record(bytes)?.changes {
-                let Change::Cells(write) = change else { continue };
-                if write.origin == Origin::Pushed {
-                    take(write.view, &write.key, write.stamp.event);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -344,32 +309,6 @@ mod tests {
         for other in [flush, apply, encode_record(&record()), vec![]] {
             assert_eq!(sole_row_key(&other), None);
         }
-    }
-
-    #[test]
-    fn each_push_is_told_of_one_change_and_of_many() {
-        let Change::Cells(write) = record().changes.remove(0) else { panic!("cells come first") };
-        let of = |key: &str, event, origin| {
-            let (key, stamp) = (key.as_bytes().to_vec(), Stamp::new(Timestamp(event), None));
-            Change::Cells(CellsWrite { key, stamp, origin, view: ViewId(4), ..write.clone() })
-        };
-        let told = |changes: &[Change]| {
-            let mut told = Vec::new();
-            let bytes = encode_record(&Record { changes: changes.to_vec() });
-            each_pushed(&bytes, |view, key, event| told.push((view.0, key.to_vec(), event.us())))
-                .unwrap();
-            told
-        };
-        let (a, b) = (of("a", 5, Origin::Pushed), of("b", -6, Origin::Pushed));
-        let other = of("c", 7, Origin::Materialized);
-        assert_eq!(told(std::slice::from_ref(&a)), [(4, b"a".to_vec(), 5)]);
-        assert_eq!(told(&[a, other.clone(), b]), [(4, b"a".to_vec(), 5), (4, b"b".to_vec(), -6)]);
-        for none in [other, Change::FlushAll, record().changes.remove(1)] {
-            assert_eq!(told(&[none]), []);
-        }
-        assert_eq!(told(&[]), []);
-        assert!(each_pushed(&[], |_, _, _| {}).is_err());
-        assert!(each_pushed(&[1, 0, 9], |_, _, _| {}).is_err());
     }
 
     proptest! {

@@ -8,6 +8,8 @@
 //!
 //! Not here: how definitions are written (`registry/`), how rows are packed (`online/`).
 
+mod pushes;
+
 mod change;
 
 mod run;
@@ -24,10 +26,11 @@ mod time;
 
 pub use change::{
     CellWrite, CellsWrite, Change, EndingField, Origin, PlainChange, Record, decode_record,
-    each_pushed, encode_record, sole_row_key, write_record,
+    encode_record, sole_row_key, write_record,
 };
 pub use entity::{Entity, EntityId, JoinKey, KeyPart, KeyType};
 pub use forgotten::{Forgotten, KeyMark, Mark};
+pub use pushes::each_pushed;
 pub use run::{FileStamp, Run, RunState};
 pub use time::{Timestamp, Ttl, duration_text, parse_duration_us};
 pub use value::{List, Value, parse_double};

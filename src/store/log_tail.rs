@@ -187,8 +187,8 @@ impl Stretches {
 }
 
 /// Gives `pushes`, which are in the order of their events, in one part, or in several if those
-/// together would be looked into a quarter as often: how often is about how much happened in a part,
-/// times how long that took.
+/// together would be looked into a quarter as often: how often is about how much happened in a
+/// part, times how long that took.
 fn split(pushes: &[Push], splits_max: u32, give: &mut impl FnMut(&[Push], Events)) {
     let Some(events) = events_of(pushes) else { return };
     let cost = |pushes: &[Push]| match events_of(pushes) {
