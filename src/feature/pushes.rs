@@ -20,8 +20,8 @@ use std::fmt;
 type Head<'a> = (&'a Bytes, ViewId, u32, Stamp, Origin);
 
 /// Tells `take` the view, the key and the event timestamp of each write of cells in the record in
-/// `bytes` that a client pushed. Nothing behind the last of them is read, which may still turn out
-/// to be no record.
+/// `bytes` that a client pushed. Of the last change no cells are read, which may still turn out to
+/// be none.
 pub fn each_pushed(
     bytes: &[u8],
     mut take: impl FnMut(ViewId, &[u8], Timestamp),

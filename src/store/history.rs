@@ -157,9 +157,12 @@ impl Store {
         opened: &[Opened],
         asked: Option<&Asked<'_>>,
     ) -> Result<Pushed> {
-        let begin = |files: &Arc<PushedFiles>| {
-            let (files, log_last) = (Arc::clone(files), self.log.status().last);
-            Pushed { cells: HashMap::new(), files, log_last }
+        // What comes later may be on its way to the log still.
+        let log_last = self.log.last();
+        let begin = |files: &Arc<PushedFiles>| Pushed {
+            cells: HashMap::new(),
+            files: Arc::clone(files),
+            log_last,
         };
         self.pushed(opened, asked, begin, |pushed: &mut Pushed, opened, cells| {
             pushed.cells.entry(opened.generation()).or_default().push(cells);

@@ -84,16 +84,20 @@ impl LogTail {
         }
     }
 
-    /// Remembers stretches that follow one another, and no longer those before `from`. Another
-    /// reader may have been faster.
-    pub(super) fn add(&self, from: Lsn, fresh: &[Arc<Stretch>]) {
-        let Some(first) = fresh.first() else { return };
+    /// Remembers stretches that follow one another, unless another reader was faster or a
+    /// checkpoint moved on.
+    pub(super) fn add(&self, fresh: &[Arc<Stretch>]) {
+        let (Some(first), Some(last)) = (fresh.first(), fresh.last()) else { return };
         self.0.rcu(|known| {
-            let rest = known.iter().filter(|stretch| stretch.last >= from);
-            let before: Vec<_> = rest.take_while(|it| it.last < first.first).cloned().collect();
+            let is_known = known.last().is_some_and(|known| known.last >= last.last);
+            if is_known || known.first().is_some_and(|known| known.first > first.first) {
+                return Arc::clone(known);
+            }
+            let before = known.iter().take_while(|known| known.last < first.first);
+            let before: Vec<_> = before.cloned().collect();
             let follows = before.last().is_none_or(|last| last.last.next() == first.first);
             let before = if follows { before } else { Vec::new() };
-            before.into_iter().chain(fresh.iter().cloned()).collect::<Vec<_>>()
+            Arc::new(before.into_iter().chain(fresh.iter().cloned()).collect())
         });
     }
 

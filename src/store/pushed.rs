@@ -37,8 +37,8 @@ const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 const SOUGHT_KEYS_MAX: usize = 8;
 
 impl Store {
-    /// Hands each push to the views of `opened` to `take`, those of one entity and stamp in the
-    /// order of arrival, as far as they are asked for; `None` is all. A `take` that is called for
+    /// Hands each push to the views of `opened` to `take`, those of one record in its order, as far
+    /// as they are asked for; `None` is all. A `take` that is called for
     /// the first time has forgotten what it took before: `begin` makes it, and is told which files
     /// are read.
     pub(super) fn pushed<T>(
@@ -48,7 +48,12 @@ impl Store {
         begin: impl Fn(&Arc<PushedFiles>) -> T,
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
-        self.acknowledged_blocking(self.log.last())?;
+        match asked {
+            // What was true then is told as a reply tells what is true now.
+            Some(_) => self.acknowledged_blocking(self.log.last())?,
+            // A training set can be made again, also after a power cut.
+            None => self.log.flush()?,
+        }
         let forgotten = self.forgotten.load_full();
         loop {
             let files = self.pushed_files.load_full();

@@ -43,8 +43,8 @@ impl Store {
         Ok(())
     }
 
-    /// The same for few keys: hands over what is asked for of each, and maybe more, in the order of
-    /// arrival.
+    /// The same for few keys: hands over what is asked for of each, and maybe more; what stands in
+    /// one record in its order, and records in any.
     pub(super) fn sought_in_log(
         &self,
         from: Lsn,
@@ -60,12 +60,10 @@ impl Store {
         for record in self.log.read(reached.next())? {
             let (lsn, bytes) = record?;
             stretches.add(lsn, &bytes).map_err(|why| self.undecodable(lsn, &why))?;
-            search.look_at(lsn, &bytes, hides)?;
+            search.look_at(lsn, &bytes, hides, take)?;
         }
-        self.log_tail.add(from, &stretches.into_made());
-        search.look_at_stretches(from, telling, hides)?;
-        search.found.sort_by_key(|(_, cells)| cells.order);
-        search.found.into_iter().try_for_each(|(view, cells)| take(view, cells))
+        self.log_tail.add(&stretches.into_made());
+        search.look_at_stretches(from, telling, hides, take)
     }
 
     /// Calls `give` with each push in a record that is asked for.
@@ -113,7 +111,6 @@ struct Search<'a> {
     /// They find the keys in a record before it is decoded.
     finders: Vec<Finder<'static>>,
     sought: Vec<Sought<'a>>,
-    found: Vec<(&'a Opened, PushedCells)>,
 }
 
 /// An entity in a view, and when what was found of it happened.
@@ -139,7 +136,7 @@ impl<'a> Search<'a> {
         let keys = sought.iter().map(|sought| sought.view.entity.key(sought.key));
         let keys: BTreeSet<Vec<u8>> = keys.collect();
         let finders = keys.iter().map(|key| Finder::new(key).into_owned()).collect();
-        Self { store, opened, asked, finders, sought, found: Vec::new() }
+        Self { store, opened, asked, finders, sought }
     }
 
     /// Looks for the keys in a record.
@@ -148,18 +145,19 @@ impl<'a> Search<'a> {
         lsn: Lsn,
         bytes: &[u8],
         hides: &impl Fn(&Opened, &PushedCells) -> bool,
+        take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         if !self.finders.iter().any(|finder| finder.find(bytes).is_some()) {
             return Ok(());
         }
         let window = self.asked.rows.window();
-        let Self { store, opened, asked, sought, found, .. } = self;
+        let Self { store, opened, asked, sought, .. } = self;
         store.each_cells(opened, Some(asked), (lsn, bytes), |view, cells| {
-            if window.holds(cells.stamp.event) && !hides(view, &cells) {
-                sought.iter_mut().for_each(|sought| sought.note(view, &cells));
-                found.push((view, cells));
+            if !window.holds(cells.stamp.event) || hides(view, &cells) {
+                return Ok(());
             }
-            Ok(())
+            sought.iter_mut().for_each(|sought| sought.note(view, &cells));
+            take(view, cells)
         })
     }
 
@@ -170,6 +168,7 @@ impl<'a> Search<'a> {
         from: Lsn,
         mut telling: Vec<(Arc<Stretch>, Events)>,
         hides: &impl Fn(&Opened, &PushedCells) -> bool,
+        take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         // First where the answer is likely. Whatever comes behind a stretch in these orders tells
         // of nothing later, or earlier, than that one.
@@ -181,22 +180,45 @@ impl<'a> Search<'a> {
                 telling.sort_by_key(|(_, events)| (from.max(Some(events.first)), events.last));
             }
         }
-        for (stretch, events) in telling {
-            if self.sought.iter().all(|sought| sought.is_settled(events)) {
+        let (mut rest, mut count) = (telling.as_slice(), 1);
+        while let Some((_, events)) = rest.first() {
+            if self.sought.iter().all(|sought| sought.is_settled(*events)) {
                 break;
             }
-            if self.tells(&stretch, |sought| !sought.is_settled(events)).is_none() {
-                continue;
-            }
-            for record in self.store.log.read(stretch.first.max(from))? {
-                let (lsn, bytes) = record?;
-                if lsn > stretch.last {
-                    break;
+            // More and more at a time: if there is no end to it, they are read as they stand in the
+            // log, where a frame may have a part of several.
+            let (these, behind) = rest.split_at(count.min(rest.len()));
+            for (first, last) in self.ranges(these) {
+                for record in self.store.log.read(first.max(from))? {
+                    let (lsn, bytes) = record?;
+                    if lsn > last {
+                        break;
+                    }
+                    self.look_at(lsn, &bytes, hides, take)?;
                 }
-                self.look_at(lsn, &bytes, hides)?;
             }
+            (rest, count) = (behind, count * 2);
         }
         Ok(())
+    }
+
+    /// The first and the last LSN of what must be read of some stretches, those side by side
+    /// together.
+    fn ranges(&self, stretches: &[(Arc<Stretch>, Events)]) -> Vec<(Lsn, Lsn)> {
+        let is_open = |(stretch, events): &&(Arc<Stretch>, Events)| {
+            self.tells(stretch, |sought| !sought.is_settled(*events)).is_some()
+        };
+        let open = stretches.iter().filter(is_open);
+        let mut open: Vec<_> = open.map(|(stretch, _)| (stretch.first, stretch.last)).collect();
+        open.sort_unstable();
+        let mut ranges: Vec<(Lsn, Lsn)> = Vec::new();
+        for (first, last) in open {
+            match ranges.last_mut().filter(|(_, before)| before.next() == first) {
+                Some((_, end)) => *end = last,
+                None => ranges.push((first, last)),
+            }
+        }
+        ranges
     }
 
     /// When all happened that a stretch may tell of those of whom `is_asked` says so.

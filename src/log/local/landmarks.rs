@@ -3,7 +3,7 @@
 //!
 //! Invariants
 //! - A landmark was reached by a walk from the header: each frame before it was verified once.
-//! - Nothing is written for them: they are of this process, and of segments that never change.
+//! - Nothing is written for them: they are of this process, and a frame that was written stays.
 
 use super::reader::Position;
 use crate::log::contract::Lsn;
