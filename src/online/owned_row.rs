@@ -284,6 +284,19 @@ mod tests {
         assert!(OwnedRow::from_bytes(&bytes).is_none());
     }
 
+    /// Found by the fuzzer: a table of times whose end no number can tell.
+    #[test]
+    fn a_section_that_claims_more_times_than_can_be_has_no_value() {
+        let bytes = [
+            0x15, 0x00, 0xf6, 0x87, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0xfd, 0xff, 0xff, 0xff,
+            0xff, 0xff, 0xff, 0xff, 0x0f, 0x0f, 0x87, 0x0f,
+        ];
+        let row = OwnedRow::from_bytes(&bytes).unwrap();
+        let Some(Body::Entity(entity)) = row.as_row().body() else { panic!("it is an entity's") };
+        assert!(!entity.has_value());
+        assert_eq!(entity.views().count(), 1);
+    }
+
     proptest::proptest! {
         #[test]
         fn any_bytes_make_a_row_or_none_without_panic(kind: u8, mut bytes: Vec<u8>) {

@@ -150,7 +150,9 @@ impl<'a> Head<'a> {
             }
         };
         let has_states = self.flags & HAS_STATES != 0;
-        Some((states_at, states_at + if has_states { state_bytes } else { 0 }))
+        let behind = states_at.checked_add(if has_states { state_bytes } else { 0 })?;
+        // From here on sums of places and lengths stay small.
+        (behind <= self.bytes.len()).then_some((states_at, behind))
     }
 
     /// The times of the cells; `behind` is what stands behind the states.
