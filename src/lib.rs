@@ -4,7 +4,8 @@
 //! The folders are floors of a house: each imports only from floors below it, never from a room
 //! beside it (`tests/tidy.rs` holds that). Read them from the bottom up.
 
-pub mod error; // floor 0
+pub mod allocator; // floor 0
+pub mod error;
 mod planted;
 
 pub mod disk; // floor 1

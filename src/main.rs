@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use nowthen::{
+    allocator,
     cli::{self, Cli, Verb},
     error::Error,
     log::Severity,
@@ -17,6 +18,7 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_DAMAGED: u8 = 65;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("NOWTHEN_LOG")

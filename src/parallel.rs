@@ -2,6 +2,7 @@
 //! that stand back behind others; and one of those that drops what takes long to drop.
 
 use crate::error::{Error, Result};
+use parking_lot::Mutex;
 use rustix::process::{getpriority_process, setpriority_process};
 use std::{
     cell::Cell,
@@ -127,6 +128,18 @@ pub(crate) fn for_each<S: Send>(
     failed.map_or(Ok(states), |(_, error)| Err(error))
 }
 
+/// Does `work` with each of `items`, which are its own: pieces of something that is changed, say.
+pub(crate) fn for_all<T: Send>(
+    threads: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<()> + Sync,
+) -> Result<()> {
+    let items: Vec<Mutex<Option<T>>> =
+        items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    let take = |index: usize| items.get(index).and_then(|item| item.lock().take());
+    for_each(threads, items.len(), || (), |(), index| take(index).map_or(Ok(()), &work)).map(drop)
+}
+
 /// What `work` makes of each of `items`, in their order. Where several fail, the error is that of
 /// the first one.
 pub(crate) fn map<T: Sync, U: Send>(
@@ -171,6 +184,20 @@ mod tests {
             let mut done = done.unwrap().concat();
             done.sort_unstable();
             assert_eq!(done, (0..100).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_piece_is_changed_once_whatever_the_threads() {
+        for threads in [1, 2, 5] {
+            let mut numbers: Vec<usize> = (0..100).collect();
+            let pieces = numbers.chunks_mut(7).collect();
+            let add = |piece: &mut [usize]| {
+                piece.iter_mut().for_each(|number| *number += 1);
+                Ok(())
+            };
+            for_all(threads, pieces, add).unwrap();
+            assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
         }
     }
 

@@ -8,6 +8,7 @@
 
 use arrow_array::RecordBatch;
 use nowthen::{
+    allocator,
     feature::{KeyPart, Timestamp, Value},
     offline::{Dataset, LatestRow, Window, latest},
     registry::{Catalog, parse_repository, read_repository, with_sources_below},
@@ -30,6 +31,7 @@ const THREADS: NonZero<usize> = NonZero::new(2).unwrap();
 const BATCH_ROWS: usize = 16 * 1024;
 
 fn main() -> Result<()> {
+    allocator::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {

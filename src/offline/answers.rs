@@ -19,6 +19,7 @@ use crate::{
     feature::{CellWrite, Feature, Status, Timestamp, Ttl, View, status_at},
 };
 use arrow_array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_select::{concat::concat, take::take};
 
 /// Up to one slot for so many rows of the source, the rows that are seen are sorted.
@@ -60,14 +61,19 @@ impl FeatureCounts {
     }
 }
 
+/// The place of a cell that the TTL hides.
+const TOO_OLD: u32 = UNKNOWN - 1;
+
+/// The place of a cell that may be seen, until it has one.
+const SEEN: u32 = 0;
+
 /// The cell that answers at each slot.
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     /// When it was true, `None` if there is no cell; empty if nobody asks.
     events: Vec<Option<Timestamp>>,
-    /// What a read meets, if the cell is not null.
-    statuses: Vec<Status>,
-    /// Its place among the values gathered and pushed; [`UNKNOWN`] if it may not be seen.
+    /// Its place among the values gathered and pushed; [`TOO_OLD`] or [`UNKNOWN`] if it may not be
+    /// seen.
     places: Vec<u32>,
     /// How many slots see a delete.
     deleted: u64,
@@ -103,42 +109,58 @@ impl Answers {
         winners: &[R],
         slots: &Slots,
         ttl: Option<Ttl>,
-        rows: u64,
-        with_events: bool,
-    ) -> (Self, Vec<u64>) {
-        let mut answers = Self {
-            events: vec![None; if with_events { slots.len() } else { 0 }],
-            statuses: vec![Status::NotFound; slots.len()],
-            places: vec![UNKNOWN; slots.len()],
-            deleted: 0,
-        };
-        for (slot, (winner, at)) in winners.iter().zip(slots.times()).enumerate() {
-            if let Some(winner) = winner.found() {
-                answers.set(slot, Some(winner.event()), Timestamp(*at), ttl);
-            }
+        (rows, with_events): (u64, bool),
+        threads: usize,
+    ) -> Result<(Self, Vec<u64>)> {
+        let mut places = vec![UNKNOWN; slots.len()];
+        if !winners.is_empty() {
+            slots.for_parts(threads, &mut places, |entities, places| {
+                let own = slots.stretch(&entities);
+                let winners = winners.get(own.clone()).into_iter().flatten();
+                let times = slots.times().get(own).into_iter().flatten();
+                for (place, (winner, at)) in places.iter_mut().zip(winners.zip(times)) {
+                    let event = winner.found().map(|winner| winner.event());
+                    *place = place_for(status_at(event, false, Timestamp(*at), ttl));
+                }
+            })?;
         }
-        let wanted = answers.number_rows(winners, rows);
-        (answers, wanted)
+        let mut events = Vec::new();
+        if with_events {
+            events.extend(winners.iter().map(|winner| Some(winner.found()?.event())));
+            events.resize(slots.len(), None);
+        }
+        let mut answers = Self { events, places, deleted: 0 };
+        let wanted = answers.number_rows(winners, slots, rows, threads)?;
+        Ok((answers, wanted))
     }
 
     /// Gives each row that is seen its place.
-    fn number_rows<R: Rank>(&mut self, winners: &[R], rows: u64) -> Vec<u64> {
-        let seen = winners.iter().zip(&self.statuses).zip(&mut self.places);
-        let seen = seen.filter(|((_, status), _)| **status == Status::Present);
+    fn number_rows<R: Rank>(
+        &mut self,
+        winners: &[R],
+        slots: &Slots,
+        rows: u64,
+        threads: usize,
+    ) -> Result<Vec<u64>> {
         // A few rows of a large source are sorted sooner than its bits are looked through.
         let are_many = winners.len() as u64 > rows / ROWS_PER_SORTED;
         if let Some(mut set) = OrderSet::new(rows).filter(|_| are_many) {
-            let present = winners.iter().zip(&self.statuses);
-            let present = present.filter(|(_, status)| **status == Status::Present);
-            present.for_each(|(winner, _)| set.insert(winner.order()));
+            let seen = winners.iter().zip(&self.places).filter(|(_, place)| **place == SEEN);
+            seen.for_each(|(winner, _)| set.insert(winner.order()));
             let wanted = set.seal();
-            for ((winner, _), place) in seen {
-                *place = set.place(winner.order()).unwrap_or(UNKNOWN);
-            }
-            return wanted;
+            slots.for_parts(threads, &mut self.places, |entities, places| {
+                let winners = winners.get(slots.stretch(&entities)).into_iter().flatten();
+                for (place, winner) in places.iter_mut().zip(winners) {
+                    if *place == SEEN {
+                        *place = set.place(winner.order()).unwrap_or(UNKNOWN);
+                    }
+                }
+            })?;
+            return Ok(wanted);
         }
+        let seen = winners.iter().zip(&mut self.places).filter(|(_, place)| **place == SEEN);
         let mut seen: Vec<(u64, &mut u32)> =
-            seen.map(|((winner, _), place)| (winner.order(), place)).collect();
+            seen.map(|(winner, place)| (winner.order(), place)).collect();
         seen.sort_unstable_by_key(|(order, _)| *order);
         let mut wanted: Vec<u64> = Vec::new();
         for (order, place) in seen {
@@ -147,7 +169,7 @@ impl Answers {
             }
             *place = (wanted.len() - 1) as u32;
         }
-        wanted
+        Ok(wanted)
     }
 
     /// The answers for a feature that has pushed cells, whose values stand after `gathered`
@@ -171,43 +193,44 @@ impl Answers {
             let is_cell = *candidate.write != CellWrite::Tombstone;
             let event = is_cell.then_some(candidate.stamp.event);
             answers.deleted += u64::from(!is_cell);
-            let is_visible = answers.set(slot, event, Timestamp(*at), ttl) == Status::Present;
-            if let Some(place) = answers.places.get_mut(slot) {
-                *place = if is_visible { (gathered + rank as usize) as u32 } else { UNKNOWN };
-            }
+            answers.events.get_mut(slot).into_iter().for_each(|own| *own = event);
+            let seen = match place_for(status_at(event, false, Timestamp(*at), ttl)) {
+                SEEN => (gathered + rank as usize) as u32,
+                hidden => hidden,
+            };
+            answers.places.get_mut(slot).into_iter().for_each(|place| *place = seen);
         }
         answers
     }
 
-    fn set(
-        &mut self,
-        slot: usize,
-        event: Option<Timestamp>,
-        at: Timestamp,
-        ttl: Option<Ttl>,
-    ) -> Status {
-        let status = status_at(event, false, at, ttl);
-        self.events.get_mut(slot).into_iter().for_each(|own| *own = event);
-        self.statuses.get_mut(slot).into_iter().for_each(|own| *own = status);
-        status
-    }
-
     /// The answers in the order of the spine's rows.
-    pub(super) fn of_rows(&self, slots: &Slots) -> RowAnswers {
-        let (mut outside_max_age, mut not_found, mut without_key) = (0, 0, 0);
-        let places = slots.of_rows().map(|slot| {
-            without_key += u64::from(slot.is_none());
-            match slot.and_then(|slot| self.statuses.get(slot)) {
-                Some(Status::Present | Status::NullValue) => {}
-                Some(Status::OutsideMaxAge) => outside_max_age += 1,
-                Some(Status::NotFound) | None => not_found += 1,
-            }
-            let place = slot.and_then(|slot| self.places.get(slot)).copied();
-            place.filter(|place| *place != UNKNOWN)
-        });
-        let places = places.collect();
+    pub(super) fn of_rows(&self, slots: &Slots, threads: usize) -> Result<RowAnswers> {
+        let mut places = slots.to_rows(threads, &self.places, UNKNOWN)?;
+        let is_seen = |row: usize| places.get(row).is_some_and(|place| *place < TOO_OLD);
+        let nulls = NullBuffer::new(BooleanBuffer::collect_bool(places.len(), is_seen));
+        places.iter_mut().filter(|place| **place >= TOO_OLD).for_each(|place| *place = 0);
+        let hidden = |kind: u32| self.places.iter().filter(|place| **place == kind).count() as u64;
         // Each row with key and time has a slot of its own.
-        RowAnswers { places, outside_max_age, not_found, without_key, deleted: self.deleted }
+        let without_key = (places.len() - slots.len()) as u64;
+        Ok(RowAnswers {
+            places: UInt32Array::new(
+                places.into(),
+                Some(nulls).filter(|nulls| nulls.null_count() > 0),
+            ),
+            outside_max_age: hidden(TOO_OLD),
+            not_found: hidden(UNKNOWN) + without_key,
+            without_key,
+            deleted: self.deleted,
+        })
+    }
+}
+
+/// What stands for the place of a cell that a read meets so.
+fn place_for(status: Status) -> u32 {
+    match status {
+        Status::Present | Status::NullValue => SEEN,
+        Status::OutsideMaxAge => TOO_OLD,
+        Status::NotFound => UNKNOWN,
     }
 }
 

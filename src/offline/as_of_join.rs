@@ -300,21 +300,22 @@ impl Join<'_> {
         let (winners, answers, scanned) = match source {
             // Only a pushed cell is ever compared with a winner by its created timestamp.
             Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
-                let (winners, scanned) = find_newest(source, group, bounds, threads, reads)?;
-                (Vec::new(), self.answers(request, group, winners, rows).1, scanned)
+                let (mut newest, scanned) = find_newest(source, group, bounds, threads, reads)?;
+                (Vec::new(), self.answers(request, group, &mut newest, rows)?, scanned)
             }
             Some(source) => {
-                let found = find_winners(source, group, bounds, known_by, threads, reads)?;
-                let (winners, answers) = self.answers(request, group, found.0, rows);
-                (winners, answers, found.1)
+                let (mut winners, scanned) =
+                    find_winners(source, group, bounds, known_by, threads, reads)?;
+                let answers = self.answers(request, group, &mut winners, rows)?;
+                (winners, answers, scanned)
             }
             None => {
-                let (winners, answers) = self.answers(request, group, Vec::new(), rows);
-                (winners, answers, Scanned::default())
+                let answers = self.answers::<Winner>(request, group, &mut [], rows)?;
+                (Vec::new(), answers, Scanned::default())
             }
         };
         let (answers, wanted) = answers;
-        let rows = answers.of_rows(&group.slots);
+        let rows = answers.of_rows(&group.slots, threads)?;
         let side = ParquetSide { winners, answers, rows, gathered_rows: wanted.len() };
         Ok((side, wanted, scanned))
     }
@@ -323,16 +324,15 @@ impl Join<'_> {
         &self,
         request: &ViewRequest<'_>,
         group: &Group,
-        mut winners: Vec<R>,
+        winners: &mut [R],
         rows: u64,
-    ) -> (Vec<R>, (Answers, Vec<u64>)) {
+    ) -> Result<(Answers, Vec<u64>)> {
         if let Some(forgotten) = request.forgotten.filter(|forgotten| !forgotten.is_empty()) {
-            hide_forgotten(&mut winners, group, request.entity, forgotten);
+            hide_forgotten(winners, group, request.entity, forgotten);
         }
-        let (slots, ttl) = (&group.slots, request.view.ttl);
         let with_events = self.options.with_status || self.options.with_ages;
-        let answers = Answers::of_parquet(&winners, slots, ttl, rows, with_events);
-        (winners, answers)
+        let (slots, ttl) = (&group.slots, request.view.ttl);
+        Answers::of_parquet(winners, slots, ttl, (rows, with_events), self.threads)
     }
 
     /// The column of one feature.
@@ -353,9 +353,10 @@ impl Join<'_> {
         let own = pushed.as_ref().map(|pushed| {
             let ParquetSide { winners, answers, gathered_rows, .. } = parquet;
             let answers = answers.with_pushed(winners, pushed, *gathered_rows, slots, ttl);
-            let rows = answers.of_rows(slots);
-            (answers, rows)
+            let rows = answers.of_rows(slots, 1)?;
+            Ok::<_, Error>((answers, rows))
         });
+        let own = own.transpose()?;
         let (answers, rows) = match &own {
             Some((answers, rows)) => (answers, rows),
             None => (&parquet.answers, &parquet.rows),

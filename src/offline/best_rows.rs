@@ -157,23 +157,27 @@ impl<'a, R: Rank> BestRows<'a, R> {
     }
 
     /// The winner of each slot, and the ties.
-    pub(super) fn finish(self) -> (Vec<R>, Ties) {
+    pub(super) fn finish(self, threads: usize) -> Result<(Vec<R>, Ties)> {
         let mut ties = Ties::default();
         let mut shards: Vec<Shard<R>> = self.shards.into_iter().map(Mutex::into_inner).collect();
         shards.iter_mut().for_each(|shard| ties.append(mem::take(&mut shard.ties)));
         if let [only] = shards.as_mut_slice() {
-            return (mem::take(&mut only.best), ties);
+            return Ok((mem::take(&mut only.best), ties));
         }
-        let mut winners = Vec::with_capacity(self.slots.len());
-        for entity in 0..self.slots.entities() as u32 {
-            let shard = shards.get(self.map.of(entity));
-            let track = shard.and_then(|shard| shard.tracks.get(self.map.place(entity)));
-            let Some((shard, track)) = shard.zip(track) else { continue };
-            let start = track.start as usize;
-            let own = shard.best.get(start..start + track.count as usize);
-            winners.extend_from_slice(own.unwrap_or_default());
-        }
-        (winners, ties)
+        let mut winners = vec![R::NONE; self.slots.len()];
+        self.slots.for_parts(threads, &mut winners, |entities, mut winners| {
+            for entity in entities.start as u32..entities.end as u32 {
+                let shard = shards.get(self.map.of(entity));
+                let track = shard.and_then(|shard| shard.tracks.get(self.map.place(entity)));
+                let Some((shard, track)) = shard.zip(track) else { continue };
+                let (start, count) = (track.start as usize, track.count as usize);
+                let best = shard.best.get(start..start + count);
+                if let (Some(own), Some(best)) = (winners.split_off_mut(..count), best) {
+                    own.copy_from_slice(best);
+                }
+            }
+        })?;
+        Ok((winners, ties))
     }
 }
 
@@ -353,7 +357,7 @@ mod tests {
                     expected[slot] = expected[slot].max(candidate((order, *time)));
                 }
             }
-            prop_assert_eq!(best.finish().0, expected);
+            prop_assert_eq!(best.finish(threads).unwrap().0, expected);
         }
     }
 }

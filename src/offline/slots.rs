@@ -8,13 +8,19 @@
 //! the one that rows of the history fall into, and its answer is carried forward to the others.
 
 use super::keys::UNKNOWN;
-use crate::{error::Result, feature::Timestamp, parallel::for_each};
+use crate::{error::Result, feature::Timestamp, parallel::for_all};
 use arrow_array::{Array, Int64Array};
-use parking_lot::Mutex;
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-/// The spine is sorted in so many parts for each thread, so that none has to wait long.
-const PARTS_PER_THREAD: usize = 8;
+/// Entities are shared out in so many parts for each thread, so that none has to wait long for
+/// another. Each part goes through all rows of a spine.
+const PARTS_PER_THREAD: usize = 2;
+
+/// Fewer slots are done with sooner than a thread is started.
+const PART_SLOTS: usize = if cfg!(test) { 8 } else { 64 * 1024 };
 
 /// Where an answer for each row of the spine will stand.
 #[derive(Debug, Default)]
@@ -40,28 +46,54 @@ impl Slots {
         times: &Int64Array,
         threads: usize,
     ) -> Result<Self> {
-        let known =
-            |row: usize| entities[row] != UNKNOWN && times.is_valid(row) && row < times.len();
+        let with_times: Vec<u32>;
+        let entities = match times.nulls().filter(|nulls| nulls.null_count() > 0) {
+            None => entities,
+            Some(nulls) => {
+                let pairs = entities.iter().zip(nulls);
+                with_times =
+                    pairs.map(|(e, has_time)| if has_time { *e } else { UNKNOWN }).collect();
+                &with_times
+            }
+        };
         let mut first = vec![0_u32; entity_count + 1];
-        for row in (0..entities.len()).filter(|row| known(*row)) {
-            first[entities[row] as usize + 1] += 1;
+        for entity in entities.iter().filter(|entity| **entity != UNKNOWN) {
+            first[*entity as usize + 1] += 1;
         }
         for entity in 0..entity_count {
             first[entity + 1] += first[entity];
         }
-        let mut next = first.clone();
-        let mut asked: Vec<Asked> = vec![(0, 0); first[entity_count] as usize];
-        for row in (0..entities.len()).filter(|row| known(*row)) {
-            let place = &mut next[entities[row] as usize];
-            asked[*place as usize] = (times.value(row), row as u32);
-            *place += 1;
-        }
-        sort_each(&mut asked, &first, threads)?;
-        let mut of_row = vec![UNKNOWN; entities.len()];
-        for (slot, (_, row)) in (0..).zip(&asked) {
-            of_row[*row as usize] = slot;
-        }
-        Ok(Self { first, times: asked.iter().map(|(time, _)| *time).collect(), of_row })
+        let mut slot_times = vec![0; first[entity_count] as usize];
+        let of_row: Vec<AtomicU32> = entities.iter().map(|_| AtomicU32::new(UNKNOWN)).collect();
+        let parts = parts(&first, threads);
+        let pieces = split(&first, &parts, &mut slot_times);
+        for_all(threads, parts.into_iter().zip(pieces).collect(), |(own, slot_times)| {
+            let bounds = &first[own.start..=own.end];
+            let asked = sort_part(entities, times.values(), own.start as u32, bounds);
+            for ((slot, slot_time), (time, row)) in (bounds[0]..).zip(slot_times).zip(asked) {
+                *slot_time = time;
+                of_row[row as usize].store(slot, Ordering::Relaxed);
+            }
+            Ok(())
+        })?;
+        let of_row = of_row.into_iter().map(AtomicU32::into_inner).collect();
+        Ok(Self { first, times: slot_times, of_row })
+    }
+
+    /// Does `work` with stretches of entities, side by side, and what each has of `all`: that is an
+    /// item per slot.
+    pub(super) fn for_parts<T: Send>(
+        &self,
+        threads: usize,
+        all: &mut [T],
+        work: impl Fn(Range<usize>, &mut [T]) + Sync,
+    ) -> Result<()> {
+        let parts = parts(&self.first, threads);
+        let pieces = split(&self.first, &parts, all);
+        for_all(threads, parts.into_iter().zip(pieces).collect(), |(entities, own)| {
+            work(entities, own);
+            Ok(())
+        })
     }
 
     /// How many slots there are.
@@ -85,8 +117,13 @@ impl Slots {
 
     /// The slots of an entity.
     pub(super) fn range(&self, entity: usize) -> Range<usize> {
+        self.stretch(&(entity..entity + 1))
+    }
+
+    /// The slots of entities that stand side by side.
+    pub(super) fn stretch(&self, entities: &Range<usize>) -> Range<usize> {
         let bound = |place: usize| self.first.get(place).map_or(0, |first| *first as usize);
-        bound(entity)..bound(entity + 1)
+        bound(entities.start)..bound(entities.end)
     }
 
     /// The slots of every entity.
@@ -98,6 +135,26 @@ impl Slots {
     /// The instant of each slot, in µs.
     pub(super) fn times(&self) -> &[i64] {
         &self.times
+    }
+
+    /// What each row of the spine has of `all`, an item per slot; `none` for a row without a slot.
+    pub(super) fn to_rows<T: Copy + Default + Send + Sync>(
+        &self,
+        threads: usize,
+        all: &[T],
+        none: T,
+    ) -> Result<Vec<T>> {
+        let mut rows = vec![T::default(); self.of_row.len()];
+        let piece = rows.len().div_ceil(threads * PARTS_PER_THREAD).max(PART_SLOTS);
+        let pieces = rows.chunks_mut(piece).zip(self.of_row.chunks(piece)).collect();
+        for_all(threads, pieces, |(rows, slots)| {
+            for (row, slot) in rows.iter_mut().zip(slots) {
+                // No slot is as large as what stands for none.
+                *row = all.get(*slot as usize).copied().unwrap_or(none);
+            }
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
     /// The slot of each row of the spine.
@@ -117,34 +174,46 @@ impl Slots {
     }
 }
 
-/// Sorts the rows of each entity by their times.
-fn sort_each(mut asked: &mut [Asked], first: &[u32], threads: usize) -> Result<()> {
-    let rows_per_part = asked.len().div_ceil(threads * PARTS_PER_THREAD).max(1);
-    let mut parts: Vec<Mutex<Vec<&mut [Asked]>>> = Vec::new();
-    let mut rows_left = 0_usize;
-    for (start, end) in first.iter().zip(first.iter().skip(1)) {
-        let (own, rest) = asked.split_at_mut((end - start) as usize);
-        asked = rest;
-        if rows_left == 0 {
-            parts.push(Mutex::default());
-            rows_left = rows_per_part;
-        }
-        rows_left = rows_left.saturating_sub(own.len());
-        if let Some(part) = parts.last_mut() {
-            part.get_mut().push(own);
-        }
+/// The rows of some entities, one entity after the other, each by time. The entities count from
+/// `start`; their rows lie between these bounds, if those of all stand in a row.
+#[allow(clippy::indexing_slicing, reason = "each row has the place that was counted for it")]
+fn sort_part(entities: &[u32], times: &[i64], start: u32, bounds: &[u32]) -> Vec<Asked> {
+    let bounds: Vec<usize> = bounds.iter().map(|bound| (bound - bounds[0]) as usize).collect();
+    let count = bounds.len() - 1;
+    let mut next = bounds.clone();
+    // Rows of others go to one place behind all: a branch would be guessed wrong for every other
+    // row.
+    let mut asked: Vec<Asked> = vec![(0, 0); bounds[count] + 1];
+    for (row, (entity, time)) in (0..).zip(entities.iter().zip(times)) {
+        let own = (entity.wrapping_sub(start) as usize).min(count);
+        asked[next[own]] = (*time, row);
+        next[own] += usize::from(own < count);
     }
-    for_each(
-        threads,
-        parts.len(),
-        || (),
-        |(), part| {
-            let part = parts.get(part).map(|part| std::mem::take(&mut *part.lock()));
-            part.into_iter().flatten().for_each(|rows| rows.sort_unstable());
-            Ok(())
-        },
-    )
-    .map(drop)
+    asked.pop();
+    for bounds in bounds.windows(2) {
+        asked[bounds[0]..bounds[1]].sort_unstable();
+    }
+    asked
+}
+
+/// The entities in stretches with about as many slots each.
+fn parts(first: &[u32], threads: usize) -> Vec<Range<usize>> {
+    let entities = first.len().saturating_sub(1);
+    let slots = first.last().map_or(0, |slots| *slots as usize);
+    let count = (slots / PART_SLOTS).clamp(1, threads * PARTS_PER_THREAD);
+    let bound = |part: usize| match part {
+        0 => 0,
+        part if part == count => entities,
+        part => first.partition_point(|first| (*first as usize) < slots / count * part),
+    };
+    (0..count).map(|part| bound(part)..bound(part + 1)).collect()
+}
+
+/// What each of `parts` has of `all`, which are items of slots.
+fn split<'a, T>(first: &[u32], parts: &[Range<usize>], mut all: &'a mut [T]) -> Vec<&'a mut [T]> {
+    let slot = |entity: usize| first.get(entity).map_or(0, |first| *first as usize);
+    let slots = parts.iter().map(|part| slot(part.end) - slot(part.start));
+    slots.map(|slots| all.split_off_mut(..slots).unwrap_or_default()).collect()
 }
 
 #[cfg(test)]

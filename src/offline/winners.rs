@@ -93,7 +93,7 @@ pub(super) fn find_winners(
     }
     let search = Search { source, group, bounds, known_by, with_created: true, threads, reads };
     let (mut winners, _, scanned) = search.run()?;
-    carry_forward(&mut winners, &group.slots);
+    carry_forward(&mut winners, &group.slots, threads)?;
     Ok((winners, scanned))
 }
 
@@ -118,7 +118,7 @@ pub(super) fn find_newest(
     if source.view.created_timestamp.is_some() {
         settle(source, &mut winners, ties, threads, reads)?;
     }
-    carry_forward(&mut winners, &group.slots);
+    carry_forward(&mut winners, &group.slots, threads)?;
     Ok((winners, scanned))
 }
 
@@ -183,7 +183,7 @@ impl Search<'_, '_> {
             rows: sum(|scan| scan.rows),
             rows_skipped: sum(|scan| scan.rows_skipped),
         };
-        let (winners, ties) = best.finish();
+        let (winners, ties) = best.finish(self.threads)?;
         let ties = (!is_too_many.into_inner()).then_some(ties);
         Ok((winners, ties, scanned))
     }
@@ -194,14 +194,17 @@ impl Search<'_, '_> {
     }
 }
 
-fn carry_forward<R: Rank>(winners: &mut [R], slots: &Slots) {
-    for range in slots.ranges() {
-        let mut best = R::NONE;
-        for winner in winners.get_mut(range).into_iter().flatten() {
-            best = best.max(*winner);
-            *winner = best;
+fn carry_forward<R: Rank>(winners: &mut [R], slots: &Slots, threads: usize) -> Result<()> {
+    slots.for_parts(threads, winners, |entities, mut winners| {
+        for entity in entities {
+            let mut best = R::NONE;
+            let own = winners.split_off_mut(..slots.range(entity).len());
+            for winner in own.into_iter().flatten() {
+                best = best.max(*winner);
+                *winner = best;
+            }
         }
-    }
+    })
 }
 
 /// Why a row cannot be used.

@@ -15,7 +15,7 @@ use super::source::File;
 
 /// Which floor a room stands on. A room is a folder of `src/`, or a file directly in it.
 const FLOORS: &[(u8, &[&str])] = &[
-    (0, &["error", "planted"]),
+    (0, &["allocator", "error", "planted"]),
     (1, &["feature", "disk", "objects", "stats", "parallel"]),
     (2, &["registry", "online", "offline", "log"]),
     (3, &["store"]),
