@@ -12,7 +12,7 @@
 
 use super::{
     dataset::DataFile,
-    pages::{DataPage, NextPage, Pages, Values},
+    pages::{DataPage, NextPage, Pages, Plain, Values},
     reads::Reads,
     runs::Runs,
     source::{Column, RowGroup},
@@ -71,7 +71,8 @@ impl<'a> ChunkReader<'a> {
     ) -> Result<Option<Self>> {
         let Some(kind) = Kind::of(column) else { return Ok(None) };
         let pages = Pages::open(file, row_group, column, reads)?;
-        let page = DataPage { rows: 0, levels: None, values: Values::Plain(Bytes::new()) };
+        let values = Values::Plain(Plain::Unpacked(Bytes::new()));
+        let page = DataPage { rows: 0, levels: None, values };
         Ok(pages.map(|pages| Self { pages, kind, dictionary: None, page }))
     }
 
@@ -144,7 +145,8 @@ impl<'a> ChunkReader<'a> {
         };
         let present = rows - nulls.as_ref().map_or(0, NullBuffer::null_count);
         let codes = match &mut self.page.values {
-            Values::Plain(bytes) => {
+            Values::Plain(plain) => {
+                let bytes = plain.unpacked()?;
                 let mut rest = bytes.as_ref();
                 let read = match self.kind {
                     Kind::Int64 | Kind::Time(_) => {

@@ -82,6 +82,8 @@ mod extents;
 mod integers;
 mod pages;
 
+mod page_reader;
+
 mod read_ahead;
 
 mod source;
@@ -100,6 +102,7 @@ mod page_index;
 mod parquet_file;
 mod reads;
 mod runs;
+mod snappy;
 mod thrift;
 
 mod cells;

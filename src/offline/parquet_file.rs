@@ -30,7 +30,7 @@ use std::{
 };
 
 /// A page header is some tens of bytes, unless it tells the least and greatest of long texts.
-const HEADER_READ_BYTES: usize = 512;
+pub(super) const HEADER_READ_BYTES: usize = 512;
 const HEADER_BYTES_MAX: usize = 16 << 20;
 
 const MAGIC: &[u8] = b"PAR1";
@@ -123,12 +123,13 @@ impl ParquetFile {
 
     /// How many bytes the header of a bloom filter takes, and how many the filter does, it says.
     pub(super) fn bloom_filter_header(&self, at: u64) -> Result<(u64, i64), ParquetError> {
-        let (_, Walked { bytes, integers }) = self.header_at(at, BLOOM_FILTER_HEADER)?;
+        let (_, Walked { bytes, integers, .. }) = self.header_at(at, BLOOM_FILTER_HEADER)?;
         let [_, filter_bytes, ..] = integers;
         Ok((bytes as u64, filter_bytes))
     }
 
-    fn page_header_at(&self, start: u64) -> io::Result<Vec<u8>> {
+    /// The bytes from `start` on that have all of the header of a page.
+    pub(super) fn page_header_at(&self, start: u64) -> io::Result<Vec<u8>> {
         let (head, header) = self.header_at(start, PAGE_HEADER)?;
         check_page(&header).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         Ok(head)
@@ -218,7 +219,7 @@ impl ChunkReader for ParquetFile {
 }
 
 /// Refuses a page that claims what it cannot be.
-fn check_page(header: &Walked) -> Result<(), String> {
+pub(super) fn check_page(header: &Walked) -> Result<(), String> {
     let [_, kind, unpacked, packed, ..] = header.integers;
     // The decoder drops the upper bits.
     if [kind, unpacked, packed].iter().any(|number| i32::try_from(*number).is_err()) {

@@ -11,8 +11,9 @@
 use super::{
     chunk::{is_bytes, is_text, spread, take_texts, text_array, time_array},
     dataset::DataFile,
-    pages::{DataPage, NextPage, Pages, Values},
+    pages::{DataPage, NextPage, Pages, Plain, Values},
     reads::Reads,
+    snappy::Packed,
     source::{Column, RowGroup},
 };
 use crate::error::Result;
@@ -80,6 +81,9 @@ impl Form {
     }
 }
 
+/// A page of which one row in so many is wanted, or less, is not unpacked, if that can be.
+const ROWS_PER_PICK: usize = 4;
+
 /// A number as Parquet writes it.
 trait Number: ArrowNativeType {
     /// The number with this place among those in `bytes`.
@@ -117,6 +121,8 @@ enum Step {
 
 /// The wanted rows of a page.
 struct Rows {
+    /// How many rows the page has.
+    of: usize,
     count: usize,
     /// Which of them have no value.
     nulls: Option<NullBuffer>,
@@ -196,8 +202,11 @@ impl Picker<'_, '_> {
                     let texts = texts.and_then(|(ends, all)| text_array(is_text, ends, all, None));
                     dictionary = Some(texts.ok_or_else(|| self.no_dictionary())?);
                 }
-                Step::Rows(Rows { nulls, places, values: Values::Plain(bytes), count }) => {
-                    let texts = pick_texts(&bytes, &places, nulls.as_ref(), count);
+                Step::Rows(Rows {
+                    nulls, places, values: Values::Plain(mut plain), count, ..
+                }) => {
+                    let bytes = plain.unpacked().ok_or_else(|| self.cut_off())?;
+                    let texts = pick_texts(bytes, &places, nulls.as_ref(), count);
                     let texts = texts.and_then(|(ends, all)| text_array(is_text, ends, all, nulls));
                     pieces.push(texts.ok_or_else(|| self.cut_off())?);
                 }
@@ -217,11 +226,11 @@ impl Picker<'_, '_> {
 impl Rows {
     /// The rows of `page` with these places in it; `None` if its levels end too soon.
     fn of(mut page: DataPage, wanted: impl ExactSizeIterator<Item = usize>) -> Option<Self> {
-        let (count, values) = (wanted.len(), page.values);
+        let (of, count, values) = (page.rows, wanted.len(), page.values);
         let all_present =
             page.levels.as_mut().is_none_or(|levels| levels.take_all_of(1, page.rows));
         let Some(levels) = page.levels.as_mut().filter(|_| !all_present) else {
-            return Some(Self { count, nulls: None, places: wanted.collect(), values });
+            return Some(Self { of, count, nulls: None, places: wanted.collect(), values });
         };
         let mut nulls = NullBufferBuilder::new(count);
         let mut places = Vec::with_capacity(count);
@@ -229,7 +238,7 @@ impl Rows {
             nulls.append(is_present);
             places.extend(is_present.then_some(before));
         })?;
-        Some(Self { count, nulls: nulls.finish(), places, values })
+        Some(Self { of, count, nulls: nulls.finish(), places, values })
     }
 
     fn append_nulls(&self, nulls: &mut NullBufferBuilder) {
@@ -247,7 +256,12 @@ impl Rows {
     ) -> Option<()> {
         let first = out.len();
         match &mut self.values {
-            Values::Plain(bytes) => {
+            Values::Plain(Plain::Packed(packed))
+                if self.places.len() <= self.of / ROWS_PER_PICK
+                    && pick_packed(packed, &self.places, out).is_some() => {}
+            Values::Plain(plain) => {
+                out.truncate(first);
+                let bytes = plain.unpacked()?;
                 for place in &self.places {
                     out.push(T::at(bytes, *place)?);
                 }
@@ -281,6 +295,19 @@ impl Rows {
             out.extend(spread(values, self.nulls.as_ref()));
         }
     }
+}
+
+/// The numbers with these places in a page, which stays packed; `None` if they do not lie there as
+/// they are. Then some may stand in `out`.
+fn pick_packed<T: Number>(packed: &Packed, places: &[usize], out: &mut Vec<T>) -> Option<()> {
+    let mut literals = packed.literals()?;
+    let mut bytes = [0; 8];
+    let bytes = bytes.get_mut(..size_of::<T>())?;
+    for place in places {
+        literals.read(place.checked_mul(bytes.len())?, bytes)?;
+        out.push(T::at(bytes, 0)?);
+    }
+    literals.finish(packed)
 }
 
 /// The codes so far as a piece, if there are any; `None` if they have no sense in the dictionary.

@@ -187,13 +187,21 @@ pub(super) const PAGE_HEADER: Fields = &[
     (2, Integer),
     (3, Integer),
     (4, Integer),
-    (5, Struct(&[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, STATISTICS)])),
+    (5, Struct(DATA_PAGE_HEADER)),
     (6, EMPTY),
-    (7, Struct(&[(1, Integer), (2, Integer), (3, Bool)])),
+    (7, Struct(DICTIONARY_PAGE_HEADER)),
     (8, Struct(DATA_PAGE_HEADER_V2)),
 ];
 
-const DATA_PAGE_HEADER_V2: Fields = &[
+/// `DataPageHeader`.
+pub(super) const DATA_PAGE_HEADER: Fields =
+    &[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, STATISTICS)];
+
+/// `DictionaryPageHeader`.
+pub(super) const DICTIONARY_PAGE_HEADER: Fields = &[(1, Integer), (2, Integer), (3, Bool)];
+
+/// `DataPageHeaderV2`.
+pub(super) const DATA_PAGE_HEADER_V2: Fields = &[
     (1, Integer),
     (2, Integer),
     (3, Integer),
@@ -249,27 +257,37 @@ impl Kind {
 pub(super) struct Walked {
     /// How many bytes it takes.
     pub(super) bytes: usize,
-    /// Its integers by number, 0 where there is none.
+    /// Its integers by number, 0 where there is none; of a boolean 1 for true, 2 for false.
     pub(super) integers: Integers,
+    /// Where the structs in it begin, by number; 0 where there is none.
+    pub(super) structs: Structs,
 }
 
-type Integers = [i64; 6];
+type Integers = [i64; 8];
+type Structs = [usize; 9];
 
 /// Walks through the struct that `bytes` begin with.
 pub(super) fn walk(bytes: &[u8], fields: Fields) -> Result<Walked, Flaw> {
     let mut rest = bytes;
-    let integers = skip_struct(&mut rest, fields, DEPTH_MAX)?;
-    Ok(Walked { bytes: bytes.len() - rest.len(), integers })
+    let (integers, mut structs) = skip_struct(&mut rest, fields, DEPTH_MAX)?;
+    // What was left there.
+    structs.iter_mut().filter(|at| **at > 0).for_each(|at| *at = bytes.len() - *at);
+    Ok(Walked { bytes: bytes.len() - rest.len(), integers, structs })
 }
 
-fn skip_struct(rest: &mut &[u8], fields: Fields, depth: usize) -> Result<Integers, Flaw> {
-    let mut integers = Integers::default();
+/// Its integers, and of each struct in it how many bytes there were from it on.
+fn skip_struct(
+    rest: &mut &[u8],
+    fields: Fields,
+    depth: usize,
+) -> Result<(Integers, Structs), Flaw> {
+    let (mut integers, mut structs) = (Integers::default(), Structs::default());
     let mut id = 0_i16;
     loop {
         let header = byte(rest)?;
         let bits = header & 0x0f;
         if bits == 0 {
-            return Ok(integers);
+            return Ok((integers, structs));
         }
         id = match header >> 4 {
             0 => zigzag(varint(rest)?) as i16,
@@ -279,13 +297,19 @@ fn skip_struct(rest: &mut &[u8], fields: Fields, depth: usize) -> Result<Integer
         if known.is_some_and(|kind| !kind.is(bits)) {
             return Err(Flaw::Senseless);
         }
+        let number = usize::try_from(id).unwrap_or(usize::MAX);
         match bits {
             // A boolean is told by its type.
-            1 | 2 => {}
+            1 | 2 => {
+                integers.get_mut(number).into_iter().for_each(|slot| *slot = bits.into());
+            }
             4..=6 => {
                 let value = zigzag(varint(rest)?);
-                let slot = usize::try_from(id).ok().and_then(|id| integers.get_mut(id));
-                slot.into_iter().for_each(|slot| *slot = value);
+                integers.get_mut(number).into_iter().for_each(|slot| *slot = value);
+            }
+            12 => {
+                structs.get_mut(number).into_iter().for_each(|slot| *slot = rest.len());
+                skip_value(rest, bits, known, depth)?;
             }
             _ => skip_value(rest, bits, known, depth)?,
         }
@@ -357,8 +381,8 @@ fn skip_schema(rest: &mut &[u8], bits: u8, count: u64, depth: usize) -> Result<(
     // Of each element that is not at its end how many children are missing, the root first.
     let mut open: Vec<i64> = Vec::new();
     for index in 0..count {
-        let integers = skip_struct(rest, SCHEMA_ELEMENT, depth)?;
-        let [.., children] = integers;
+        let (integers, _) = skip_struct(rest, SCHEMA_ELEMENT, depth)?;
+        let [_, _, _, _, _, children, ..] = integers;
         let left = i64::try_from(count - index - 1).map_err(|_| Flaw::Senseless)?;
         if !(0..=left).contains(&children) {
             return Err(Flaw::Senseless);
@@ -428,8 +452,11 @@ mod tests {
 
     #[test]
     fn integers_are_told_by_number() {
-        let fields = [0x15, 0x86, 0x01, 0x15, 1, 0x2c, 0x25, 0x0a, 0, 0];
-        assert_eq!(walk(&fields, &[]).unwrap().integers, [0, 67, -1, 0, 0, 0]);
+        let fields = [0x15, 0x86, 0x01, 0x15, 1, 0x2c, 0x25, 0x0a, 0, 0x12, 0x11, 0];
+        let Walked { bytes, integers, structs } = walk(&fields, &[]).unwrap();
+        assert_eq!((bytes, integers), (12, [0, 67, -1, 0, 0, 2, 1, 0]));
+        assert_eq!(structs, [0, 0, 0, 0, 6, 0, 0, 0, 0]);
+        assert_eq!(walk(&fields[6..], &[]).unwrap().integers, [0, 0, 5, 0, 0, 0, 0, 0]);
     }
 
     #[test]
