@@ -4,7 +4,6 @@
 //! rows as they were read     e7 e2 e9 e4 e7 e1 ...
 //! shard 0                    e2 e1 ...             full: brought to the winners at once
 //! shard 1                    e7 e4 e7 ...
-//! no entity                  e9 ...                full: begun anew
 //! ```
 //! What a shard knows of its entities fits into the cache of a core, all of the winners do not: a
 //! row that is brought alone waits for memory three times, one of thousands hardly ever.
@@ -28,6 +27,9 @@ const BLOCK_ENTITIES_MAX: usize = 64;
 
 /// Rows that a thread holds of all shards together, at most; 32 MiB of them.
 const ROWS_MAX: usize = 2 * 1024 * 1024;
+
+/// Rows that are looked through at once for those with an entity.
+const STEP_ROWS: usize = 256;
 
 /// Rows of a shard, at least.
 const SHARD_ROWS_MIN: usize = if cfg!(test) { 40 } else { 256 };
@@ -95,7 +97,7 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct HeldRows {
     shards: Shards,
-    /// As many for each shard, and behind them for rows of no entity.
+    /// As many for each shard.
     rows: Vec<Row>,
     /// Where the next row of each goes.
     next: Vec<usize>,
@@ -106,7 +108,7 @@ pub(super) struct HeldRows {
 impl HeldRows {
     /// None yet.
     pub(super) fn new(shards: Shards) -> Self {
-        let lists = shards.count() + 1;
+        let lists = shards.count();
         let next = (0..lists).map(|list| list << shards.rows).collect();
         Self { shards, rows: vec![Row::default(); lists << shards.rows], next, first_order: 0 }
     }
@@ -122,19 +124,29 @@ impl HeldRows {
         known: impl Fn(usize) -> i64,
         mut full: impl FnMut(usize, &[Row]),
     ) {
-        let (none, shard_rows) = (self.shards.count(), 1 << self.shards.rows);
-        for (place, (row, entity)) in (first..).zip(entities).enumerate() {
-            // Without a branch, which would be guessed wrong where many rows are not asked for.
-            let list = if *entity == UNKNOWN { none } else { self.shards.of(*entity) };
-            let at = self.next[list];
-            self.rows[at] = Row { known: known(place), entity: *entity, row };
-            let next = at + 1;
-            self.next[list] = next;
-            if next.is_multiple_of(shard_rows) {
-                let start = next - shard_rows;
-                self.next[list] = start;
-                if list != none {
-                    full(list, &self.rows[start..next]);
+        let shard_rows = 1 << self.shards.rows;
+        for start in (0..entities.len()).step_by(STEP_ROWS) {
+            let step = &entities[start..entities.len().min(start + STEP_ROWS)];
+            // Those with an entity, without a branch, which would be guessed wrong where many rows
+            // are not asked for.
+            let mut asked = [0; STEP_ROWS];
+            let mut count = 0;
+            for (place, entity) in step.iter().enumerate() {
+                asked[count] = place as u32;
+                count += usize::from(*entity != UNKNOWN);
+            }
+            for place in &asked[..count] {
+                let entity = step[*place as usize];
+                let row = start + *place as usize;
+                let shard = self.shards.of(entity);
+                let at = self.next[shard];
+                self.rows[at] = Row { known: known(row), entity, row: first + row as u32 };
+                let next = at + 1;
+                self.next[shard] = next;
+                if next.is_multiple_of(shard_rows) {
+                    let start = next - shard_rows;
+                    self.next[shard] = start;
+                    full(shard, &self.rows[start..next]);
                 }
             }
         }

@@ -4,13 +4,11 @@
 //! - One linear pass over keys and times; memory is that of the entities, not of the rows.
 //! - The winner is that of a point-in-time join at `to`, TTL aside: a reader applies the TTL at
 //!   the instant of reading.
-//! - Rows come in the order of the source, so that every page is decoded once.
 
 use super::{
-    cells::value_at,
     dataset::Dataset,
-    gather::{gather_created, gather_rows, join_pieces, wanted_by_row_group},
     keys::{DictionaryCache, KeyTable, UNKNOWN},
+    latest_rows::{Counts, Latest},
     prune::Bounds,
     rank::{Newest, Rank, Winner},
     read_ahead::ReadAhead,
@@ -20,55 +18,19 @@ use super::{
     ties::{Ties, settle},
 };
 use crate::{
-    error::{Error, Result},
-    feature::{Entity, KeyPart, Stamp, Timestamp, Value, View, visible_at},
+    error::Result,
+    feature::{Entity, Timestamp, View, visible_at},
     parallel::{for_each, thread_count},
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::Array;
 use std::{
     hint::black_box,
     num::NonZero,
-    ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Rows whose winners so far are fetched from memory at once.
 const STEP_ROWS: usize = 128;
-
-/// The newest row of one entity.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LatestRow {
-    /// One part per join key.
-    pub key: Vec<KeyPart>,
-    /// When it was true, and when it became known.
-    pub stamp: Stamp,
-    /// One per feature of the view; `None` is null.
-    pub cells: Vec<Option<Value>>,
-}
-
-/// The newest rows of a source, to be taken batch by batch.
-#[derive(Debug)]
-pub struct Latest<'a> {
-    source: ViewSource<'a>,
-    /// What each decoding reads, and how many of them there were.
-    ahead: ReadAhead<'a>,
-    decodings: usize,
-    table: KeyTable,
-    /// The order, the entity and the event of each winner; ascending.
-    winners: Vec<(u64, u32, Timestamp)>,
-    /// How many of them were handed out.
-    taken: usize,
-    /// The columns of some winners.
-    decoded: Vec<ArrayRef>,
-    /// When these became known; empty if no column tells.
-    decoded_created: Vec<Option<Timestamp>>,
-    /// Which winners.
-    decoded_rows: Range<usize>,
-    rows_read: u64,
-    rows_skipped: u64,
-    rows_ahead: u64,
-    reads: Reads,
-}
 
 /// Which rows of a source are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,30 +86,7 @@ pub fn latest<'a>(
     progress(Progress { rows: 0, rows_total: source.rows(), bytes: 0 });
     let search = Search { source: &source, entity, window, threads, reads: &reads, progress };
     let (table, newest, counts) = search.newest()?;
-    let found = (0_u32..).zip(newest).filter_map(|(entity, winner)| {
-        winner.found().map(|winner| (winner.order(), entity, winner.event()))
-    });
-    let mut winners: Vec<_> = found.collect();
-    winners.sort_unstable();
-    let orders: Vec<u64> = winners.iter().map(|(order, _, _)| *order).collect();
-    let row_groups = wanted_by_row_group(&source, &orders);
-    let row_groups = row_groups.iter().map(|(row_group, _)| *row_group);
-    let ahead = ReadAhead::of_created(&source, row_groups, true, 1)?;
-    Ok(Latest {
-        ahead,
-        decodings: 0,
-        source,
-        table,
-        winners,
-        taken: 0,
-        decoded: Vec::new(),
-        decoded_created: Vec::new(),
-        decoded_rows: 0..0,
-        rows_read: counts.rows_read,
-        rows_skipped: counts.rows_skipped,
-        rows_ahead: counts.rows_ahead,
-        reads,
-    })
+    Latest::new(source, table, newest, counts, reads, threads)
 }
 
 /// One pass over keys and times.
@@ -158,13 +97,6 @@ struct Search<'a, 'b> {
     threads: usize,
     reads: &'a Reads,
     progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-#[derive(Default)]
-struct Counts {
-    rows_read: u64,
-    rows_skipped: u64,
-    rows_ahead: u64,
 }
 
 impl Search<'_, '_> {
@@ -313,87 +245,6 @@ impl<R: Rank> Scan<R> {
                 *winner = candidate.max(*winner);
             }
         }
-        Ok(())
-    }
-}
-
-impl Latest<'_> {
-    /// How many entities have a row in the window.
-    pub fn entities(&self) -> usize {
-        self.winners.len()
-    }
-
-    /// Rows of all files that were opened, for they may have some.
-    pub fn rows_total(&self) -> u64 {
-        self.source.rows()
-    }
-
-    /// Rows of the source that were looked at.
-    pub fn rows_read(&self) -> u64 {
-        self.rows_read
-    }
-
-    /// Rows among them without event timestamp, or without a part of the key.
-    pub fn rows_skipped(&self) -> u64 {
-        self.rows_skipped
-    }
-
-    /// Rows whose event lies behind the end of the window: a later window may show them.
-    pub fn rows_ahead(&self) -> u64 {
-        self.rows_ahead
-    }
-
-    /// Bytes read from files so far.
-    pub fn bytes_read(&self) -> u64 {
-        self.reads.bytes()
-    }
-
-    /// The rows of the next entities, at least one and at most `entities_max`; `None` after the
-    /// last.
-    pub fn next_batch(&mut self, entities_max: usize) -> Result<Option<Vec<LatestRow>>> {
-        if self.taken >= self.winners.len() {
-            return Ok(None);
-        }
-        if self.taken >= self.decoded_rows.end {
-            self.decode()?;
-        }
-        let end = self.decoded_rows.end.min(self.taken.saturating_add(entities_max.max(1)));
-        let rows: Option<Vec<LatestRow>> = (self.taken..end).map(|index| self.row(index)).collect();
-        self.taken = end;
-        // Winners, keys and columns were all counted when they were made.
-        rows.map(Some).ok_or_else(|| Error::refused("an entity without its newest row"))
-    }
-
-    fn row(&self, index: usize) -> Option<LatestRow> {
-        let (_, entity, event) = *self.winners.get(index)?;
-        let row = index.checked_sub(self.decoded_rows.start)?;
-        let stamp = Stamp::new(event, self.decoded_created.get(row).copied().flatten());
-        let full = self.decoded.iter().all(|column| row < column.len());
-        let cells = self.decoded.iter().map(|column| value_at(column, row)).collect();
-        Some(LatestRow { key: self.table.key(entity)?, stamp, cells }).filter(|_| full)
-    }
-
-    /// Decodes the columns of the winners in the next row group that has some.
-    fn decode(&mut self) -> Result<()> {
-        let rest = self.winners.get(self.taken..).unwrap_or_default();
-        let orders: Vec<u64> = rest.iter().map(|(order, _, _)| *order).collect();
-        let groups = wanted_by_row_group(&self.source, &orders);
-        let Some((row_group, wanted)) = groups.first() else {
-            return Err(Error::refused("a row without its row group"));
-        };
-        let _fetched = self.ahead.begin(self.decodings)?;
-        self.decodings += 1;
-        let features = 0..self.source.types.len();
-        let pieces = gather_rows(&self.source, row_group, wanted, features, &self.reads)?;
-        let columns = pieces.iter().enumerate();
-        let decoded: Result<Vec<ArrayRef>> =
-            columns.map(|(feature, pieces)| join_pieces(&self.source, feature, pieces)).collect();
-        let rows = self.taken..self.taken + wanted.len();
-        if self.source.view.created_timestamp.is_some() {
-            self.decoded_created = gather_created(&self.source, wanted, 1, &self.reads)?;
-        }
-        self.decoded = decoded?;
-        self.decoded_rows = rows;
         Ok(())
     }
 }

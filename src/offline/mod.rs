@@ -38,6 +38,7 @@ mod parted_join;
 
 mod as_of_join;
 mod latest;
+mod latest_rows;
 mod names;
 mod report;
 
@@ -103,6 +104,7 @@ mod parquet_file;
 mod reads;
 mod runs;
 mod snappy;
+mod headers;
 mod thrift;
 
 mod cells;
@@ -127,7 +129,8 @@ pub use history_write::HistoryFileWriter;
 pub use join_memory::JoinShape;
 pub use keep::Retention;
 pub use key_filter::KeyFilter;
-pub use latest::{Latest, LatestRow, Progress, Window, latest};
+pub use latest::{Progress, Window, latest};
+pub use latest_rows::{Latest, LatestRow};
 pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
 pub use output::{IpcStream, ResultFile, to_ipc_stream, write_batch};

@@ -2,8 +2,9 @@
 //! which tells the least and the greatest value of every page: checked, then read.
 
 use super::{
+    headers::{COLUMN_INDEX, OFFSET_INDEX},
     parquet_file::ParquetFile,
-    thrift::{COLUMN_INDEX, Fields, OFFSET_INDEX, walk},
+    thrift::{Fields, walk},
 };
 use bytes::Bytes;
 use parquet::{

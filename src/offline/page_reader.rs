@@ -9,12 +9,10 @@
 //! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>
 
 use super::{
+    headers::{DATA_PAGE_HEADER, DATA_PAGE_HEADER_V2, DICTIONARY_PAGE_HEADER, PAGE_HEADER},
     parquet_file::{HEADER_READ_BYTES, ParquetFile, check_page},
     snappy::Packed,
-    thrift::{
-        DATA_PAGE_HEADER, DATA_PAGE_HEADER_V2, DICTIONARY_PAGE_HEADER, Flaw, PAGE_HEADER, Walked,
-        walk,
-    },
+    thrift::{Flaw, Walked, walk},
 };
 use bytes::{Buf, Bytes};
 use parquet::{

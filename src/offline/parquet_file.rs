@@ -6,7 +6,10 @@
 //! - No header of a page reaches the decoder that would keep it busy for ever: `thrift`.
 //! - A decoder that panics on hostile bytes is an error like any other: [`guarded`].
 
-use super::thrift::{BLOOM_FILTER_HEADER, FOOTER, Fields, Flaw, PAGE_HEADER, Walked, walk};
+use super::{
+    headers::{BLOOM_FILTER_HEADER, FOOTER, PAGE_HEADER},
+    thrift::{Fields, Flaw, Walked, walk},
+};
 use crate::{
     error::{Error, Result, did_you_mean},
     objects::{Failure, Fetched, Object},

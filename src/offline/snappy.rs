@@ -4,10 +4,10 @@
 //! packed      5 "abcde"   copy 4 from 3 back    60000 "…"         each a tag, and bytes or none
 //! unpacked     a b c d e  c d e c               …
 //! ```
-//! Numbers that hardly repeat are packed as long literals, one after the other: where a value stands
-//! is found by a walk over their tags, and then it is there to be read. A value that is not within
-//! literals takes unpacking. The walk goes on to the end, so what is damaged is found as often as by
-//! unpacking.
+//! Numbers that hardly repeat are packed as long literals, one after the other: where a value
+//! stands is found by a walk over their tags, and then it is there to be read. A value that is not
+//! within literals takes unpacking. The walk goes on to the end, so what is damaged is found as
+//! often as by unpacking.
 //! <https://github.com/google/snappy/blob/main/format_description.txt>
 
 use bytes::Bytes;

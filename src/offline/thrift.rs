@@ -58,183 +58,15 @@ pub(super) enum Kind {
     Bytes,
     List(&'static Kind),
     Struct(Fields),
-    /// The list of a schema: each element tells how many of those behind it are its children.
-    Schema,
+    /// The list of a schema, of elements with these fields: each tells in its fifth how many of
+    /// those behind it are its children.
+    Schema(Fields),
 }
 
 use Kind::{Bool, Byte, Bytes, Double, Integer, List, Schema, Struct};
 
-/// The fields of a struct that the decoder knows.
+/// The fields of a struct that the decoder knows (`headers.rs`).
 pub(super) type Fields = &'static [(i16, Kind)];
-
-const EMPTY: Kind = Struct(&[]);
-
-/// `FileMetaData`.
-pub(super) const FOOTER: Fields = &[
-    (1, Integer),
-    (2, Schema),
-    (3, Integer),
-    (4, List(&Struct(ROW_GROUP))),
-    (5, List(&KEY_VALUE)),
-    (6, Bytes),
-    (7, List(&Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))),
-];
-
-const KEY_VALUE: Kind = Struct(&[(1, Bytes), (2, Bytes)]);
-
-const SCHEMA_ELEMENT: Fields = &[
-    (1, Integer),
-    (2, Integer),
-    (3, Integer),
-    (4, Bytes),
-    (5, Integer),
-    (6, Integer),
-    (7, Integer),
-    (8, Integer),
-    (9, Integer),
-    (10, Struct(LOGICAL_TYPE)),
-];
-
-const LOGICAL_TYPE: Fields = &[
-    (1, EMPTY),
-    (2, EMPTY),
-    (3, EMPTY),
-    (4, EMPTY),
-    (5, Struct(&[(1, Integer), (2, Integer)])),
-    (6, EMPTY),
-    (7, TIME),
-    (8, TIME),
-    (10, Struct(&[(1, Byte), (2, Bool)])),
-    (11, EMPTY),
-    (12, EMPTY),
-    (13, EMPTY),
-    (14, EMPTY),
-    (15, EMPTY),
-    (16, Struct(&[(1, Byte)])),
-    (17, Struct(&[(1, Bytes)])),
-    (18, Struct(&[(1, Bytes), (2, Integer)])),
-    (19, EMPTY),
-];
-
-const TIME: Kind = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
-
-const ROW_GROUP: Fields = &[
-    (1, List(&Struct(COLUMN_CHUNK))),
-    (2, Integer),
-    (3, Integer),
-    (4, List(&Struct(&[(1, Integer), (2, Bool), (3, Bool)]))),
-    (5, Integer),
-    (6, Integer),
-    (7, Integer),
-];
-
-const COLUMN_CHUNK: Fields = &[
-    (1, Bytes),
-    (2, Integer),
-    (3, Struct(COLUMN_META_DATA)),
-    (4, Integer),
-    (5, Integer),
-    (6, Integer),
-    (7, Integer),
-];
-
-const COLUMN_META_DATA: Fields = &[
-    (1, Integer),
-    (2, List(&Integer)),
-    (3, List(&Bytes)),
-    (4, Integer),
-    (5, Integer),
-    (6, Integer),
-    (7, Integer),
-    (8, List(&KEY_VALUE)),
-    (9, Integer),
-    (10, Integer),
-    (11, Integer),
-    (12, STATISTICS),
-    (13, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))),
-    (14, Integer),
-    (15, Integer),
-    (16, Struct(&[(1, Integer), (2, List(&Integer)), (3, List(&Integer))])),
-    (17, Struct(&[(1, BOUNDING_BOX), (2, List(&Integer))])),
-];
-
-const STATISTICS: Kind = Struct(&[
-    (1, Bytes),
-    (2, Bytes),
-    (3, Integer),
-    (4, Integer),
-    (5, Bytes),
-    (6, Bytes),
-    (7, Bool),
-    (8, Bool),
-    (9, Integer),
-]);
-
-const BOUNDING_BOX: Kind = Struct(&[
-    (1, Double),
-    (2, Double),
-    (3, Double),
-    (4, Double),
-    (5, Double),
-    (6, Double),
-    (7, Double),
-    (8, Double),
-]);
-
-/// `PageHeader`.
-pub(super) const PAGE_HEADER: Fields = &[
-    (1, Integer),
-    (2, Integer),
-    (3, Integer),
-    (4, Integer),
-    (5, Struct(DATA_PAGE_HEADER)),
-    (6, EMPTY),
-    (7, Struct(DICTIONARY_PAGE_HEADER)),
-    (8, Struct(DATA_PAGE_HEADER_V2)),
-];
-
-/// `DataPageHeader`.
-pub(super) const DATA_PAGE_HEADER: Fields =
-    &[(1, Integer), (2, Integer), (3, Integer), (4, Integer), (5, STATISTICS)];
-
-/// `DictionaryPageHeader`.
-pub(super) const DICTIONARY_PAGE_HEADER: Fields = &[(1, Integer), (2, Integer), (3, Bool)];
-
-/// `DataPageHeaderV2`.
-pub(super) const DATA_PAGE_HEADER_V2: Fields = &[
-    (1, Integer),
-    (2, Integer),
-    (3, Integer),
-    (4, Integer),
-    (5, Integer),
-    (6, Integer),
-    (7, Bool),
-    (8, STATISTICS),
-];
-
-/// `OffsetIndex`.
-pub(super) const OFFSET_INDEX: Fields =
-    &[(1, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))), (2, List(&Integer))];
-
-/// `ColumnIndex`.
-pub(super) const COLUMN_INDEX: Fields = &[
-    (1, List(&Bool)),
-    (2, List(&Bytes)),
-    (3, List(&Bytes)),
-    (4, Integer),
-    (5, List(&Integer)),
-    (6, List(&Integer)),
-    (7, List(&Integer)),
-    (8, List(&Integer)),
-];
-
-/// `BloomFilterHeader`.
-pub(super) const BLOOM_FILTER_HEADER: Fields = &[
-    (1, Integer),
-    (2, Struct(&[(1, EMPTY)])),
-    (3, Struct(&[(1, EMPTY)])),
-    (4, Struct(&[(1, EMPTY)])),
-];
 
 impl Kind {
     /// Whether the type is the one that these four bits stand for.
@@ -246,7 +78,7 @@ impl Kind {
             Integer => matches!(bits, 4..=6),
             Double => bits == 7,
             Bytes => bits == 8,
-            List(_) | Schema => bits == 9,
+            List(_) | Schema(_) => bits == 9,
             Struct(_) => bits == 12,
         }
     }
@@ -342,8 +174,8 @@ fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> 
             if header == 0 {
                 return Ok(());
             }
-            if matches!(known, Some(Schema)) {
-                return skip_schema(rest, header & 0x0f, count, depth);
+            if let Some(Schema(fields)) = known {
+                return skip_schema(rest, (header & 0x0f, fields), count, depth);
             }
             let known = match known {
                 Some(List(kind)) => Some(*kind),
@@ -374,14 +206,19 @@ fn skip_value(rest: &mut &[u8], bits: u8, known: Option<Kind>, depth: usize) -> 
 }
 
 /// The decoder makes room for as many children as an element claims, and goes down as deep.
-fn skip_schema(rest: &mut &[u8], bits: u8, count: u64, depth: usize) -> Result<(), Flaw> {
-    if !Struct(SCHEMA_ELEMENT).is(bits) {
+fn skip_schema(
+    rest: &mut &[u8],
+    (bits, fields): (u8, Fields),
+    count: u64,
+    depth: usize,
+) -> Result<(), Flaw> {
+    if !Struct(fields).is(bits) {
         return Err(Flaw::Senseless);
     }
     // Of each element that is not at its end how many children are missing, the root first.
     let mut open: Vec<i64> = Vec::new();
     for index in 0..count {
-        let (integers, _) = skip_struct(rest, SCHEMA_ELEMENT, depth)?;
+        let (integers, _) = skip_struct(rest, fields, depth)?;
         let [_, _, _, _, _, children, ..] = integers;
         let left = i64::try_from(count - index - 1).map_err(|_| Flaw::Senseless)?;
         if !(0..=left).contains(&children) {
@@ -484,7 +321,8 @@ mod tests {
             let element = |children: &i8| [0x55, (*children as u8) << 1, 0];
             let elements: Vec<u8> = children.iter().flat_map(element).collect();
             let header = [0x19, 0xfc, children.len() as u8];
-            known(&[&header[..], &elements, &[0]].concat(), &[(1, Schema)]).map(drop)
+            known(&[&header[..], &elements, &[0]].concat(), &[(1, Schema(&[(5, Integer)]))])
+                .map(drop)
         };
         assert_eq!(schema(&[3, 0, 1, 0, 0]), Ok(()));
         assert_eq!(schema(&[3, 0, 0]), Err(Flaw::Senseless));
