@@ -28,21 +28,73 @@ const TAKEN_OF_EIGHT: usize = 5;
 #[derive(Debug, Default)]
 pub(super) struct Integers {
     hasher: RandomState,
-    /// As many as a power of two, or none.
-    places: Vec<Place>,
+    table: Table<i64>,
     list: Vec<i64>,
-    /// Once sealed, if dense: the numbers of `least`, `least + 1`, ...
-    dense: Option<(i64, Vec<u32>)>,
+    sealed: Option<Sealed>,
+}
+
+/// What keys are found by when all of them have their numbers. The less memory, the more of it lies
+/// in a core's cache.
+#[derive(Debug)]
+enum Sealed {
+    /// The numbers of `least`, `least + 1`, ...
+    Dense { least: i64, numbers: Vec<u32> },
+    /// By what a key has above `least`.
+    Narrow { least: i64, table: Table<u32> },
+}
+
+/// As many places as a power of two, or none. Not all are taken.
+#[derive(Debug, Default)]
+struct Table<K> {
+    places: Vec<Place<K>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    key: i64,
+struct Place<K> {
+    key: K,
     /// [`UNKNOWN`] if the place is free.
     number: u32,
 }
 
-const FREE: Place = Place { key: 0, number: UNKNOWN };
+impl<K: Copy + Eq + Default> Table<K> {
+    /// Room for so many keys.
+    fn for_keys(keys: usize) -> Self {
+        let count = (keys * 8).div_ceil(TAKEN_OF_EIGHT).next_power_of_two();
+        Self { places: vec![Place { key: K::default(), number: UNKNOWN }; count] }
+    }
+
+    fn has_room_for(&self, keys: usize) -> bool {
+        keys * 8 <= self.places.len() * TAKEN_OF_EIGHT
+    }
+
+    /// Where a key stands, or where it would.
+    #[allow(clippy::indexing_slicing, reason = "what is masked lies within the places")]
+    #[inline]
+    fn place_of(&self, key: K, hash: u64) -> (usize, u32) {
+        let mask = self.places.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let place = self.places[at];
+            if place.key == key || place.number == UNKNOWN {
+                return (at, place.number);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn put(&mut self, at: usize, key: K, number: u32) {
+        self.places.get_mut(at).into_iter().for_each(|place| *place = Place { key, number });
+    }
+
+    /// Fetches the places of some keys from memory, all at once: when they are compared one by one
+    /// they would be waited for one by one.
+    #[inline]
+    fn fetch(&self, hashes: &[u64]) {
+        let mask = self.places.len() - 1;
+        let number = |hash: &u64| self.places.get(*hash as usize & mask).map(|place| place.number);
+        black_box(hashes.iter().fold(0, |all, hash| all ^ number(hash).unwrap_or(0)));
+    }
+}
 
 impl Integers {
     /// All of them, in the order of their numbers.
@@ -52,23 +104,36 @@ impl Integers {
 
     /// The number of a key, or [`UNKNOWN`].
     pub(super) fn find(&self, key: i64) -> u32 {
-        match &self.dense {
-            Some((least, numbers)) => number_in(*least, numbers, key),
-            None if self.places.is_empty() => UNKNOWN,
-            None => self.place_of(key, self.hash(key)).1.number,
-        }
+        let mut found = Vec::with_capacity(1);
+        self.find_all(&[key], &mut found);
+        found.first().copied().unwrap_or(UNKNOWN)
     }
 
     /// Appends the number of each key to `out`, or [`UNKNOWN`].
     pub(super) fn find_all(&self, keys: &[i64], out: &mut Vec<u32>) {
-        if let Some((least, numbers)) = &self.dense {
-            out.extend(keys.iter().map(|key| number_in(*least, numbers, *key)));
-        } else if self.places.is_empty() {
-            out.resize(out.len() + keys.len(), UNKNOWN);
-        } else {
-            for keys in keys.chunks(STEP_KEYS) {
-                let found = keys.iter().zip(self.fetch(keys));
-                out.extend(found.map(|(key, hash)| self.place_of(*key, hash).1.number));
+        match &self.sealed {
+            Some(Sealed::Dense { least, numbers }) => {
+                out.extend(keys.iter().map(|key| number_in(*least, numbers, *key)));
+            }
+            Some(Sealed::Narrow { least, table }) => {
+                for keys in keys.chunks(STEP_KEYS) {
+                    let hashes = self.hashes(keys);
+                    table.fetch(&hashes);
+                    let found = keys.iter().zip(hashes);
+                    out.extend(found.map(|(key, hash)| match narrow(*least, *key) {
+                        Some(key) => table.place_of(key, hash).1,
+                        None => UNKNOWN,
+                    }));
+                }
+            }
+            None if self.list.is_empty() => out.resize(out.len() + keys.len(), UNKNOWN),
+            None => {
+                for keys in keys.chunks(STEP_KEYS) {
+                    let hashes = self.hashes(keys);
+                    self.table.fetch(&hashes);
+                    let found = keys.iter().zip(hashes);
+                    out.extend(found.map(|(key, hash)| self.table.place_of(*key, hash).1));
+                }
             }
         }
     }
@@ -83,7 +148,8 @@ impl Integers {
     pub(super) fn intern_all(&mut self, keys: &[i64], out: &mut Vec<u32>) {
         for keys in keys.chunks(STEP_KEYS) {
             self.make_room(keys.len());
-            let hashes = self.fetch(keys);
+            let hashes = self.hashes(keys);
+            self.table.fetch(&hashes);
             for (key, hash) in keys.iter().zip(hashes) {
                 out.push(self.intern_with_room(*key, hash));
             }
@@ -96,14 +162,27 @@ impl Integers {
         let Some((&least, &greatest)) = least.zip(greatest) else { return };
         let places = usize::try_from(i128::from(greatest) - i128::from(least) + 1);
         let places_max = PLACES_PER_KEY_MAX * self.list.len() + 1024;
-        let Some(places) = places.ok().filter(|places| *places <= places_max) else { return };
-        let mut numbers = vec![UNKNOWN; places];
-        for (number, key) in (0..).zip(&self.list) {
-            if let Some(place) = numbers.get_mut(key.abs_diff(least) as usize) {
-                *place = number;
+        let numbered = (0..).zip(&self.list);
+        if let Some(places) = places.ok().filter(|places| *places <= places_max) {
+            let mut numbers = vec![UNKNOWN; places];
+            for (number, key) in numbered {
+                if let Some(place) = numbers.get_mut(key.abs_diff(least) as usize) {
+                    *place = number;
+                }
             }
+            self.sealed = Some(Sealed::Dense { least, numbers });
+        } else if narrow(least, greatest).is_some() {
+            let mut table = Table::for_keys(self.list.len());
+            for (number, key) in numbered {
+                let Some(narrow) = narrow(least, *key) else { continue };
+                let (at, _) = table.place_of(narrow, self.hash(*key));
+                table.put(at, narrow, number);
+            }
+            self.sealed = Some(Sealed::Narrow { least, table });
+        } else {
+            return;
         }
-        self.dense = Some((least, numbers));
+        self.table = Table::default();
     }
 
     #[inline]
@@ -111,65 +190,41 @@ impl Integers {
         self.hasher.hash_one(key)
     }
 
-    /// Hashes some keys, [`STEP_KEYS`] at most, and fetches their places from memory, all at once:
-    /// when they are compared one by one they would be waited for one by one.
+    /// The hashes of some keys, [`STEP_KEYS`] at most.
     #[inline]
-    fn fetch(&self, keys: &[i64]) -> [u64; STEP_KEYS] {
+    fn hashes(&self, keys: &[i64]) -> [u64; STEP_KEYS] {
         let mut hashes = [0; STEP_KEYS];
-        let mut fetched = 0;
-        let mask = self.places.len() - 1;
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = self.hash(*key);
-            fetched ^= self.places.get(*hash as usize & mask).map_or(0, |place| place.key);
         }
-        black_box(fetched);
         hashes
-    }
-
-    /// Where a key stands, or where it would; there are places, and not all are taken.
-    #[allow(clippy::indexing_slicing, reason = "what is masked lies within the places")]
-    #[inline]
-    fn place_of(&self, key: i64, hash: u64) -> (usize, Place) {
-        let mask = self.places.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let place = self.places[at];
-            if place.key == key || place.number == UNKNOWN {
-                return (at, place);
-            }
-            at = (at + 1) & mask;
-        }
     }
 
     #[inline]
     fn intern_with_room(&mut self, key: i64, hash: u64) -> u32 {
-        let (at, place) = self.place_of(key, hash);
-        if place.number != UNKNOWN {
-            return place.number;
+        let (at, number) = self.table.place_of(key, hash);
+        if number != UNKNOWN {
+            return number;
         }
         let number = self.list.len() as u32;
         self.list.push(key);
-        if let Some(place) = self.places.get_mut(at) {
-            *place = Place { key, number };
-        }
+        self.table.put(at, key, number);
         number
     }
 
     /// Makes place for so many new keys, which are not sealed any more.
     fn make_room(&mut self, keys: usize) {
-        self.dense = None;
+        self.sealed = None;
         let wanted = self.list.len() + keys;
-        if wanted * 8 <= self.places.len() * TAKEN_OF_EIGHT {
+        if self.table.has_room_for(wanted) {
             return;
         }
-        let count = (wanted * 8).div_ceil(TAKEN_OF_EIGHT).next_power_of_two();
-        self.places = vec![FREE; count];
+        let mut table = Table::for_keys(wanted);
         for (number, key) in (0..).zip(&self.list) {
-            let (at, _) = self.place_of(*key, self.hash(*key));
-            if let Some(place) = self.places.get_mut(at) {
-                *place = Place { key: *key, number };
-            }
+            let (at, _) = table.place_of(*key, self.hash(*key));
+            table.put(at, *key, number);
         }
+        self.table = table;
     }
 }
 
@@ -179,6 +234,12 @@ impl Integers {
 fn number_in(least: i64, numbers: &[u32], key: i64) -> u32 {
     let place = usize::try_from(key.wrapping_sub(least).cast_unsigned()).ok();
     place.and_then(|place| numbers.get(place)).copied().unwrap_or(UNKNOWN)
+}
+
+/// What a key has above `least`, if 32 bits hold it.
+#[inline]
+fn narrow(least: i64, key: i64) -> Option<u32> {
+    u32::try_from(key.wrapping_sub(least).cast_unsigned()).ok()
 }
 
 #[cfg(test)]
