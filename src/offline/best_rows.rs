@@ -28,6 +28,12 @@ use std::{
 /// Rows whose memory is fetched at once.
 const STEP_ROWS: usize = 128;
 
+/// The bytes that memory is fetched by.
+const LINE_BYTES: usize = 64;
+
+/// With a row for so many slots of a shard or less, each line of it will be needed.
+const SLOTS_PER_ROW_WARM: usize = 4;
+
 /// After a step with too few rows where they were looked for first, so many are searched at once.
 const SEARCHED_STEPS: u32 = 15;
 
@@ -150,6 +156,9 @@ impl<'a, R: Rank> BestRows<'a, R> {
         };
         let mut shard = shard.lock();
         shard.rows += rows.len() as u64;
+        if rows.len() >= shard.best.len() / SLOTS_PER_ROW_WARM {
+            shard.warm(self.slots);
+        }
         for rows in rows.chunks(STEP_ROWS) {
             shard.add(self, rows, &candidate);
         }
@@ -204,6 +213,23 @@ impl<R: Rank> Shard<R> {
             searched_steps: 0,
             found: Vec::new(),
             searches: Vec::new(),
+        }
+    }
+
+    /// Fetches all of the shard into the cache of this core, one line after the other: from where
+    /// another core left them, or from memory, they come in a tenth of the time that way.
+    fn warm(&self, slots: &Slots) {
+        let tracks = self.tracks.chunks(LINE_BYTES / size_of::<Track>());
+        touch(tracks.filter_map(|tracks| Some(i64::from(tracks.first()?.last))));
+        let best = self.best.chunks(LINE_BYTES / size_of::<R>());
+        touch(best.filter_map(|best| Some(best.first()?.event().us())));
+        let mut from = 0;
+        for track in &self.tracks {
+            let (first, end) = (track.first as usize, (track.first + track.count) as usize);
+            let times = slots.times().get(from.max(first)..end).unwrap_or_default();
+            let times = times.chunks(LINE_BYTES / size_of::<i64>());
+            touch(times.filter_map(|times| times.first().copied()));
+            from = end.next_multiple_of(LINE_BYTES / size_of::<i64>());
         }
     }
 
