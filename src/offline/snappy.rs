@@ -93,7 +93,7 @@ impl Literals<'_> {
             while self.end <= at {
                 self.next()?;
             }
-            let bytes = self.literal.get(at - self.start..)?;
+            let bytes = self.literal.get(at.checked_sub(self.start)?..)?;
             let count = bytes.len().min(out.len());
             if count == 0 {
                 return None;
