@@ -67,7 +67,13 @@ impl<K: Copy + Eq + Default> Table<K> {
         keys * 8 <= self.places.len() * TAKEN_OF_EIGHT
     }
 
-    /// Where a key stands, or where it would.
+    /// The number of a key, or [`UNKNOWN`].
+    #[inline]
+    fn find(&self, key: K, hash: u64) -> u32 {
+        self.place_of(key, hash).1
+    }
+
+    /// Where a key stands and its number; or where it would stand, and [`UNKNOWN`].
     #[allow(clippy::indexing_slicing, reason = "what is masked lies within the places")]
     #[inline]
     fn place_of(&self, key: K, hash: u64) -> (usize, u32) {
@@ -104,9 +110,14 @@ impl Integers {
 
     /// The number of a key, or [`UNKNOWN`].
     pub(super) fn find(&self, key: i64) -> u32 {
-        let mut found = Vec::with_capacity(1);
-        self.find_all(&[key], &mut found);
-        found.first().copied().unwrap_or(UNKNOWN)
+        match &self.sealed {
+            Some(Sealed::Dense { least, numbers }) => number_in(*least, numbers, key),
+            Some(Sealed::Narrow { least, table }) => {
+                narrow(*least, key).map_or(UNKNOWN, |narrow| table.find(narrow, self.hash(key)))
+            }
+            None if self.list.is_empty() => UNKNOWN,
+            None => self.table.find(key, self.hash(key)),
+        }
     }
 
     /// Appends the number of each key to `out`, or [`UNKNOWN`].
@@ -116,25 +127,30 @@ impl Integers {
                 out.extend(keys.iter().map(|key| number_in(*least, numbers, *key)));
             }
             Some(Sealed::Narrow { least, table }) => {
-                for keys in keys.chunks(STEP_KEYS) {
-                    let hashes = self.hashes(keys);
-                    table.fetch(&hashes);
-                    let found = keys.iter().zip(hashes);
-                    out.extend(found.map(|(key, hash)| match narrow(*least, *key) {
-                        Some(key) => table.place_of(key, hash).1,
-                        None => UNKNOWN,
-                    }));
-                }
+                self.find_in(table, |key| narrow(*least, key), keys, out);
             }
             None if self.list.is_empty() => out.resize(out.len() + keys.len(), UNKNOWN),
-            None => {
-                for keys in keys.chunks(STEP_KEYS) {
-                    let hashes = self.hashes(keys);
-                    self.table.fetch(&hashes);
-                    let found = keys.iter().zip(hashes);
-                    out.extend(found.map(|(key, hash)| self.table.place_of(*key, hash).1));
-                }
-            }
+            None => self.find_in(&self.table, Some, keys, out),
+        }
+    }
+
+    /// The same in `table`, where keys stand as `stored` makes them; `None` is no key of it.
+    #[inline]
+    fn find_in<K: Copy + Eq + Default>(
+        &self,
+        table: &Table<K>,
+        stored: impl Fn(i64) -> Option<K>,
+        keys: &[i64],
+        out: &mut Vec<u32>,
+    ) {
+        for keys in keys.chunks(STEP_KEYS) {
+            let hashes = self.hashes(keys);
+            table.fetch(&hashes);
+            let found = keys.iter().zip(hashes);
+            out.extend(found.map(|(key, hash)| match stored(*key) {
+                Some(key) => table.find(key, hash),
+                None => UNKNOWN,
+            }));
         }
     }
 
