@@ -7,6 +7,7 @@
 use super::{
     ages::Ages,
     cells::column_of,
+    coded_texts::bring_texts,
     convert::{arrow_type, convert},
     keys::UNKNOWN,
     order_set::OrderSet,
@@ -172,6 +173,12 @@ impl Answers {
         Ok(wanted)
     }
 
+    /// Keeps nothing but events, for where every feature has the same answers and they are with the
+    /// rows already.
+    pub(super) fn without_places(self) -> Self {
+        Self { places: Vec::new(), ..self }
+    }
+
     /// The answers for a feature that has pushed cells, whose values stand after `gathered`
     /// others.
     pub(super) fn with_pushed(
@@ -244,12 +251,19 @@ pub(super) fn fill_column(
 ) -> Result<Column> {
     let values = values_of(view, feature, gathered, pushed)?;
     let array = match &values {
-        Some(values) if !values.is_empty() => take(values, &rows.places, None)
-            .map_err(|error| error.to_string())
-            .and_then(|taken| convert(&taken, feature.value_type))
+        Some(values) if !values.is_empty() => bring_texts(values, &rows.places)
+            .unwrap_or_else(|| {
+                let taken = take(values, &rows.places, None).map_err(|error| error.to_string())?;
+                convert(&taken, feature.value_type)
+            })
             .map_err(|why| too_large(view, feature, &why))?,
         _ => new_null_array(&arrow_type(feature.value_type), rows.places.len()),
     };
+    Ok(finished(feature, array, rows))
+}
+
+/// A column of one feature, with what its cells met.
+pub(super) fn finished(feature: &Feature, array: ArrayRef, rows: &RowAnswers) -> Column {
     let nulls = array.null_count() as u64;
     let counts = FeatureCounts {
         name: feature.name.clone(),
@@ -261,7 +275,14 @@ pub(super) fn fill_column(
         deleted: rows.deleted,
         ages: None,
     };
-    Ok(Column { array, counts, statuses: Vec::new(), event_timestamps: Vec::new() })
+    Column { array, counts, statuses: Vec::new(), event_timestamps: Vec::new() }
+}
+
+impl RowAnswers {
+    /// The place of the cell of each row; null if it may not be seen.
+    pub(super) fn places(&self) -> &UInt32Array {
+        &self.places
+    }
 }
 
 impl Column {

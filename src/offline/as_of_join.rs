@@ -11,66 +11,28 @@
 //! - [`status_at`] decides what is seen, for every slot, at the very time of its spine rows.
 
 use super::{
-    answers::{Answers, Column, RowAnswers, fill_column},
-    dataset::Dataset,
-    gather::gather_pieces,
+    answers::{Answers, Column},
+    join_request::{JoinOptions, ViewRequest},
     keys::KeyTable,
     names::refuse_clashes,
     prune::Bounds,
-    pushed::{PushedCells, PushedWinners, entities_of},
     rank::{Rank, Winner},
     reads::Reads,
     report::{JoinReport, Phase},
     slots::Slots,
     source::{Told, ViewSource},
     spine::Spine,
+    view_columns::{Answered, ViewColumns},
     winners::{Group, KnownBy, Scanned, find_newest, find_winners},
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Feature, Forgotten, KeyType, Status, Timestamp, View},
-    parallel::{for_each, thread_count},
+    feature::{Entity, Feature, Forgotten, KeyType, Status, Timestamp},
+    parallel::thread_count,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
-use std::{num::NonZero, sync::Arc};
-
-/// Of so many rows a column of features is worth its own turn.
-const MANY_ROWS: usize = if cfg!(test) { 4 } else { 64 * 1024 };
-
-/// Features of one view that a training set asks for.
-#[derive(Clone, Debug)]
-pub struct ViewRequest<'a> {
-    /// The view.
-    pub view: &'a View,
-    /// Its entity.
-    pub entity: &'a Entity,
-    /// Its source, opened; `None` for a view that is only pushed to.
-    pub dataset: Option<&'a Dataset>,
-    /// Cells that stand in the log and in no file.
-    pub pushed: &'a [PushedCells],
-    /// Entities of which the source may tell what no longer counts.
-    pub forgotten: Option<&'a Forgotten>,
-    /// Which features, by their index in the view.
-    pub features: Vec<usize>,
-    /// (join key, spine column) where the names differ.
-    pub map: &'a [(String, String)],
-    /// The name of the column of each feature.
-    pub output_names: Vec<String>,
-}
-
-/// How a join is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JoinOptions {
-    /// How many threads; as many as the machine has cores for `None`.
-    pub threads: Option<NonZero<usize>>,
-    /// What a row may know.
-    pub known_by: KnownBy,
-    /// Whether to tell the status and the event timestamp of every cell.
-    pub with_status: bool,
-    /// Whether to tell how old the values of each feature are.
-    pub with_ages: bool,
-}
+use std::sync::Arc;
 
 /// A training set.
 #[derive(Clone, Debug)]
@@ -242,49 +204,22 @@ impl Join<'_> {
         };
         let source = request.dataset.map(open).transpose()?;
         watch(Phase::Scan);
-        let (parquet, wanted, scanned) =
+        let (answered, scanned) =
             self.settle(request, group, (source.as_ref(), bounds.as_ref()))?;
-        let side = (source.as_ref(), &parquet, wanted.as_slice());
-        let mut columns = self.columns(request, group, &features, side, watch)?;
+        let columns = ViewColumns {
+            request,
+            options: self.options,
+            group,
+            source: source.as_ref(),
+            answered: &answered,
+            threads: self.threads,
+            reads: &self.reads,
+        };
+        let mut columns = columns.all(&features, watch)?;
         for (column, name) in columns.iter_mut().zip(&request.output_names) {
             column.counts.name.clone_from(name);
         }
-        Ok((columns, wanted.len() as u64, scanned))
-    }
-
-    /// The columns of all features. Where many rows are wanted a few features are done at a time,
-    /// so that what was gathered of the others need not be in memory beside the result.
-    fn columns(
-        &self,
-        request: &ViewRequest<'_>,
-        group: &Group,
-        features: &[&Feature],
-        (source, parquet, wanted): (Option<&ViewSource<'_>>, &ParquetSide, &[u64]),
-        watch: &dyn Fn(Phase),
-    ) -> Result<Vec<Column>> {
-        let at_once = if wanted.len() < MANY_ROWS { features.len() } else { self.threads };
-        let entities = entities_of(request.pushed, group);
-        let mut columns = Vec::with_capacity(features.len());
-        for (turn, features) in features.chunks(at_once.max(1)).enumerate() {
-            let first = turn * at_once;
-            watch(Phase::Gather);
-            let own = first..first + features.len();
-            let gather = |source| gather_pieces(source, wanted, own, self.threads, &self.reads);
-            let gathered = source.map(gather).transpose()?;
-            watch(Phase::Fill);
-            let filled = for_each(self.threads, features.len(), Vec::new, |filled, index| {
-                let Some(feature) = features.get(index) else { return Ok(()) };
-                let gathered = gathered.as_ref().map(|g| g.take(first + index)).transpose()?;
-                let gathered = gathered.as_ref();
-                let column = self.fill(request, group, feature, gathered, parquet, &entities)?;
-                filled.push((index, column));
-                Ok(())
-            })?;
-            let mut filled: Vec<(usize, Column)> = filled.into_iter().flatten().collect();
-            filled.sort_unstable_by_key(|(index, _)| *index);
-            columns.extend(filled.into_iter().map(|(_, column)| column));
-        }
-        Ok(columns)
+        Ok((columns, answered.wanted.len() as u64, scanned))
     }
 
     /// What the source answers, and the rows that its answers stand in.
@@ -293,7 +228,7 @@ impl Join<'_> {
         request: &ViewRequest<'_>,
         group: &Group,
         (source, bounds): (Option<&ViewSource<'_>>, Option<&Bounds<'_>>),
-    ) -> Result<(ParquetSide, Vec<u64>, Scanned)> {
+    ) -> Result<(Answered, Scanned)> {
         let (threads, reads) = (self.threads, &self.reads);
         let known_by = self.options.known_by;
         let rows = source.map_or(0, ViewSource::rows);
@@ -314,10 +249,12 @@ impl Join<'_> {
                 (Vec::new(), answers, Scanned::default())
             }
         };
-        let (answers, wanted) = answers;
+        let (mut answers, wanted) = answers;
         let rows = answers.of_rows(&group.slots, threads)?;
-        let side = ParquetSide { winners, answers, rows, gathered_rows: wanted.len() };
-        Ok((side, wanted, scanned))
+        if request.pushed.is_empty() {
+            answers = answers.without_places();
+        }
+        Ok((Answered { winners, answers, rows, wanted }, scanned))
     }
 
     fn answers<R: Rank>(
@@ -333,40 +270,6 @@ impl Join<'_> {
         let with_events = self.options.with_status || self.options.with_ages;
         let (slots, ttl) = (&group.slots, request.view.ttl);
         Answers::of_parquet(winners, slots, ttl, (rows, with_events), self.threads)
-    }
-
-    /// The column of one feature.
-    fn fill(
-        &self,
-        request: &ViewRequest<'_>,
-        group: &Group,
-        feature: &Feature,
-        gathered: Option<&ArrayRef>,
-        parquet: &ParquetSide,
-        entities: &[Option<u32>],
-    ) -> Result<Column> {
-        let view = request.view;
-        let known_by = self.options.known_by;
-        let pushed =
-            PushedWinners::find(view, feature.slot, request.pushed, entities, group, known_by)?;
-        let (slots, ttl) = (&group.slots, view.ttl);
-        let own = pushed.as_ref().map(|pushed| {
-            let ParquetSide { winners, answers, gathered_rows, .. } = parquet;
-            let answers = answers.with_pushed(winners, pushed, *gathered_rows, slots, ttl);
-            let rows = answers.of_rows(slots, 1)?;
-            Ok::<_, Error>((answers, rows))
-        });
-        let own = own.transpose()?;
-        let (answers, rows) = match &own {
-            Some((answers, rows)) => (answers, rows),
-            None => (&parquet.answers, &parquet.rows),
-        };
-        let mut column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
-        if self.options.with_ages {
-            column = column.with_ages(answers, slots);
-        }
-        let with_status = self.options.with_status;
-        Ok(if with_status { column.with_status(answers, slots, ttl) } else { column })
     }
 }
 
@@ -387,13 +290,4 @@ fn hide_forgotten<R: Rank>(
             }
         }
     }
-}
-
-/// What the source of a view answers.
-struct ParquetSide {
-    /// One per slot, where cells were pushed.
-    winners: Vec<Winner>,
-    answers: Answers,
-    rows: RowAnswers,
-    gathered_rows: usize,
 }

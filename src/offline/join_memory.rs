@@ -5,6 +5,7 @@
 //! that are decoded at the moment, footers, a bit for each row of a source, what was pushed.
 
 use super::{
+    number_rows::{WIDTH_MAX, is_number},
     parted_join::{PARTS_MAX, Split},
     spine_file::SpineSource,
 };
@@ -51,9 +52,12 @@ impl JoinShape {
     }
 
     fn row_bytes(&self) -> u64 {
-        // While columns are filled, those of all threads are there as they were gathered too.
+        // While columns are filled, those of all threads are there as they were gathered too, or
+        // numbers side by side.
         let widest = self.types.iter().map(|value_type| value_bytes(*value_type)).max();
-        let gathered = widest.unwrap_or(0).saturating_mul(self.threads as u64);
+        let side_by_side = self.types.iter().any(|value_type| is_number(*value_type));
+        let side_by_side = if side_by_side { (WIDTH_MAX * size_of::<u64>()) as u64 } else { 0 };
+        let gathered = widest.unwrap_or(0).saturating_mul(self.threads as u64).max(side_by_side);
         let keys = KEY_BYTES.saturating_mul(self.entities as u64);
         let columns = self.column_bytes();
         [keys, gathered, columns].into_iter().fold(ROW_BYTES, u64::saturating_add)

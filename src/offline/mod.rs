@@ -40,9 +40,13 @@ mod as_of_join;
 mod latest;
 mod latest_rows;
 mod names;
+mod view_columns;
+
 mod report;
 
 mod answers;
+mod join_request;
+mod number_rows;
 
 mod ages;
 mod order_set;
@@ -108,13 +112,14 @@ mod headers;
 mod thrift;
 
 mod cells;
+mod coded_texts;
 mod constant;
 mod convert;
 mod lists;
 
 pub use ages::Ages;
 pub use answers::FeatureCounts;
-pub use as_of_join::{JoinOptions, Joined, ViewRequest, as_of_join};
+pub use as_of_join::{Joined, as_of_join};
 pub use bucket::Bucket;
 pub use cells::cell;
 pub use convert::arrow_type;
@@ -127,6 +132,7 @@ pub use history_layout::Kept;
 pub use history_merge::{Merged, merge_history};
 pub use history_write::HistoryFileWriter;
 pub use join_memory::JoinShape;
+pub use join_request::{JoinOptions, ViewRequest};
 pub use keep::Retention;
 pub use key_filter::KeyFilter;
 pub use latest::{Progress, Window, latest};

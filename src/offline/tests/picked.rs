@@ -3,7 +3,9 @@
 use super::fixture::{entity, view, write_file_as};
 use crate::{
     feature::KeyType,
-    offline::{Dataset, convert::convert, gather::gather, source::ViewSource},
+    offline::{
+        Dataset, convert::convert, gather::gather, number_rows::NumberRows, source::ViewSource,
+    },
 };
 use arrow_array::{
     ArrayRef, BinaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
@@ -88,6 +90,7 @@ proptest! {
         row_groups in vec(row_group(), 1..4),
         properties in properties(),
         wanted in vec(any::<Index>(), 1..60),
+        places in vec(prop::option::weighted(0.8, any::<Index>()), 0..80),
         threads in 1_usize..3,
     ) {
         let folder = tempfile::tempdir().unwrap();
@@ -112,6 +115,16 @@ proptest! {
                 batches.iter().map(|batch| batch.column_by_name(name).unwrap().as_ref()).collect();
             let expected = take(&concat(&written).unwrap(), &indices, None).unwrap();
             prop_assert_eq!(found, &convert(&expected, *value_type).unwrap(), "{}", name);
+        }
+        let Some(mut rows) = NumberRows::new(&source, &orders, threads) else { return Ok(()) };
+        let place = |place: &Index| place.index(orders.len()) as u32;
+        let places: UInt32Array = places.iter().map(|it| it.as_ref().map(place)).collect();
+        for own in [0..4, 2..5, 7..8, 3..5] {
+            rows.gather(own.clone(), &Arc::default()).unwrap();
+            let types = source.types.get(own.clone()).unwrap();
+            for (filled, found) in rows.fill(types, &places).unwrap().iter().zip(&found[own]) {
+                prop_assert_eq!(filled, &take(found, &places, None).unwrap());
+            }
         }
     }
 }
