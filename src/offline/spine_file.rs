@@ -11,9 +11,10 @@ use crate::{
     parallel::{for_each, thread_count},
 };
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, RecordBatchReader, new_empty_array,
+    Array, ArrayRef, ArrowPrimitiveType, RecordBatch, RecordBatchOptions, RecordBatchReader,
+    builder::PrimitiveBuilder, cast::AsArray, downcast_primitive, new_empty_array,
 };
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat;
 use blake3::Hash;
 use parquet::{
@@ -24,6 +25,12 @@ use parquet::{
     errors::{ParquetError, Result as ParquetResult},
 };
 use std::{num::NonZero, path::Path, sync::Arc};
+
+/// So many rows are decoded at a time.
+const BATCH_ROWS: usize = 64 * 1024;
+
+/// A byte of a file seldom holds more rows.
+const LIKELY_ROWS_A_BYTE: u64 = 8;
 
 /// The file: its footer is read, its pages are not.
 #[derive(Clone, Debug)]
@@ -171,16 +178,47 @@ fn read_column(file: &DataFile, root: usize) -> Result<ArrayRef> {
         let metadata = file.metadata().clone();
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata);
         let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
-        let reader = builder.with_projection(mask).with_batch_size(64 * 1024).build()?;
+        let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
         let data_type = reader.schema().field(0).data_type().clone();
-        let mut pieces: Vec<ArrayRef> = Vec::new();
-        for batch in reader {
-            pieces.extend(batch?.columns().first().cloned());
+        // A file may claim more rows than there is memory for.
+        let likely = file.rows().min(file.bytes().saturating_mul(LIKELY_ROWS_A_BYTE));
+        macro_rules! numbers {
+            ($type:ty) => {
+                read_numbers::<$type>(reader, data_type, usize::try_from(likely).unwrap_or(0))
+            };
         }
-        let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-        ParquetResult::Ok(match pieces.is_empty() {
-            true => new_empty_array(&data_type),
-            false => concat(&pieces)?,
-        })
+        downcast_primitive! {
+            data_type => (numbers),
+            _ => read_pieces(reader, &data_type),
+        }
+    })
+}
+
+/// A column of numbers, written once where it stays.
+fn read_numbers<T: ArrowPrimitiveType>(
+    reader: ParquetRecordBatchReader,
+    data_type: DataType,
+    likely_rows: usize,
+) -> ParquetResult<ArrayRef> {
+    let numbers = PrimitiveBuilder::<T>::with_capacity(likely_rows);
+    let mut numbers = numbers.with_data_type(data_type);
+    for batch in reader {
+        let batch = batch?;
+        let own = batch.columns().first().and_then(|column| column.as_primitive_opt::<T>());
+        own.into_iter().for_each(|own| numbers.append_array(own));
+    }
+    Ok(Arc::new(numbers.finish()))
+}
+
+/// Any other column.
+fn read_pieces(reader: ParquetRecordBatchReader, data_type: &DataType) -> ParquetResult<ArrayRef> {
+    let mut pieces: Vec<ArrayRef> = Vec::new();
+    for batch in reader {
+        pieces.extend(batch?.columns().first().cloned());
+    }
+    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+    Ok(match pieces.is_empty() {
+        true => new_empty_array(data_type),
+        false => concat(&pieces)?,
     })
 }
