@@ -20,6 +20,9 @@ use std::{
 /// Fewer bytes than this are read, verified and taken apart sooner than a thread is started.
 const BYTES_A_THREAD: u64 = 256 * 1024;
 
+/// More threads than this help nobody.
+const THREADS_MAX: usize = 1024;
+
 /// How nice a thread is that works beside those that serve: a tenth of a core that is wanted by
 /// both, and all of one that is not (`sched(7)`).
 const NICE_BESIDE_SERVING: i32 = 10;
@@ -82,9 +85,11 @@ pub(crate) fn threads_for(bytes: u64) -> usize {
     thread_count(None).min(worth.max(1))
 }
 
-/// As many threads as asked for, or as the machine has cores for `None`.
+/// As many threads as asked for, or as the machine has cores for `None`; never more than anybody
+/// has cores.
 pub(crate) fn thread_count(threads: Option<NonZero<usize>>) -> usize {
-    threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
+    let threads = threads.or_else(|| thread::available_parallelism().ok());
+    threads.map_or(1, NonZero::get).min(THREADS_MAX)
 }
 
 /// Does `work` for each of `items`, each thread with a state of its own, and returns the states.

@@ -338,7 +338,8 @@ fn values_of(
         .map_err(|error| too_large(view, feature, &error.to_string()))
 }
 
-fn too_large(view: &View, feature: &Feature, why: &str) -> Error {
+/// The error for values that no column holds.
+pub(super) fn too_large(view: &View, feature: &Feature, why: &str) -> Error {
     Error::refused(format!(
         "the values of feature {} of view {} do not fit one column ({why}): ask for fewer rows at \
          a time",

@@ -232,7 +232,7 @@ impl Join<'_> {
         let (threads, reads) = (self.threads, &self.reads);
         let known_by = self.options.known_by;
         let rows = source.map_or(0, ViewSource::rows);
-        let (winners, answers, scanned) = match source {
+        let (mut winners, answers, scanned) = match source {
             // Only a pushed cell is ever compared with a winner by its created timestamp.
             Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
                 let (mut newest, scanned) = find_newest(source, group, bounds, threads, reads)?;
@@ -253,6 +253,7 @@ impl Join<'_> {
         let rows = answers.of_rows(&group.slots, threads)?;
         if request.pushed.is_empty() {
             answers = answers.without_places();
+            winners = Vec::new();
         }
         Ok((Answered { winners, answers, rows, wanted }, scanned))
     }

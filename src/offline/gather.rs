@@ -22,10 +22,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::Timestamp,
+    feature::{Timestamp, ValueType},
     parallel::for_each,
 };
-use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
+use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, new_empty_array};
 use arrow_schema::DataType;
 use arrow_select::{concat::concat, take::take};
 use parking_lot::Mutex;
@@ -33,6 +33,9 @@ use std::{mem, ops::Range, sync::Arc};
 
 /// Decoding this many rows that nobody wants costs less than to begin another stretch.
 const GAP_ROWS: usize = 128;
+
+/// Dictionaries with more bytes are not brought together.
+const DICTIONARY_BYTES_MAX: usize = if cfg!(test) { 512 } else { i32::MAX as usize };
 
 /// One task: some features of the wanted rows of a row group.
 struct Task<'a> {
@@ -43,19 +46,19 @@ struct Task<'a> {
 
 /// Some features of wanted rows, each in pieces until it is asked for: then there is one column of
 /// them at a time beside the pieces.
-pub(super) struct Gathered<'a> {
-    source: &'a ViewSource<'a>,
+pub(super) struct Gathered {
     /// The first of them.
     first: usize,
     pieces: Vec<Mutex<Vec<ArrayRef>>>,
 }
 
-impl Gathered<'_> {
-    /// One feature, of its declared type or as a dictionary of that. It is there once.
-    pub(super) fn take(&self, feature: usize) -> Result<ArrayRef> {
+impl Gathered {
+    /// One feature, of this type, which was declared, or as a dictionary of that. It is there once.
+    /// The error says why it does not fit one column.
+    pub(super) fn take(&self, feature: usize, value_type: ValueType) -> Result<ArrayRef, String> {
         let pieces = feature.checked_sub(self.first).and_then(|place| self.pieces.get(place));
         let pieces = pieces.map(|pieces| mem::take(&mut *pieces.lock()));
-        join_coded(self.source, feature, &pieces.unwrap_or_default())
+        join_coded(value_type, &pieces.unwrap_or_default())
     }
 }
 
@@ -74,13 +77,13 @@ pub(super) fn gather(
 }
 
 /// The same for some features, not joined yet.
-pub(super) fn gather_pieces<'a>(
-    source: &'a ViewSource<'_>,
+pub(super) fn gather_pieces(
+    source: &ViewSource<'_>,
     wanted: &[u64],
     features: Range<usize>,
     threads: usize,
     reads: &Reads,
-) -> Result<Gathered<'a>> {
+) -> Result<Gathered> {
     let groups = wanted_by_row_group(source, wanted);
     // With few row groups the features of one are shared out among the threads.
     let width = if groups.len() >= 2 * threads { features.len().max(1) } else { 1 };
@@ -113,7 +116,7 @@ pub(super) fn gather_pieces<'a>(
         }
     }
     let first = features.start;
-    Ok(Gathered { source, first, pieces: columns.into_iter().map(Mutex::new).collect() })
+    Ok(Gathered { first, pieces: columns.into_iter().map(Mutex::new).collect() })
 }
 
 /// The pieces of one feature as one column of its declared type.
@@ -122,35 +125,35 @@ pub(super) fn join_pieces(
     feature: usize,
     pieces: &[ArrayRef],
 ) -> Result<ArrayRef> {
-    let joined = join_coded(source, feature, pieces)?;
-    match source.types.get(feature) {
-        Some(value_type) => plain(&joined, *value_type).map_err(|why| too_large(source, &why)),
-        None => Ok(joined),
-    }
-}
-
-/// The same, but texts stay codes where all pieces have them so.
-fn join_coded(source: &ViewSource<'_>, feature: usize, pieces: &[ArrayRef]) -> Result<ArrayRef> {
     let Some(value_type) = source.types.get(feature) else {
         return Err(Error::refused(format!("view {} has no such feature", source.view.name)));
     };
+    let joined = join_coded(*value_type, pieces);
+    let joined = joined.and_then(|joined| plain(&joined, *value_type));
+    joined.map_err(|why| too_large(source, &why))
+}
+
+/// The same, but texts stay codes where all pieces have them so. The error says why they do not fit
+/// one column.
+fn join_coded(value_type: ValueType, pieces: &[ArrayRef]) -> Result<ArrayRef, String> {
     match pieces {
         [only] => return Ok(Arc::clone(only)),
-        [] => return Ok(new_empty_array(&arrow_type(*value_type))),
+        [] => return Ok(new_empty_array(&arrow_type(value_type))),
         _ => {}
     }
-    let is_coded = |piece: &ArrayRef| matches!(piece.data_type(), DataType::Dictionary(..));
-    let joined = if pieces.iter().all(is_coded) {
+    let join = |pieces: &[ArrayRef]| {
         let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
         concat(&pieces).map_err(|error| error.to_string())
-    } else {
-        let pieces = pieces.iter().map(|piece| plain(piece, *value_type));
-        pieces.collect::<Result<Vec<ArrayRef>, String>>().and_then(|pieces| {
-            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
-            concat(&pieces).map_err(|error| error.to_string())
-        })
     };
-    joined.map_err(|why| too_large(source, &why))
+    // Of dictionaries that are too long together `concat` panics.
+    let dictionaries = pieces.iter().map(|piece| Some(piece.as_any_dictionary_opt()?.values()));
+    let bytes = dictionaries.map(|values| Some(values?.get_buffer_memory_size()));
+    let bytes = bytes.sum::<Option<usize>>();
+    if bytes.is_some_and(|bytes| bytes <= DICTIONARY_BYTES_MAX) {
+        return join(pieces);
+    }
+    let pieces = pieces.iter().map(|piece| plain(piece, value_type));
+    join(&pieces.collect::<Result<Vec<ArrayRef>, String>>()?)
 }
 
 fn too_large(source: &ViewSource<'_>, why: &str) -> Error {
@@ -272,31 +275,41 @@ pub(super) fn gather_created(
     let done = for_each(threads, groups.len(), Vec::new, |done, index| {
         let Some((row_group, wanted)) = groups.get(index) else { return Ok(()) };
         let _fetched = ahead.begin(index)?;
-        let (file, columns) = source.file(row_group)?;
-        let mut all = Vec::with_capacity(wanted.len());
-        let mut add = |column: &ArrayRef| {
-            let name = source.view.created_timestamp.as_deref().unwrap_or_default();
-            let times = times_us(column, Rounding::Up);
-            let times = times.map_err(|why| in_column(file, name, &why))?;
-            all.extend(times.iter().map(|time| time.map(Timestamp)));
-            Ok(())
-        };
-        match &columns.created {
-            Some(Cells::Stored(column)) => {
-                let rows = rows_within(row_group, wanted);
-                read_rows(source, row_group, &rows, &[column], reads, |batch| {
-                    batch.iter().try_for_each(&mut add)
-                })?;
-            }
-            Some(Cells::Constant(value)) => add(&repeated(value, wanted.len())?)?,
-            None => {}
-        }
-        done.push((index, all));
+        done.push((index, created_of(source, row_group, wanted, reads)?));
         Ok(())
     })?;
     let mut done: Vec<(usize, Vec<Option<Timestamp>>)> = done.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(index, _)| *index);
     Ok(done.into_iter().flat_map(|(_, all)| all).collect())
+}
+
+/// The same of one row group.
+pub(super) fn created_of(
+    source: &ViewSource<'_>,
+    row_group: &RowGroup,
+    wanted: &[u64],
+    reads: &Reads,
+) -> Result<Vec<Option<Timestamp>>> {
+    let (file, columns) = source.file(row_group)?;
+    let mut all = Vec::with_capacity(wanted.len());
+    let mut add = |column: &ArrayRef| {
+        let name = source.view.created_timestamp.as_deref().unwrap_or_default();
+        let times = times_us(column, Rounding::Up);
+        let times = times.map_err(|why| in_column(file, name, &why))?;
+        all.extend(times.iter().map(|time| time.map(Timestamp)));
+        Ok(())
+    };
+    match &columns.created {
+        Some(Cells::Stored(column)) => {
+            let rows = rows_within(row_group, wanted);
+            read_rows(source, row_group, &rows, &[column], reads, |batch| {
+                batch.iter().try_for_each(&mut add)
+            })?;
+        }
+        Some(Cells::Constant(value)) => add(&repeated(value, wanted.len())?)?,
+        None => {}
+    }
+    Ok(all)
 }
 
 /// Decodes some columns of the wanted rows of one row group, as they are in the file.

@@ -1,8 +1,8 @@
 //! How much memory a join takes, about, and into what its spine is split so that it takes less.
 //!
 //! It is an estimate: by the types of columns, with a guess for text and lists, which is put right
-//! by what the first part of a spine takes. Not in it is what does not grow with the spine: pages
-//! that are decoded at the moment, footers, a bit for each row of a source, what was pushed.
+//! by what the first part of a spine takes. Not in it are pages that are decoded at the moment,
+//! footers, a bit for each row of a source, what was pushed, rows that a thread holds back.
 
 use super::{
     number_rows::{WIDTH_MAX, is_number},
@@ -52,12 +52,13 @@ impl JoinShape {
     }
 
     fn row_bytes(&self) -> u64 {
-        // While columns are filled, those of all threads are there as they were gathered too, or
+        // While columns are filled, those of all threads are there as they were gathered too, and
         // numbers side by side.
         let widest = self.types.iter().map(|value_type| value_bytes(*value_type)).max();
         let side_by_side = self.types.iter().any(|value_type| is_number(*value_type));
         let side_by_side = if side_by_side { (WIDTH_MAX * size_of::<u64>()) as u64 } else { 0 };
-        let gathered = widest.unwrap_or(0).saturating_mul(self.threads as u64).max(side_by_side);
+        let gathered =
+            widest.unwrap_or(0).saturating_mul(self.threads as u64).saturating_add(side_by_side);
         let keys = KEY_BYTES.saturating_mul(self.entities as u64);
         let columns = self.column_bytes();
         [keys, gathered, columns].into_iter().fold(ROW_BYTES, u64::saturating_add)

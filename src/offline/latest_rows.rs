@@ -6,7 +6,7 @@
 
 use super::{
     cells::value_at,
-    gather::{gather_created, gather_rows, join_pieces, wanted_by_row_group},
+    gather::{created_of, gather_rows, join_pieces, wanted_by_row_group},
     keys::KeyTable,
     rank::{Newest, Rank},
     read_ahead::ReadAhead,
@@ -194,7 +194,7 @@ impl<'a> Latest<'a> {
         let columns = columns.map(|(feature, pieces)| join_pieces(&self.source, feature, pieces));
         let columns = columns.collect::<Result<_>>()?;
         let created = match self.source.view.created_timestamp {
-            Some(_) => gather_created(&self.source, wanted, 1, &self.reads)?,
+            Some(_) => created_of(&self.source, row_group, wanted, &self.reads)?,
             None => Vec::new(),
         };
         Ok(Decoded { rows: rows.clone(), columns, created })

@@ -1,5 +1,5 @@
-//! Numbers of a few features side by side: a row that is met at random then costs one line of
-//! memory, and not one for each feature.
+//! Numbers of a few features side by side: a row that is met at random then costs one or two lines
+//! of memory, and not one for each feature.
 //!
 //! ```text
 //! gathered, a column each      x0 x1 x2 ...    y0 y1 y2 ...

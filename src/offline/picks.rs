@@ -328,10 +328,9 @@ fn coded(
         return is_null.then(|| Some(new_null_array(&data_type, codes.len())));
     };
     let coded = DictionaryArray::try_new(codes, Arc::clone(dictionary)).ok()?;
-    if coded.len() < dictionary.len() {
-        return take(dictionary, coded.keys(), None).ok().map(Some);
-    }
-    Some(Some(Arc::new(coded)))
+    // Texts that are too long together for an array of their own stay codes.
+    let own = (coded.len() < dictionary.len()).then(|| take(dictionary, coded.keys(), None).ok());
+    Some(Some(own.flatten().unwrap_or_else(|| Arc::new(coded))))
 }
 
 /// The texts with these places on a page of texts, each behind its length; a null has none.

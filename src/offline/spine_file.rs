@@ -29,8 +29,8 @@ use std::{num::NonZero, path::Path, sync::Arc};
 /// So many rows are decoded at a time.
 const BATCH_ROWS: usize = 64 * 1024;
 
-/// A byte of a file seldom holds more rows.
-const LIKELY_ROWS_A_BYTE: u64 = 8;
+/// There is room for so many rows, if the file tells of as many, before the first is read.
+const ROWS_AT_FIRST: usize = 8 << 20;
 
 /// The file: its footer is read, its pages are not.
 #[derive(Clone, Debug)]
@@ -180,11 +180,11 @@ fn read_column(file: &DataFile, root: usize) -> Result<ArrayRef> {
         let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
         let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
         let data_type = reader.schema().field(0).data_type().clone();
-        // A file may claim more rows than there is memory for.
-        let likely = file.rows().min(file.bytes().saturating_mul(LIKELY_ROWS_A_BYTE));
+        // A file may claim more rows than there is memory for: then they take it as they come.
+        let rows_at_first = usize::try_from(file.rows()).map_or(0, |rows| rows.min(ROWS_AT_FIRST));
         macro_rules! numbers {
             ($type:ty) => {
-                read_numbers::<$type>(reader, data_type, usize::try_from(likely).unwrap_or(0))
+                read_numbers::<$type>(reader, data_type, rows_at_first)
             };
         }
         downcast_primitive! {
@@ -198,9 +198,9 @@ fn read_column(file: &DataFile, root: usize) -> Result<ArrayRef> {
 fn read_numbers<T: ArrowPrimitiveType>(
     reader: ParquetRecordBatchReader,
     data_type: DataType,
-    likely_rows: usize,
+    rows_at_first: usize,
 ) -> ParquetResult<ArrayRef> {
-    let numbers = PrimitiveBuilder::<T>::with_capacity(likely_rows);
+    let numbers = PrimitiveBuilder::<T>::with_capacity(rows_at_first);
     let mut numbers = numbers.with_data_type(data_type);
     for batch in reader {
         let batch = batch?;

@@ -24,7 +24,7 @@ struct Tie {
     order: u64,
 }
 
-/// As many ties a thread may keep for each row that it has seen, beside a few thousand: where
+/// One tie may be kept for so many rows that were seen, beside a few thousand in each shard: where
 /// there are more, created timestamps are read for all rows.
 const ROWS_PER_TIE: u64 = 8;
 const TIES_MIN: u64 = if cfg!(test) { 2 } else { 4096 };

@@ -5,8 +5,8 @@
 //! others need not be in memory beside the result; numbers then stand side by side on their way.
 
 use super::{
-    answers::{Answers, Column, RowAnswers, fill_column, finished},
-    gather::gather_pieces,
+    answers::{Answers, Column, RowAnswers, fill_column, finished, too_large},
+    gather::{Gathered, gather_pieces},
     join_request::{JoinOptions, ViewRequest},
     number_rows::{NumberRows, WIDTH_MAX, is_number},
     pushed::{PushedWinners, entities_of},
@@ -117,7 +117,9 @@ impl ViewColumns<'_> {
         watch(Phase::Fill);
         let features: Vec<(usize, &Feature)> = (first..).zip(features.iter().copied()).collect();
         map(self.threads, &features, |(place, feature)| {
-            let gathered = gathered.as_ref().map(|gathered| gathered.take(*place)).transpose()?;
+            let take = |gathered: &Gathered| gathered.take(*place, feature.value_type);
+            let gathered = gathered.as_ref().map(take).transpose();
+            let gathered = gathered.map_err(|why| too_large(self.request.view, feature, &why))?;
             self.column(feature, gathered.as_ref(), entities)
         })
     }

@@ -67,14 +67,6 @@ pub(super) struct Scanned {
     pub(super) rows_skipped: u64,
 }
 
-impl Scanned {
-    fn add(&mut self, other: Self) {
-        self.row_groups += other.row_groups;
-        self.rows += other.rows;
-        self.rows_skipped += other.rows_skipped;
-    }
-}
-
 /// The winning row for every slot, TTL aside; of each also its created timestamp.
 pub(super) fn find_winners(
     source: &ViewSource<'_>,
@@ -108,10 +100,10 @@ pub(super) fn find_newest(
 ) -> Result<(Vec<Newest>, Scanned)> {
     let known_by = KnownBy::Event;
     let search = Search { source, group, bounds, known_by, with_created: false, threads, reads };
-    let (mut winners, ties, mut scanned): (Vec<Newest>, _, _) = search.run()?;
+    let (mut winners, ties, scanned): (Vec<Newest>, _, _) = search.run()?;
     let Some(ties) = ties else {
-        let (all, again) = find_winners(source, group, bounds, known_by, threads, reads)?;
-        scanned.add(again);
+        // What the pass that was given up had seen depends on when its threads heard of that.
+        let (all, scanned) = find_winners(source, group, bounds, known_by, threads, reads)?;
         let newest = |winner: Winner| Newest::new(winner.stamp.event, None, winner.order);
         return Ok((all.into_iter().map(newest).collect(), scanned));
     };

@@ -7,6 +7,7 @@ mod history_entity;
 
 mod history_merges;
 
+mod claims;
 mod drift;
 
 mod history_files;
