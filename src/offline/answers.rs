@@ -11,7 +11,7 @@ use super::{
     convert::{arrow_type, convert},
     keys::UNKNOWN,
     order_set::OrderSet,
-    pushed::PushedWinners,
+    pushed::FeaturePushed,
     rank::{Rank, Winner},
     slots::Slots,
 };
@@ -184,7 +184,7 @@ impl Answers {
     pub(super) fn with_pushed(
         &self,
         winners: &[Winner],
-        pushed: &PushedWinners<'_>,
+        pushed: &FeaturePushed,
         gathered: usize,
         slots: &Slots,
         ttl: Option<Ttl>,
@@ -197,7 +197,7 @@ impl Answers {
             if winner.is_some_and(|winner| winner.stamp > candidate.stamp) {
                 continue;
             }
-            let is_cell = *candidate.write != CellWrite::Tombstone;
+            let is_cell = candidate.write != CellWrite::Tombstone;
             let event = is_cell.then_some(candidate.stamp.event);
             answers.deleted += u64::from(!is_cell);
             answers.events.get_mut(slot).into_iter().for_each(|own| *own = event);
@@ -246,7 +246,7 @@ pub(super) fn fill_column(
     view: &View,
     feature: &Feature,
     gathered: Option<&ArrayRef>,
-    pushed: Option<&PushedWinners<'_>>,
+    pushed: Option<&FeaturePushed>,
     rows: &RowAnswers,
 ) -> Result<Column> {
     let values = values_of(view, feature, gathered, pushed)?;
@@ -321,7 +321,7 @@ fn values_of(
     view: &View,
     feature: &Feature,
     gathered: Option<&ArrayRef>,
-    pushed: Option<&PushedWinners<'_>>,
+    pushed: Option<&FeaturePushed>,
 ) -> Result<Option<ArrayRef>> {
     let Some(pushed) = pushed else { return Ok(gathered.cloned()) };
     let pushed = column_of(&pushed.values(), feature.value_type).ok_or_else(|| {

@@ -12,14 +12,13 @@
 
 use super::{
     answers::{Answers, Column},
+    grouped_spine::GroupedSpine,
     join_request::{JoinOptions, ViewRequest},
-    keys::KeyTable,
-    names::refuse_clashes,
     prune::Bounds,
+    pushed::{PushedWinners, ViewPushed},
     rank::{Rank, Winner},
     reads::Reads,
     report::{JoinReport, Phase},
-    slots::Slots,
     source::{Told, ViewSource},
     spine::Spine,
     view_columns::{Answered, ViewColumns},
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{Entity, Feature, Forgotten, KeyType, Status, Timestamp},
+    feature::{Entity, Feature, Forgotten, Status, Timestamp},
     parallel::thread_count,
 };
 use arrow_array::{ArrayRef, RecordBatch};
@@ -74,25 +73,36 @@ fn picked<T: Clone>(all: &[T], from: &[usize]) -> Vec<T> {
     from.iter().filter_map(|index| all.get(*index).cloned()).collect()
 }
 
-/// Joins the features of several views to the rows of a spine. `watch` is told whenever a phase
-/// begins.
+/// Joins the features of several views, as their sources tell them, to the rows of a spine. `watch`
+/// is told whenever a phase begins.
 pub fn as_of_join(
     spine: &Spine,
     requests: &[ViewRequest<'_>],
     options: &JoinOptions,
     watch: &dyn Fn(Phase),
 ) -> Result<Joined> {
-    let names = requests.iter().flat_map(|request| &request.output_names);
-    refuse_clashes(spine.batch().schema_ref(), names.map(String::as_str))?;
+    watch(Phase::Group);
+    let spine = GroupedSpine::new(spine, requests, options.threads)?;
+    let pushed = PushedWinners::new(&spine, requests, options.known_by)?;
+    as_of_join_with(&spine, requests, pushed, options, watch)
+}
+
+/// The same with what was pushed to the views of `requests`, which are those of `grouped`.
+pub fn as_of_join_with(
+    grouped: &GroupedSpine<'_>,
+    requests: &[ViewRequest<'_>],
+    pushed: PushedWinners<'_>,
+    options: &JoinOptions,
+    watch: &dyn Fn(Phase),
+) -> Result<Joined> {
+    let spine = grouped.spine;
     let threads = thread_count(options.threads);
-    let mut groups = Groups { spine, threads, groups: Vec::new() };
     let join = Join { options, threads, reads: Reads::default() };
     let mut report = JoinReport { rows: spine.rows() as u64, pieces: 1, ..JoinReport::default() };
     let mut columns = Vec::new();
-    for request in requests {
-        watch(Phase::Group);
-        let group = groups.of(request)?;
-        let (joined, winners, scanned) = join.view(request, group, watch)?;
+    for (place, (request, pushed)) in requests.iter().zip(pushed.into_views()).enumerate() {
+        let group = grouped.group(place)?;
+        let (joined, winners, scanned) = join.view(request, group, &pushed, watch)?;
         report.files += request.dataset.map_or(0, |dataset| dataset.files().len()) as u64;
         report.add_scanned(&scanned);
         report.winners += winners;
@@ -134,47 +144,6 @@ fn assemble(
     })
 }
 
-/// The spine sorted by each set of key columns that a view asks for, once per set.
-struct Groups<'a> {
-    spine: &'a Spine,
-    threads: usize,
-    groups: Vec<(Vec<(usize, KeyType)>, Group)>,
-}
-
-impl Groups<'_> {
-    fn of(&mut self, request: &ViewRequest<'_>) -> Result<&Group> {
-        let entity = request.entity;
-        let columns = self.spine.key_columns(entity, request.map)?;
-        let types = entity.join_keys.iter().map(|join_key| join_key.key_type);
-        let wanted: Vec<(usize, KeyType)> = columns.into_iter().zip(types).collect();
-        let known = self.groups.iter().position(|(columns, _)| *columns == wanted);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let group = self.build(entity, &wanted)?;
-                self.groups.push((wanted, group));
-                self.groups.len() - 1
-            }
-        };
-        let group = self.groups.get(index).map(|(_, group)| group);
-        group.ok_or_else(|| Error::refused("a view without join keys"))
-    }
-
-    fn build(&self, entity: &Entity, wanted: &[(usize, KeyType)]) -> Result<Group> {
-        let columns = self.spine.batch().columns();
-        let columns: Vec<ArrayRef> =
-            wanted.iter().filter_map(|(index, _)| columns.get(*index)).cloned().collect();
-        let mut table = KeyTable::new(entity);
-        let mut entities = Vec::new();
-        table.intern(&columns, &mut Vec::new(), &mut entities).map_err(|why| {
-            Error::refused(format!("the spine's keys of entity {}: {why}", entity.name))
-        })?;
-        table.seal();
-        let slots = Slots::build(&entities, table.len(), self.spine.times(), self.threads)?;
-        Ok(Group { table, slots })
-    }
-}
-
 /// What is the same for all views of one join.
 struct Join<'a> {
     options: &'a JoinOptions,
@@ -188,6 +157,7 @@ impl Join<'_> {
         &self,
         request: &ViewRequest<'_>,
         group: &Group,
+        pushed: &ViewPushed<'_>,
         watch: &dyn Fn(Phase),
     ) -> Result<(Vec<Column>, u64, Scanned)> {
         let view = request.view;
@@ -205,12 +175,13 @@ impl Join<'_> {
         let source = request.dataset.map(open).transpose()?;
         watch(Phase::Scan);
         let (answered, scanned) =
-            self.settle(request, group, (source.as_ref(), bounds.as_ref()))?;
+            self.settle(request, group, pushed, (source.as_ref(), bounds.as_ref()))?;
         let columns = ViewColumns {
             request,
             options: self.options,
             group,
             source: source.as_ref(),
+            pushed,
             answered: &answered,
             threads: self.threads,
             reads: &self.reads,
@@ -227,6 +198,7 @@ impl Join<'_> {
         &self,
         request: &ViewRequest<'_>,
         group: &Group,
+        pushed: &ViewPushed<'_>,
         (source, bounds): (Option<&ViewSource<'_>>, Option<&Bounds<'_>>),
     ) -> Result<(Answered, Scanned)> {
         let (threads, reads) = (self.threads, &self.reads);
@@ -234,7 +206,7 @@ impl Join<'_> {
         let rows = source.map_or(0, ViewSource::rows);
         let (mut winners, answers, scanned) = match source {
             // Only a pushed cell is ever compared with a winner by its created timestamp.
-            Some(source) if request.pushed.is_empty() && known_by == KnownBy::Event => {
+            Some(source) if pushed.is_empty() && known_by == KnownBy::Event => {
                 let (mut newest, scanned) = find_newest(source, group, bounds, threads, reads)?;
                 (Vec::new(), self.answers(request, group, &mut newest, rows)?, scanned)
             }
@@ -251,7 +223,7 @@ impl Join<'_> {
         };
         let (mut answers, wanted) = answers;
         let rows = answers.of_rows(&group.slots, threads)?;
-        if request.pushed.is_empty() {
+        if pushed.is_empty() {
             answers = answers.without_places();
             winners = Vec::new();
         }

@@ -103,7 +103,7 @@ impl HistoryFile {
 /// What is looked for.
 struct Search<'a> {
     file: &'a HistoryFile,
-    asked: AskedKeys<'a>,
+    asked: AskedKeys,
     window: Window,
     hides: &'a dyn Fn(&PushedCells) -> bool,
 }
@@ -193,8 +193,12 @@ impl Search<'_> {
     ) -> Result<Vec<PushedCells>> {
         let (mut ranges, mut found) = (Vec::new(), Vec::new());
         rows.iter().for_each(|row| push_range(&mut ranges, *row..row + 1));
-        self.file.read_writing(row_group, &ranges, wanted, &mut found)?;
-        found.retain(|row| self.window.holds(row.stamp.event) && !(self.hides)(row));
+        self.file.each_writing(row_group, &ranges, wanted, &mut |row| {
+            if self.window.holds(row.stamp.event) && !(self.hides)(&row) {
+                found.push(row);
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 }

@@ -102,22 +102,34 @@ impl HistoryFile {
         slots: Option<&[u32]>,
         keys: Option<&HashSet<Vec<KeyPart>>>,
     ) -> Result<Vec<PushedCells>> {
-        let wanted = self.wanted(slots);
         let asked = keys.map(|keys| AskedKeys::new(&self.entity, keys)).transpose()?;
         let mut found = Vec::new();
-        let is_elsewhere =
-            |keys: &HashSet<_>| !keys.iter().any(|key: &Vec<_>| self.bucket.holds(key));
-        if wanted.is_empty() || keys.is_some_and(is_elsewhere) {
-            return Ok(found);
+        self.each_row(slots, asked.as_ref(), &mut |row| {
+            found.push(row);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Hands the same rows to `take`, one by one: no more than a batch of them is in memory.
+    pub fn each_row(
+        &self,
+        slots: Option<&[u32]>,
+        asked: Option<&AskedKeys>,
+        take: &mut dyn FnMut(PushedCells) -> Result<()>,
+    ) -> Result<()> {
+        let wanted = self.wanted(slots);
+        if wanted.is_empty() || asked.is_some_and(|asked| !asked.reach_bucket(self.bucket)) {
+            return Ok(());
         }
         for row_group in &self.row_groups {
-            let rows = match &asked {
+            let rows = match asked {
                 Some(asked) => self.rows_of(row_group, asked)?,
                 None => whole(row_group),
             };
-            self.read_writing(row_group, &rows, &wanted, &mut found)?;
+            self.each_writing(row_group, &rows, &wanted, take)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The slots among these that the view has.
@@ -128,23 +140,21 @@ impl HistoryFile {
         of_view.filter(is_wanted).collect()
     }
 
-    /// Adds those of `rows` to `found` that write one of the wanted slots.
-    pub(super) fn read_writing(
+    /// Hands those of `rows` to `take` that write one of the wanted slots.
+    pub(super) fn each_writing(
         &self,
         row_group: &RowGroup,
         rows: &[Range<usize>],
         wanted: &[&FileSlot],
-        found: &mut Vec<PushedCells>,
+        take: &mut dyn FnMut(PushedCells) -> Result<()>,
     ) -> Result<()> {
-        if wanted.len() < self.columns.slots.len() {
-            let rows = self.rows_writing(row_group, rows, wanted)?;
-            return self.read(row_group, &rows, wanted, found);
-        }
-        let before = found.len();
-        self.read(row_group, rows, wanted, found)?;
-        let read = found.split_off(before);
-        found.extend(read.into_iter().filter(|row| !row.cells.is_empty()));
-        Ok(())
+        let writing = (wanted.len() < self.columns.slots.len())
+            .then(|| self.rows_writing(row_group, rows, wanted));
+        let writing = writing.transpose()?;
+        let rows = writing.as_deref().unwrap_or(rows);
+        self.each(row_group, rows, wanted, &mut |row| {
+            if row.cells.is_empty() { Ok(()) } else { take(row) }
+        })
     }
 
     /// The slots of all columns, also those that the view has lost.
@@ -156,7 +166,7 @@ impl HistoryFile {
     pub(super) fn rows_of(
         &self,
         row_group: &RowGroup,
-        asked: &AskedKeys<'_>,
+        asked: &AskedKeys,
     ) -> Result<Vec<Range<usize>>> {
         let reach = asked.rows_in_reach(&self.file, row_group, &self.columns.keys)?;
         self.rows_among(row_group, &reach, asked)
@@ -167,7 +177,7 @@ impl HistoryFile {
         &self,
         row_group: &RowGroup,
         reach: &[Range<usize>],
-        asked: &AskedKeys<'_>,
+        asked: &AskedKeys,
     ) -> Result<Vec<Range<usize>>> {
         let keys: Vec<&Column> = self.columns.keys.iter().collect();
         let mut rows = Vec::new();
@@ -219,8 +229,22 @@ impl HistoryFile {
         wanted: &[&FileSlot],
         found: &mut Vec<PushedCells>,
     ) -> Result<()> {
+        self.each(row_group, rows, wanted, &mut |row| {
+            found.push(row);
+            Ok(())
+        })
+    }
+
+    /// Hands `rows` of a row group to `take`, each once the next one was seen to stand behind it.
+    fn each(
+        &self,
+        row_group: &RowGroup,
+        rows: &[Range<usize>],
+        wanted: &[&FileSlot],
+        take: &mut dyn FnMut(PushedCells) -> Result<()>,
+    ) -> Result<()> {
         let columns = self.columns_with(wanted);
-        let before = found.len();
+        let mut last: Option<PushedCells> = None;
         self.for_each_batch(row_group, rows, &columns, |arrays| {
             let batch = Batch::new(self, wanted, arrays)?;
             for place in 0..batch.len() {
@@ -229,17 +253,17 @@ impl HistoryFile {
                 if row.cells.is_empty() && wanted.len() < self.columns.slots.len() {
                     continue;
                 }
-                let last = found.get(before..).and_then(<[_]>::last);
-                if last.is_some_and(|last| sort_key(last) > sort_key(&row)) {
+                if last.as_ref().is_some_and(|last| sort_key(last) > sort_key(&row)) {
                     return Err(damaged(self.file.path(), "its rows are not in their order"));
                 }
                 if !self.bucket.holds(&row.key) {
                     return Err(damaged(self.file.path(), "a row is of another bucket"));
                 }
-                found.push(row);
+                last.replace(row).map_or(Ok(()), &mut *take)?;
             }
             Ok(())
-        })
+        })?;
+        last.map_or(Ok(()), take)
     }
 
     /// All columns that are of no feature, and those of some slots: what [`Batch::new`] takes.

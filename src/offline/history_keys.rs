@@ -10,7 +10,9 @@
 
 use super::{
     bloom::BloomFilter,
+    bucket::Bucket,
     dataset::DataFile,
+    grouped_spine::GroupedSpine,
     history::table_of,
     keys::KeyTable,
     latest::Window,
@@ -35,26 +37,45 @@ use std::{collections::HashSet, ops::Range, sync::Arc};
 /// A bloom filter is asked for no more keys than this: of many some are always there.
 const BLOOM_KEYS_MAX: usize = 256;
 
+/// Keys of a spine are held to statistics if they are no more than this: of many some are always
+/// within, and each is in memory once more.
+const FEW_KEYS_MAX: usize = 64 * 1024;
+
 /// The keys that are asked for.
-pub(super) struct AskedKeys<'a> {
+#[derive(Debug)]
+pub struct AskedKeys {
     /// Gives a row whose key is asked for a number.
-    pub(super) table: KeyTable,
-    keys: &'a HashSet<Vec<KeyPart>>,
-    /// Per join key its distinct parts, ascending.
-    parts: Vec<Vec<&'a KeyPart>>,
+    pub(super) table: Arc<KeyTable>,
+    /// `None` if they are too many to leave anything out by them.
+    few: Option<FewKeys>,
 }
 
-impl<'a> AskedKeys<'a> {
+#[derive(Debug)]
+struct FewKeys {
+    keys: Vec<Vec<KeyPart>>,
+    /// Per join key its distinct parts, ascending.
+    parts: Vec<Vec<KeyPart>>,
+}
+
+impl AskedKeys {
     /// Refuses keys that are none of `entity`.
-    pub(super) fn new(entity: &Entity, keys: &'a HashSet<Vec<KeyPart>>) -> Result<Self> {
+    pub fn new(entity: &Entity, keys: &HashSet<Vec<KeyPart>>) -> Result<Self> {
         let table = table_of(entity, &keys.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-        let parts = (0..entity.join_keys.len()).map(|place| {
-            let mut parts: Vec<&KeyPart> = keys.iter().filter_map(|key| key.get(place)).collect();
-            parts.sort_unstable();
-            parts.dedup();
-            parts
-        });
-        Ok(Self { table, keys, parts: parts.collect() })
+        let few = FewKeys::new(keys.iter().cloned().collect());
+        Ok(Self { table: Arc::new(table), few: Some(few) })
+    }
+
+    /// Those that a spine asks for of the view with that place.
+    pub fn of_spine(spine: &GroupedSpine<'_>, view: usize) -> Result<Self> {
+        let table = Arc::clone(&spine.group(view)?.table);
+        let few = (table.len() <= FEW_KEYS_MAX)
+            .then(|| FewKeys::new((0..).map_while(|number| table.key(number)).collect()));
+        Ok(Self { table, few })
+    }
+
+    /// Whether there may be one of them among the entities of a bucket.
+    pub(super) fn reach_bucket(&self, bucket: Bucket) -> bool {
+        self.few.as_ref().is_none_or(|few| few.keys.iter().any(|key| bucket.holds(key)))
     }
 
     /// The rows of a row group that may be of one of the keys. `columns` are the join keys.
@@ -64,20 +85,21 @@ impl<'a> AskedKeys<'a> {
         row_group: &RowGroup,
         columns: &[Column],
     ) -> Result<Vec<Range<usize>>> {
+        let Some(few) = &self.few else { return Ok(whole(row_group)) };
         let metadata = file.metadata().metadata().row_groups().get(row_group.index);
         let chunk = |column: &Column| metadata?.columns().get(column.leaf?);
-        for (parts, column) in self.parts.iter().zip(columns) {
+        for (parts, column) in few.parts.iter().zip(columns) {
             let bounds = chunk(column).and_then(ColumnChunkMetaData::statistics).and_then(bounds);
             if !bounds.is_none_or(|(least, greatest)| any_within(parts, &least, &greatest)) {
                 return Ok(Vec::new());
             }
         }
         let chunks: Vec<&ColumnChunkMetaData> = columns.iter().filter_map(chunk).collect();
-        if !self.bloom_filters_reach(file, &chunks)? {
+        if !few.pass_bloom_filters(file, &chunks)? {
             return Ok(Vec::new());
         }
         let mut reach = whole(row_group);
-        for ((parts, column), chunk) in self.parts.iter().zip(columns).zip(chunks) {
+        for ((parts, column), chunk) in few.parts.iter().zip(columns).zip(chunks) {
             let within = |least: &KeyPart, greatest: &KeyPart| any_within(parts, least, greatest);
             if let Some(pages) = pages_in_reach(file, row_group, column, chunk, within)? {
                 reach = intersection(&reach, &pages);
@@ -85,13 +107,22 @@ impl<'a> AskedKeys<'a> {
         }
         Ok(reach)
     }
+}
+
+impl FewKeys {
+    fn new(keys: Vec<Vec<KeyPart>>) -> Self {
+        let parts = (0..keys.first().map_or(0, Vec::len)).map(|place| {
+            let mut parts: Vec<KeyPart> =
+                keys.iter().filter_map(|key| key.get(place)).cloned().collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        });
+        Self { parts: parts.collect(), keys }
+    }
 
     /// Whether any key may be there, as far as the bloom filters of its parts tell.
-    fn bloom_filters_reach(
-        &self,
-        file: &DataFile,
-        chunks: &[&ColumnChunkMetaData],
-    ) -> Result<bool> {
+    fn pass_bloom_filters(&self, file: &DataFile, chunks: &[&ColumnChunkMetaData]) -> Result<bool> {
         if self.keys.len() > BLOOM_KEYS_MAX {
             return Ok(true);
         }
@@ -101,7 +132,7 @@ impl<'a> AskedKeys<'a> {
                 chunk.bloom_filter_offset().map(|at| BloomFilter::open(&source, at)).transpose()
             });
             let filters: Vec<Option<BloomFilter<'_>>> = filters.collect::<Result<_, _>>()?;
-            for key in self.keys {
+            for key in &self.keys {
                 if in_reach(key, &filters)? {
                     return Ok(true);
                 }
@@ -127,9 +158,9 @@ fn in_reach(key: &[KeyPart], filters: &[Option<BloomFilter<'_>>]) -> Result<bool
 }
 
 /// Whether one of `parts`, which ascend, lies within.
-fn any_within(parts: &[&KeyPart], least: &KeyPart, greatest: &KeyPart) -> bool {
-    let first = parts.partition_point(|part| *part < least);
-    parts.get(first).is_some_and(|part| *part <= greatest)
+fn any_within(parts: &[KeyPart], least: &KeyPart, greatest: &KeyPart) -> bool {
+    let first = parts.partition_point(|part| part < least);
+    parts.get(first).is_some_and(|part| part <= greatest)
 }
 
 fn bounds(statistics: &Statistics) -> Option<(KeyPart, KeyPart)> {
@@ -275,10 +306,9 @@ mod tests {
 
     #[test]
     fn a_part_lies_within_if_it_is_an_end_or_between() {
-        let [two, five] = [KeyPart::Int64(2), KeyPart::Int64(5)];
-        let within = |least, greatest| {
-            any_within(&[&two, &five], &KeyPart::Int64(least), &KeyPart::Int64(greatest))
-        };
+        let parts = [KeyPart::Int64(2), KeyPart::Int64(5)];
+        let within =
+            |least, greatest| any_within(&parts, &KeyPart::Int64(least), &KeyPart::Int64(greatest));
         assert!(within(5, 5) && within(1, 2) && within(4, 9));
         assert!(!within(3, 4) && !within(6, 9) && !within(-3, 1));
     }

@@ -2,7 +2,8 @@
 //!
 //! It is an estimate: by the types of columns, with a guess for text and lists, which is put right
 //! by what the first part of a spine takes. Not in it are pages that are decoded at the moment,
-//! footers, a bit for each row of a source, what was pushed, rows that a thread holds back.
+//! footers, a bit for each row of a source, rows that a thread holds back. Of what was pushed as
+//! many cells win at most as there are rows, and as the spine has places for.
 
 use super::{
     number_rows::{WIDTH_MAX, is_number},
@@ -16,6 +17,8 @@ use arrow_schema::DataType;
 const ROW_BYTES: u64 = 80;
 /// The row in the table of one entity: its slot, and its key, which others may have too.
 const KEY_BYTES: u64 = 32;
+/// A pushed cell that wins in a row, and its place.
+const PUSHED_BYTES: u64 = 80;
 /// A text, or a list.
 const LONG_BYTES: u64 = 24;
 
@@ -26,6 +29,8 @@ pub struct JoinShape {
     pub types: Vec<ValueType>,
     /// How many entities they belong to.
     pub entities: usize,
+    /// How many rows may have been pushed to their views.
+    pub pushed_rows: u64,
     /// How many threads join.
     pub threads: usize,
 }
@@ -35,7 +40,7 @@ impl JoinShape {
     /// no more as it is.
     pub fn split(&self, spine: &SpineSource<'_>, memory: u64) -> Option<Split> {
         let own: u64 = spine.schema().fields().iter().map(|f| field_bytes(f.data_type())).sum();
-        let row_bytes = self.row_bytes();
+        let row_bytes = self.row_bytes().saturating_add(self.pushed_bytes(spine.rows()));
         let whole = spine.rows().saturating_mul(own.saturating_add(row_bytes));
         if whole <= memory {
             return None;
@@ -62,6 +67,12 @@ impl JoinShape {
         let keys = KEY_BYTES.saturating_mul(self.entities as u64);
         let columns = self.column_bytes();
         [keys, gathered, columns].into_iter().fold(ROW_BYTES, u64::saturating_add)
+    }
+
+    /// What wins of what was pushed takes, of each of so many rows.
+    fn pushed_bytes(&self, rows: u64) -> u64 {
+        let winning = self.pushed_rows.min(rows).saturating_mul(self.types.len() as u64);
+        winning.saturating_mul(PUSHED_BYTES).div_ceil(rows.max(1))
     }
 
     /// What the features of a row take.
@@ -104,9 +115,12 @@ mod tests {
         let spine = Spine::from_batch(batch, None).unwrap();
         let spine = SpineSource::Memory(&spine);
         let types = vec![ValueType::parse("float64").unwrap(); 10];
-        let shape = JoinShape { types, entities: 1, threads: 2 };
+        let shape = JoinShape { types, entities: 1, pushed_rows: 0, threads: 2 };
         assert_eq!(shape.split(&spine, 1 << 30), None);
+        let pushed = JoinShape { pushed_rows: 1 << 40, ..shape.clone() };
+        let pushed = pushed.split(&spine, 20 << 20).unwrap();
         let few = shape.split(&spine, 20 << 20).unwrap();
+        assert!(pushed.parts > few.parts, "{pushed:?} {few:?}");
         let many = shape.split(&spine, 1 << 20).unwrap();
         assert!(few.parts > 1 && few.parts < many.parts, "{few:?} {many:?}");
         assert!(few.parts * few.rows_at_once >= 100_000);

@@ -1,6 +1,6 @@
 //! What a training set is asked for: features of views, and how to find them.
 
-use super::{dataset::Dataset, pushed::PushedCells, winners::KnownBy};
+use super::{dataset::Dataset, winners::KnownBy};
 use crate::feature::{Entity, Forgotten, View};
 use std::num::NonZero;
 
@@ -13,8 +13,6 @@ pub struct ViewRequest<'a> {
     pub entity: &'a Entity,
     /// Its source, opened; `None` for a view that is only pushed to.
     pub dataset: Option<&'a Dataset>,
-    /// Cells that stand in the log and in no file.
-    pub pushed: &'a [PushedCells],
     /// Entities of which the source may tell what no longer counts.
     pub forgotten: Option<&'a Forgotten>,
     /// Which features, by their index in the view.

@@ -39,18 +39,22 @@ mod parted_join;
 mod as_of_join;
 mod latest;
 mod latest_rows;
-mod names;
 mod view_columns;
 
 mod report;
 
 mod answers;
+
+mod pushed;
+
+mod grouped_spine;
+
 mod join_request;
+mod names;
 mod number_rows;
 
 mod ages;
 mod order_set;
-mod pushed;
 mod winners;
 
 mod best_rows;
@@ -119,15 +123,17 @@ mod lists;
 
 pub use ages::Ages;
 pub use answers::FeatureCounts;
-pub use as_of_join::{Joined, as_of_join};
+pub use as_of_join::{Joined, as_of_join, as_of_join_with};
 pub use bucket::Bucket;
 pub use cells::cell;
 pub use convert::arrow_type;
 pub use dataset::{DataFile, Dataset, SourceFile};
 pub use feature_table::{FeatureTable, TableCell, TableColumns};
 pub use file_hash::{hash_files, hash_path};
+pub use grouped_spine::GroupedSpine;
 pub use history::{HistoryRow, history};
 pub use history_file::HistoryFile;
+pub use history_keys::AskedKeys;
 pub use history_layout::Kept;
 pub use history_merge::{Merged, merge_history};
 pub use history_write::HistoryFileWriter;
@@ -141,7 +147,7 @@ pub use load::{LoadStream, LoadedRow};
 pub use names::output_names;
 pub use output::{IpcStream, ResultFile, to_ipc_stream, write_batch};
 pub use parted_join::{BatchSink, PartedJoin, Split};
-pub use pushed::PushedCells;
+pub use pushed::{PushedCells, PushedWinners};
 pub use report::{JoinReport, Phase};
 pub use source::check_source;
 pub use spine::Spine;

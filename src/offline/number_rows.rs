@@ -111,10 +111,11 @@ impl<'a> NumberRows<'a> {
             let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
             let are_whole = columns.iter().all(|column| column.len() == wanted.len());
             let turned = are_whole.then(|| turn(&columns, cells, nulls)).flatten();
-            turned.map_or_else(
-                || Err(damaged(source.file(row_group)?.0.path(), "some wanted rows are missing")),
-                Ok,
-            )
+            let Some(numbers) = turned else {
+                let path = source.file(row_group)?.0.path();
+                return Err(damaged(path, "some wanted rows are missing"));
+            };
+            Ok(numbers)
         })
     }
 

@@ -9,7 +9,7 @@ use super::{
     gather::{Gathered, gather_pieces},
     join_request::{JoinOptions, ViewRequest},
     number_rows::{NumberRows, WIDTH_MAX, is_number},
-    pushed::{PushedWinners, entities_of},
+    pushed::ViewPushed,
     rank::Winner,
     reads::Reads,
     report::Phase,
@@ -42,6 +42,7 @@ pub(super) struct ViewColumns<'a> {
     pub(super) options: &'a JoinOptions,
     pub(super) group: &'a Group,
     pub(super) source: Option<&'a ViewSource<'a>>,
+    pub(super) pushed: &'a ViewPushed<'a>,
     pub(super) answered: &'a Answered,
     pub(super) threads: usize,
     pub(super) reads: &'a Reads,
@@ -52,7 +53,6 @@ impl ViewColumns<'_> {
     pub(super) fn all(&self, features: &[&Feature], watch: &dyn Fn(Phase)) -> Result<Vec<Column>> {
         let has_many_rows = self.answered.wanted.len() >= MANY_ROWS;
         let at_once = if has_many_rows { self.threads } else { features.len() };
-        let entities = entities_of(self.request.pushed, self.group);
         let mut number_rows = has_many_rows.then(|| self.number_rows()).flatten();
         let mut columns = Vec::with_capacity(features.len());
         while let Some(rest) = features.get(columns.len()..).filter(|rest| !rest.is_empty()) {
@@ -68,7 +68,7 @@ impl ViewColumns<'_> {
             let own = rest.get(..own).unwrap_or_default();
             columns.extend(match numbers {
                 Some(rows) => self.numbers(rows, own, columns.len(), watch)?,
-                None => self.columns(own, columns.len(), &entities, watch)?,
+                None => self.columns(own, columns.len(), watch)?,
             });
         }
         Ok(columns)
@@ -77,7 +77,7 @@ impl ViewColumns<'_> {
     /// Room for numbers that stand side by side, where every feature takes its values from the same
     /// rows.
     fn number_rows(&self) -> Option<NumberRows<'_>> {
-        let source = self.source.filter(|_| self.request.pushed.is_empty())?;
+        let source = self.source.filter(|_| self.pushed.is_empty())?;
         NumberRows::new(source, &self.answered.wanted, self.threads)
     }
 
@@ -100,13 +100,11 @@ impl ViewColumns<'_> {
         Ok(columns.map(|column| self.with_options(column, &self.answered.answers)).collect())
     }
 
-    /// The columns of `features`, of which the first one has that place in the request. `entities`
-    /// are those of what was pushed.
+    /// The columns of `features`, of which the first one has that place in the request.
     fn columns(
         &self,
         features: &[&Feature],
         first: usize,
-        entities: &[Option<u32>],
         watch: &dyn Fn(Phase),
     ) -> Result<Vec<Column>> {
         watch(Phase::Gather);
@@ -120,23 +118,21 @@ impl ViewColumns<'_> {
             let take = |gathered: &Gathered| gathered.take(*place, feature.value_type);
             let gathered = gathered.as_ref().map(take).transpose();
             let gathered = gathered.map_err(|why| too_large(self.request.view, feature, &why))?;
-            self.column(feature, gathered.as_ref(), entities)
+            self.column(*place, feature, gathered.as_ref())
         })
     }
 
-    /// The column of one feature.
+    /// The column of the feature with that place in the request.
     fn column(
         &self,
+        place: usize,
         feature: &Feature,
         gathered: Option<&ArrayRef>,
-        entities: &[Option<u32>],
     ) -> Result<Column> {
-        let Self { request, group, .. } = self;
-        let (view, known_by) = (request.view, self.options.known_by);
-        let pushed =
-            PushedWinners::find(view, feature.slot, request.pushed, entities, group, known_by)?;
-        let (slots, ttl) = (&group.slots, view.ttl);
-        let own = pushed.as_ref().map(|pushed| {
+        let view = self.request.view;
+        let pushed = self.pushed.feature(place);
+        let (slots, ttl) = (&self.group.slots, view.ttl);
+        let own = pushed.map(|pushed| {
             let Answered { winners, answers, wanted, .. } = self.answered;
             let answers = answers.with_pushed(winners, pushed, wanted.len(), slots, ttl);
             let rows = answers.of_rows(slots, 1)?;
@@ -147,7 +143,7 @@ impl ViewColumns<'_> {
             Some((answers, rows)) => (answers, rows),
             None => (&self.answered.answers, &self.answered.rows),
         };
-        let column = fill_column(view, feature, gathered, pushed.as_ref(), rows)?;
+        let column = fill_column(view, feature, gathered, pushed, rows)?;
         Ok(self.with_options(column, answers))
     }
 

@@ -29,7 +29,10 @@ use crate::{
 };
 use arrow_array::Array;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What a training row may know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub enum KnownBy {
 /// The rows of the spine, by the keys of one entity.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) table: KeyTable,
+    pub(super) table: Arc<KeyTable>,
     pub(super) slots: Slots,
 }
 

@@ -6,7 +6,7 @@
 use super::{
     engine::Store,
     history::{Opened, open_views},
-    pushed_files::{Asked, AskedRows},
+    pushed_files::{Asked, AskedRows, Wanted},
     schema::Schema,
 };
 use crate::{
@@ -62,12 +62,14 @@ impl Store {
             self.source_rows(view, request, &mut earliest)?;
         }
         let keys = HashSet::from([request.key.clone()]);
-        let begin = |_: &_| earliest.clone();
+        // What was true then is told as a reply tells what is true now.
+        self.acknowledged_blocking(self.log.last())?;
+        let begin = |_: &_| Ok(earliest.clone());
         let take = |earliest: &mut Earliest, opened: &Opened, pushed: PushedCells| {
             pushed_entry(opened, request, &pushed).map_or(Ok(()), |entry| earliest.add(entry))
         };
         let rows = AskedRows::Earliest(request.window, request.rows_max);
-        self.pushed(&opened, Some(&Asked { keys: &keys, rows }), begin, take)?.finish()
+        self.pushed(&opened, &Wanted::Keys(Asked { keys: &keys, rows }), begin, take)?.finish()
     }
 
     fn source_rows(

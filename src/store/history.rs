@@ -6,7 +6,7 @@
 
 use super::{
     engine::Store,
-    pushed_files::{Asked, AskedRows, PushedFiles},
+    pushed_files::{Asked, AskedRows, PushedFiles, PushedPart, Wanted, kept_from},
     read_features::Answer,
     schema::Schema,
 };
@@ -17,12 +17,16 @@ use crate::{
     },
     log::Lsn,
     offline::{
-        Dataset, JoinOptions, Joined, KnownBy, Phase, PushedCells, Spine, ViewRequest, as_of_join,
-        cell, output_names,
+        Dataset, GroupedSpine, JoinOptions, Joined, KnownBy, Phase, PushedCells, PushedWinners,
+        Spine, ViewRequest, as_of_join, as_of_join_with, cell, output_names,
     },
     registry::{Catalog, Selected},
 };
-use std::{collections::HashMap, num::NonZero, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZero,
+    sync::Arc,
+};
 
 /// What a training set is to hold.
 #[derive(Clone, Debug)]
@@ -66,36 +70,81 @@ pub(super) struct Opened {
     pub(super) view: Arc<View>,
     pub(super) entity: Arc<Entity>,
     pub(super) dataset: Option<Dataset>,
+    /// Its place among the views of the request.
+    pub(super) place: usize,
     /// The features wanted: place in the view, and place in the request.
     pub(super) features: Vec<(usize, usize)>,
 }
 
-/// What was pushed, and where it stood.
-#[derive(Default)]
-pub(super) struct Pushed {
-    /// By view and generation.
-    pub(super) cells: HashMap<(ViewId, u32), Vec<PushedCells>>,
-    /// The files of the history that were looked at; the log behind them was, too.
-    pub(super) files: Arc<PushedFiles>,
-    /// The log was read up to here, or further.
-    pub(super) log_last: Lsn,
+/// What was pushed to some views, as a join may look at it.
+#[derive(Clone, Copy)]
+pub(super) struct PushedSource<'a> {
+    pub(super) store: &'a Store,
+    /// Whose rows, if not all that the spine asks for.
+    pub(super) asked: Option<Asked<'a>>,
+    /// What arrived later is passed over.
+    pub(super) until: Lsn,
 }
 
-impl Pushed {
-    /// The time from which on the files tell all that was pushed to a generation of a view; `None`
-    /// for any.
-    pub(super) fn kept_from(&self, generation: (ViewId, u32)) -> Option<Timestamp> {
-        let parts = self.files.parts.iter();
-        let parts =
-            parts.filter(|part| (ViewId(part.listed.view), part.listed.generation) == generation);
-        parts.filter_map(|part| *part.kept_from.get()?).max()
-    }
+/// What a join has looked at of what was pushed.
+pub(super) struct PushedSeen {
+    /// How many rows of it were of entities of the spine, by view and generation.
+    pub(super) rows: HashMap<(ViewId, u32), u64>,
+    /// The files of the history, all of which were looked at; the log behind them was, too.
+    pub(super) files: Arc<PushedFiles>,
+}
 
+impl<'a> PushedSource<'a> {
+    /// The pushed cells that win in `spine`, which asks for the views of `requests`: those of
+    /// `opened`.
+    fn winners<'s>(
+        &self,
+        opened: &[Opened],
+        spine: &'s GroupedSpine<'_>,
+        requests: &'s [ViewRequest<'_>],
+        known_by: KnownBy,
+    ) -> Result<(PushedWinners<'s>, PushedSeen)> {
+        if self.asked.is_none() && spine.is_empty() {
+            let rows = HashMap::new();
+            let files = self.store.pushed_files.load_full();
+            let winners = PushedWinners::new(spine, requests, known_by)?;
+            return Ok((winners, PushedSeen { rows, files }));
+        }
+        let wanted = self.asked.map_or(Wanted::Spine(spine), Wanted::Keys);
+        let begin = |files: &Arc<PushedFiles>| {
+            Ok((PushedWinners::new(spine, requests, known_by)?, Arc::clone(files)))
+        };
+        let take = |(winners, _): &mut (PushedWinners<'s>, _), view: &Opened, cells| {
+            let cells: PushedCells = cells;
+            if cells.order > self.until.0 { Ok(()) } else { winners.take(view.place, &cells) }
+        };
+        let (winners, files) = self.store.pushed(opened, &wanted, begin, take)?;
+        let rows = opened.iter().map(|view| (view.generation(), winners.rows(view.place)));
+        let seen = PushedSeen { rows: rows.collect(), files };
+        Ok((winners, seen))
+    }
+}
+
+impl PushedSource<'_> {
+    /// How many rows may have been pushed to the views of `opened`, about: a record of the log
+    /// counts as one.
+    pub(super) fn rows_at_most(&self, opened: &[Opened]) -> u64 {
+        let files = self.store.pushed_files.load();
+        let is_own = |part: &&Arc<PushedPart>| {
+            let generation = (ViewId(part.listed.view), part.listed.generation);
+            opened.iter().any(|view| view.generation() == generation)
+        };
+        let rows = files.parts.iter().filter(is_own).map(|part| part.listed.rows);
+        rows.fold(self.until.0.saturating_sub(files.reaches.0), u64::saturating_add)
+    }
+}
+
+impl PushedSeen {
     /// Refuses a spine that asks for times of which no source tells, and the history no longer.
     fn check_kept(&self, opened: &[Opened], spine: &Spine) -> Result<()> {
         let Some(earliest) = spine.earliest() else { return Ok(()) };
         for Opened { view, .. } in opened.iter().filter(|opened| opened.dataset.is_none()) {
-            let kept_from = self.kept_from((view.id, view.generation));
+            let kept_from = kept_from(&self.files.parts, (view.id, view.generation));
             if let Some(kept_from) = kept_from.filter(|kept_from| earliest < *kept_from) {
                 let retention = view.retention_us.map(duration_text);
                 return Err(Error::refused(format!(
@@ -139,35 +188,17 @@ impl Store {
         // A feature may be asked for twice, or be called as a join key: nobody sees these names.
         let names: Vec<String> = (0..features.len()).map(|place| format!("#{place}")).collect();
         let opened = open_views(&schema.catalog, features)?;
-        let keys_asked = keys.iter().cloned().collect();
+        let keys_asked: HashSet<Vec<KeyPart>> = keys.iter().cloned().collect();
         let asked = Asked { keys: &keys_asked, rows: AskedRows::At(at) };
-        let pushed = self.pushed_cells(&opened, Some(&asked))?;
+        // What was true then is told as a reply tells what is true now.
+        self.acknowledged_blocking(self.log.last())?;
+        let pushed = PushedSource { store: self, asked: Some(asked), until: Lsn(u64::MAX) };
         let forgotten = self.forgotten.load();
-        let joined =
-            join(&opened, (&pushed, Some(&forgotten)), &request, &names, &spine, (true, &|_| ()))?;
+        let sources = (Some(&pushed), Some(&**forgotten));
+        let (joined, _) = join(&opened, sources, &request, &names, &spine, (true, &|_| ()))?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
         Ok((0..keys.len()).map(answer_row).collect())
-    }
-
-    /// What clients ever pushed to these generations of views, as far as it is asked for; `None` is
-    /// all.
-    pub(super) fn pushed_cells(
-        &self,
-        opened: &[Opened],
-        asked: Option<&Asked<'_>>,
-    ) -> Result<Pushed> {
-        // What comes later may be on its way to the log still.
-        let log_last = self.log.last();
-        let begin = |files: &Arc<PushedFiles>| Pushed {
-            cells: HashMap::new(),
-            files: Arc::clone(files),
-            log_last,
-        };
-        self.pushed(opened, asked, begin, |pushed: &mut Pushed, opened, cells| {
-            pushed.cells.entry(opened.generation()).or_default().push(cells);
-            Ok(())
-        })
     }
 
     pub(super) fn undecodable(&self, lsn: Lsn, why: &str) -> Error {
@@ -191,21 +222,23 @@ pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec
             view: Arc::clone(view),
             entity: entity.ok_or_else(|| Error::refused("a view of no entity"))?,
             dataset: view.source.as_deref().map(Dataset::open).transpose()?,
+            place: opened.len(),
             features: vec![(selected.feature, place)],
         });
     }
     Ok(opened)
 }
 
-/// Joins, and puts the columns in the order of the request.
+/// Joins, and puts the columns in the order of the request. Without a source of what was pushed
+/// nothing is seen of it.
 pub(super) fn join(
     opened: &[Opened],
-    (pushed, forgotten): (&Pushed, Option<&Forgotten>),
+    (pushed, forgotten): (Option<&PushedSource<'_>>, Option<&Forgotten>),
     request: &TrainingRequest,
     names: &[String],
     spine: &Spine,
     (with_status, watch): (bool, &dyn Fn(Phase)),
-) -> Result<Joined> {
+) -> Result<(Joined, Option<PushedSeen>)> {
     let mut requests = Vec::with_capacity(opened.len());
     for view in opened {
         let places = view.features.iter().map(|(_, place)| *place);
@@ -213,19 +246,27 @@ pub(super) fn join(
             view: &view.view,
             entity: &view.entity,
             dataset: view.dataset.as_ref(),
-            pushed: pushed.cells.get(&view.generation()).map_or(&[], Vec::as_slice),
             forgotten,
             features: view.features.iter().map(|(feature, _)| *feature).collect(),
             map: &request.map,
             output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
         });
     }
-    pushed.check_kept(opened, spine)?;
     let TrainingRequest { known_by, threads, with_ages, .. } = *request;
     let options = JoinOptions { known_by, with_status, threads, with_ages };
-    let joined = as_of_join(spine, &requests, &options, watch)?;
     let places = opened.iter().flat_map(|view| view.features.iter().map(|(_, place)| *place));
-    joined.in_order(&places.collect::<Vec<_>>())
+    let places: Vec<usize> = places.collect();
+    let Some(pushed) = pushed else {
+        let joined = as_of_join(spine, &requests, &options, watch)?;
+        return Ok((joined.in_order(&places)?, None));
+    };
+    watch(Phase::Group);
+    let grouped = GroupedSpine::new(spine, &requests, threads)?;
+    watch(Phase::Scan);
+    let (winners, seen) = pushed.winners(opened, &grouped, &requests, known_by)?;
+    seen.check_kept(opened, spine)?;
+    let joined = as_of_join_with(&grouped, &requests, winners, &options, watch)?;
+    Ok((joined.in_order(&places)?, Some(seen)))
 }
 
 /// The names of the columns of `features`, in their order: `feature`, or `view__feature`.

@@ -14,17 +14,20 @@ use super::{
     engine::Store,
     generations::{meaning, whole},
     history::Opened,
-    pushed_files::{Asked, AskedKeys, AskedRows, PushedFiles, PushedPart},
+    pushed_files::{Asked, AskedRows, PushedFiles, PushedPart, Wanted},
 };
 use crate::{
     error::Result,
-    feature::{Change, Forgotten, Origin, View, ViewId, decode_record},
+    feature::{Change, Forgotten, KeyPart, Origin, View, ViewId, decode_record},
     log::{DataDirectory, History, HistoryPart, HistoryWriter, Lsn, PartFile, PartHead},
     offline::{Bucket, HistoryFile, HistoryFileWriter, PushedCells},
     planted::planted,
     registry::Catalog,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// So many bytes of records are in memory as cells, which take some three times as much.
 const PIECE_RECORD_BYTES: usize = 32 * 1024;
@@ -32,32 +35,21 @@ const PIECE_RECORD_BYTES: usize = 32 * 1024;
 /// each row group the writer keeps some hundred bytes for every column until the file ends.
 const ROW_GROUP_RECORD_BYTES: usize = 1024 * 1024;
 
-/// So few keys are looked for one by one: in a file from the rows that are asked for, in the log
-/// where something may be told of them.
-const SOUGHT_KEYS_MAX: usize = 8;
-
 impl Store {
-    /// Hands each push to the views of `opened` to `take`, those of one record in its order, as far
-    /// as they are asked for; `None` is all. A `take` that is called for
-    /// the first time has forgotten what it took before: `begin` makes it, and is told which files
-    /// are read.
+    /// Hands each push to the views of `opened` that is wanted to `take`, those of one record in
+    /// its order. What it takes them to is made by `begin`, which is told which files are read, and
+    /// made anew if all begins again.
     pub(super) fn pushed<T>(
         &self,
         opened: &[Opened],
-        asked: Option<&Asked<'_>>,
-        begin: impl Fn(&Arc<PushedFiles>) -> T,
+        wanted: &Wanted<'_>,
+        begin: impl Fn(&Arc<PushedFiles>) -> Result<T>,
         take: impl Fn(&mut T, &Opened, PushedCells) -> Result<()>,
     ) -> Result<T> {
-        match asked {
-            // What was true then is told as a reply tells what is true now.
-            Some(_) => self.acknowledged_blocking(self.log.last())?,
-            // A training set can be made again, also after a power cut.
-            None => self.log.flush()?,
-        }
         let forgotten = self.forgotten.load_full();
         loop {
             let files = self.pushed_files.load_full();
-            let mut taken = begin(&files);
+            let mut taken = begin(&files)?;
             let hides = |opened: &Opened, cells: &PushedCells| {
                 let key = || opened.entity.key(&cells.key);
                 let (lsn, event) = (cells.order, cells.stamp.event);
@@ -67,11 +59,11 @@ impl Store {
                 true => Ok(()),
                 false => take(&mut taken, opened, cells),
             };
-            let read = self.pushed_to_files(&files, opened, asked, &hides, &mut take);
+            let read = self.pushed_to_files(&files, opened, wanted, &hides, &mut take);
             let from = files.reaches.next().max(self.log.status().first);
-            let read = read.and_then(|()| match few(asked) {
+            let read = read.and_then(|()| match wanted.few() {
                 Some(asked) => self.sought_in_log(from, opened, asked, &hides, &mut take),
-                None => self.pushed_to_log(from, opened, asked, &mut take),
+                None => self.pushed_to_log(from, opened, wanted, &mut take),
             });
             let is_current = || Arc::ptr_eq(&files, &self.pushed_files.load());
             if read.is_err() && is_current() {
@@ -94,12 +86,12 @@ impl Store {
         &self,
         files: &PushedFiles,
         opened: &[Opened],
-        asked: Option<&Asked<'_>>,
+        wanted: &Wanted<'_>,
         hides: &impl Fn(&Opened, &PushedCells) -> bool,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
-        let keys = asked.map(|asked| asked.keys);
         for view in opened {
+            let mut all_keys = None;
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
             for part in &files.parts {
@@ -107,9 +99,12 @@ impl Store {
                     continue;
                 }
                 let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
-                let Some(Asked { keys, rows }) = few(asked) else {
-                    let mut rows = file.rows(Some(&slots), keys)?.into_iter();
-                    rows.try_for_each(|cells| take(view, cells))?;
+                let Some(Asked { keys, rows }) = wanted.few() else {
+                    let keys = match &mut all_keys {
+                        Some(keys) => keys,
+                        None => all_keys.insert(wanted.keys(view.place, &view.entity)?),
+                    };
+                    file.each_row(Some(&slots), Some(keys), &mut |cells| take(view, cells))?;
                     continue;
                 };
                 for key in *keys {
@@ -199,7 +194,7 @@ impl Store {
             let listed = &part.listed;
             let (view, entity) = meaning(flush.catalog, ViewId(listed.view), listed.generation)?;
             let forgotten = flush.forgotten;
-            let keys: AskedKeys =
+            let keys: HashSet<Vec<KeyPart>> =
                 forgotten.unerased(lsn.0).filter_map(|key| entity.parts(key).ok()).collect();
             if keys.is_empty() {
                 stay.push(listed.clone());
@@ -238,11 +233,6 @@ impl Store {
         self.pushed_files.rcu(|files| files.next(directory, opened));
         self.log_tail.forget_before(directory.history().reaches.next());
     }
-}
-
-/// What is asked for, if that is of few keys.
-fn few<'a>(asked: Option<&'a Asked<'a>>) -> Option<&'a Asked<'a>> {
-    asked.filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX)
 }
 
 /// A range of the log on its way into files.

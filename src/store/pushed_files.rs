@@ -3,9 +3,9 @@
 use crate::{
     disk::FileSystem,
     error::{Error, Result},
-    feature::{Entity, KeyPart, Timestamp, View},
+    feature::{Entity, KeyPart, Timestamp, View, ViewId},
     log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
-    offline::{HistoryFile, Window},
+    offline::{AskedKeys, GroupedSpine, HistoryFile, Window},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,12 +15,18 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// The keys that are asked for, of one entity.
-pub(super) type AskedKeys = HashSet<Vec<KeyPart>>;
+/// Whose rows are asked for: others may be found, too.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Keys(Asked<'a>),
+    /// What the rows of a spine ask for, which is joined to the views that are looked at.
+    Spine(&'a GroupedSpine<'a>),
+}
 
-/// Whose rows are asked for, and which: others may be found, too.
+/// Some keys of one entity, and which of their rows.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) keys: &'a AskedKeys,
+    pub(super) keys: &'a HashSet<Vec<KeyPart>>,
     pub(super) rows: AskedRows,
 }
 
@@ -57,6 +63,36 @@ pub(super) struct PushedPart {
     runs: OnceLock<usize>,
 }
 
+/// So few keys are looked for one by one: in a file from the rows that are asked for, in the log
+/// where something may be told of them.
+const SOUGHT_KEYS_MAX: usize = 8;
+
+impl Wanted<'_> {
+    /// What is asked for, if that is of few keys.
+    pub(super) fn few(&self) -> Option<&Asked<'_>> {
+        match self {
+            Self::Keys(asked) => Some(asked).filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX),
+            Self::Spine(_) => None,
+        }
+    }
+
+    /// The keys of the view with that place among those that are looked at.
+    pub(super) fn keys(&self, view: usize, entity: &Entity) -> Result<AskedKeys> {
+        match self {
+            Self::Keys(asked) => AskedKeys::new(entity, asked.keys),
+            Self::Spine(spine) => AskedKeys::of_spine(spine, view),
+        }
+    }
+
+    /// Whether the view with that place is asked for this key.
+    pub(super) fn is_for(&self, view: usize, key: &[KeyPart]) -> bool {
+        match self {
+            Self::Keys(asked) => asked.keys.contains(key),
+            Self::Spine(spine) => spine.asks_for(view, key),
+        }
+    }
+}
+
 impl PushedFiles {
     /// Those that a directory lists.
     pub(super) fn of(directory: &DataDirectory) -> Self {
@@ -73,6 +109,14 @@ impl PushedFiles {
         };
         Self { reaches: *reaches, parts: parts.iter().map(part).collect() }
     }
+}
+
+/// The time from which on those of `parts` that somebody opened tell all that was pushed to a
+/// generation of a view; `None` for any.
+pub(super) fn kept_from(parts: &[Arc<PushedPart>], generation: (ViewId, u32)) -> Option<Timestamp> {
+    let is_own =
+        |part: &&Arc<PushedPart>| (ViewId(part.listed.view), part.listed.generation) == generation;
+    parts.iter().filter(is_own).filter_map(|part| *part.kept_from.get()?).max()
 }
 
 impl PushedPart {

@@ -12,7 +12,7 @@ use super::{
     engine::Store,
     history::Opened,
     log_tail::{Events, Stretch, Stretches, Whose},
-    pushed_files::{Asked, AskedRows},
+    pushed_files::{Asked, AskedRows, Wanted},
 };
 use crate::{
     error::Result,
@@ -33,12 +33,12 @@ impl Store {
         &self,
         from: Lsn,
         opened: &[Opened],
-        asked: Option<&Asked<'_>>,
+        wanted: &Wanted<'_>,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
         for record in self.log.read(from)? {
             let (lsn, bytes) = record?;
-            self.each_cells(opened, asked, (lsn, &bytes), &mut *take)?;
+            self.each_cells(opened, wanted, (lsn, &bytes), &mut *take)?;
         }
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Store {
     fn each_cells<'o>(
         &self,
         opened: &'o [Opened],
-        asked: Option<&Asked<'_>>,
+        wanted: &Wanted<'_>,
         (lsn, bytes): (Lsn, &[u8]),
         mut give: impl FnMut(&'o Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
@@ -83,7 +83,7 @@ impl Store {
             let is_pushed = write.origin == Origin::Pushed;
             for view in opened.iter().filter(same).filter(|_| is_pushed) {
                 let key = view.entity.parts(&write.key)?;
-                if asked.is_none_or(|asked| asked.keys.contains(&key)) {
+                if wanted.is_for(view.place, &key) {
                     let (stamp, order) = (write.stamp, lsn.0);
                     let cells = write.cells.clone();
                     give(view, PushedCells { key, stamp, order, cells })?;
@@ -152,7 +152,7 @@ impl<'a> Search<'a> {
         }
         let window = self.asked.rows.window();
         let Self { store, opened, asked, sought, .. } = self;
-        store.each_cells(opened, Some(asked), (lsn, bytes), |view, cells| {
+        store.each_cells(opened, &Wanted::Keys(**asked), (lsn, bytes), |view, cells| {
             if !window.holds(cells.stamp.event) || hides(view, &cells) {
                 return Ok(());
             }

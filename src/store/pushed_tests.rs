@@ -1,11 +1,12 @@
 //! What was pushed stays for training when the log that brought it is given up.
 
-use super::{Answer, Clock, FeatureRow, Store, StoreOptions};
+use super::{Answer, Clock, FeatureRow, Store, StoreOptions, Training, TrainingRequest};
 use crate::{
     disk::{FileSystem, SimulatedFs},
     error::{Error, Result},
-    feature::{CellWrite, KeyPart, Timestamp, Value},
+    feature::{CellWrite, Entity, KeyPart, Timestamp, Value},
     log::{Durability, HistoryPart, Lsn},
+    offline::{Spine, SpineSource, cell},
     registry::{DefinitionFile, parse_repository},
 };
 use std::{path::Path, sync::Arc};
@@ -44,14 +45,64 @@ fn at(store: &Store, at: i64) -> Result<Vec<Vec<Answer>>> {
 
 /// Each user's last push and last genre by `time`.
 fn check(store: &Store, time: i64) {
-    for (user, row) in at(store, time).unwrap().iter().enumerate() {
-        let pushed = || (1..=time).rev().filter(|number| number % 10 == user as i64);
+    for (user, (row, told)) in at(store, time).unwrap().iter().zip(told(time)).enumerate() {
+        let values: Vec<_> = row.iter().map(|answer| answer.value.clone()).collect();
+        assert_eq!(values, told, "user {user} at {time}");
+    }
+}
+
+/// The spends and genres of ten users at a time, as a training set in so much memory, if told.
+fn set(
+    training: &Training<'_>,
+    entity: &Entity,
+    at: i64,
+    memory: Option<u64>,
+) -> Vec<[Option<Value>; 2]> {
+    let keys: Vec<_> = (0..10).map(|user| vec![KeyPart::Int64(user)]).collect();
+    let spine = Spine::from_rows(entity, &keys, Timestamp(at)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = training.stream(&SpineSource::Memory(&spine), folder.path(), memory).unwrap();
+    let set = Spine::from_ipc_stream(&bytes, None).unwrap();
+    (0..10).map(|row| [cell(set.batch(), 2, row), cell(set.batch(), 3, row)]).collect()
+}
+
+/// The last spends and genres by `time` of ten users.
+fn told(time: i64) -> Vec<[Option<Value>; 2]> {
+    let told = |user| {
+        let pushed = || (1..=time).rev().filter(move |number| number % 10 == user);
         let spend = pushed().next().map(|number| Value::Float64(number as f64));
         let genre = pushed().find(|number| number % 3 > 0);
-        let genre = genre.map(|number| Value::String(format!("genre {number}").repeat(9)));
-        let values: Vec<_> = row.iter().map(|answer| answer.value.clone()).collect();
-        assert_eq!(values, [spend, genre], "user {user} at {time}");
-    }
+        [spend, genre.map(|number| Value::String(format!("genre {number}").repeat(9)))]
+    };
+    (0..10).map(told).collect()
+}
+
+#[test]
+fn a_training_set_sees_what_was_pushed_before_it_was_begun_and_nothing_later() {
+    let fs = SimulatedFs::new();
+    let store = open(&fs);
+    let file = DefinitionFile { path: "test".into(), text: DEFINITIONS.into() };
+    store.apply_definitions(&parse_repository(&[file]).unwrap(), false).unwrap();
+    (1..=40).for_each(|number| push(&store, number));
+    store.checkpoint().unwrap();
+    (41..=70).for_each(|number| push(&store, number));
+    let schema = store.schema();
+    let selected = schema.catalog.select(&["spending:spend", "spending:genre"]).unwrap();
+    let request = TrainingRequest::new(selected);
+    let training = store.training(&schema, &request).unwrap();
+    let times = [0, 5, 39, 41, 55, 1000];
+    let entity = schema.catalog.entity("user").unwrap();
+    let check = || {
+        for (time, memory) in times.iter().flat_map(|time| [(*time, None), (*time, Some(1))]) {
+            assert_eq!(set(&training, entity, time, memory), told(time.min(70)), "{time}");
+        }
+    };
+    check();
+    [71, 99].into_iter().for_each(|number| push(&store, number));
+    store.checkpoint().unwrap();
+    check();
+    let later = store.training(&schema, &request).unwrap();
+    assert_eq!(set(&later, entity, 99, None)[9][0], Some(Value::Float64(99.0)));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use super::{
     engine::Store,
-    history::{Opened, Pushed, TrainingRequest, column_names, join, open_views},
+    history::{Opened, PushedSeen, PushedSource, TrainingRequest, column_names, join, open_views},
+    pushed_files::PushedPart,
     schema::Schema,
 };
 use crate::{
     error::{Error, Result, echo},
-    feature::{Entity, Forgotten},
+    feature::{Entity, Forgotten, ViewId},
+    log::Lsn,
     offline::{
         BatchSink, Dataset, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase,
         ResultFile, Spine, SpineSource,
@@ -15,8 +17,10 @@ use crate::{
     parallel::thread_count,
     registry::Catalog,
 };
+use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,15 +30,41 @@ pub struct Training<'a> {
     pub(super) request: &'a TrainingRequest,
     pub(super) opened: Vec<Opened>,
     /// `None` for files alone.
-    pub(super) pushed: Option<Pushed>,
+    pub(super) pushed: Option<PushedSource<'a>>,
+    seen: Mutex<SeenInAll>,
     forgotten: Option<Arc<Forgotten>>,
+}
+
+/// What was looked at of what was pushed, in all parts of a set.
+#[derive(Clone, Default)]
+pub(super) struct SeenInAll {
+    /// How many rows of it were of entities of the spine, by view and generation.
+    pub(super) rows: HashMap<(ViewId, u32), u64>,
+    pub(super) files: Vec<Arc<PushedPart>>,
+    /// The log behind this record was read in every part; `None` if nothing was looked at.
+    pub(super) log_after: Option<Lsn>,
+}
+
+impl SeenInAll {
+    fn add(&mut self, seen: &PushedSeen) {
+        for (generation, rows) in &seen.rows {
+            *self.rows.entry(*generation).or_default() += rows;
+        }
+        for part in &seen.files.parts {
+            if self.files.iter().all(|known| known.listed != part.listed) {
+                self.files.push(Arc::clone(part));
+            }
+        }
+        let reaches = seen.files.reaches;
+        self.log_after = Some(self.log_after.map_or(reaches, |after| after.min(reaches)));
+    }
 }
 
 impl<'a> Training<'a> {
     /// Opens the files of `catalog` alone: nothing that was pushed to a server.
     pub fn of_files(catalog: &Catalog, request: &'a TrainingRequest) -> Result<Self> {
         let opened = open_views(catalog, &request.features)?;
-        Ok(Self { request, opened, pushed: None, forgotten: None })
+        Ok(Self { request, opened, pushed: None, seen: Mutex::default(), forgotten: None })
     }
 
     /// Writes the set for `spine` to `path`, as [`ResultFile`] does. It takes about `memory` bytes,
@@ -112,6 +142,7 @@ impl<'a> Training<'a> {
         let shape = JoinShape {
             types: features.map(|feature| feature.value_type).collect(),
             entities: entities.len(),
+            pushed_rows: self.pushed.map_or(0, |pushed| pushed.rows_at_most(&self.opened)),
             threads: thread_count(request.threads),
         };
         let split = memory.and_then(|memory| shape.split(spine, memory));
@@ -134,25 +165,34 @@ impl<'a> Training<'a> {
 
     /// The rows of `spine` with the features of the request behind them, each as of its own time.
     fn join(&self, spine: &Spine, watch: &dyn Fn(Phase)) -> Result<Joined> {
-        let nothing = Pushed::default();
-        let pushed = self.pushed.as_ref().unwrap_or(&nothing);
         let names = column_names(&self.request.features, self.request.full_names);
-        let cells = (pushed, self.forgotten.as_deref());
-        join(&self.opened, cells, self.request, &names, spine, (false, watch))
+        let sources = (self.pushed.as_ref(), self.forgotten.as_deref());
+        let (joined, seen) =
+            join(&self.opened, sources, self.request, &names, spine, (false, watch))?;
+        seen.iter().for_each(|seen| self.seen.lock().add(seen));
+        Ok(joined)
+    }
+
+    /// What was looked at of what was pushed, by now.
+    pub(super) fn seen(&self) -> SeenInAll {
+        self.seen.lock().clone()
     }
 }
 
 impl Store {
-    /// Opens the sources of a training set, and finds what was pushed.
+    /// Opens the sources of a training set, which sees all that was pushed before.
     pub fn training<'a>(
-        &self,
+        &'a self,
         schema: &Schema,
         request: &'a TrainingRequest,
     ) -> Result<Training<'a>> {
         let opened = open_views(&schema.catalog, &request.features)?;
-        let pushed = Some(self.pushed_cells(&opened, None)?);
+        let until = self.log.last();
+        // A set can be made again, also after a power cut.
+        self.log.flush()?;
+        let pushed = Some(PushedSource { store: self, asked: None, until });
         let forgotten = Some(self.forgotten.load_full());
-        Ok(Training { request, opened, pushed, forgotten })
+        Ok(Training { request, opened, pushed, seen: Mutex::default(), forgotten })
     }
 
     /// Where training sets go, and what is made on the way: `training` in the data directory. It is

@@ -4,7 +4,7 @@
 //! The order of the fields is that of their declarations. Instants are in UTC, hashes are blake3 in
 //! hexadecimal.
 
-use super::{history::Opened, training::Training};
+use super::{history::Opened, pushed_files::kept_from, training::Training};
 use crate::{
     error::{Error, Result},
     feature::{Timestamp, duration_text},
@@ -113,12 +113,13 @@ struct SourceFile {
 /// What clients pushed to a view: files of the history, and the log behind them.
 #[derive(Clone, Debug, Serialize)]
 struct PushedRows {
+    /// Of entities of the spine.
     rows: u64,
     /// What was told of earlier times may have gone; `None` if nothing has.
     kept_from: Option<String>,
     files: Vec<HistoryPartFile>,
     log_after_lsn: u64,
-    /// Up to here at least.
+    /// Up to here.
     log_through_lsn: u64,
 }
 
@@ -315,9 +316,9 @@ fn source_file(file: &DataFile, hash: blake3::Hash) -> SourceFile {
 }
 
 fn pushed(training: &Training<'_>, opened: &Opened) -> Option<PushedRows> {
-    let pushed = training.pushed.as_ref()?;
+    let (pushed, seen) = (training.pushed.as_ref()?, training.seen());
     let (view, generation) = opened.generation();
-    let parts = pushed.files.parts.iter().map(|part| &part.listed);
+    let parts = seen.files.iter().map(|part| &part.listed);
     let own = parts.filter(|part| (part.view, part.generation) == (view.0, generation));
     let file = |part: &crate::log::HistoryPart| HistoryPartFile {
         path: part.file.name.clone(),
@@ -330,11 +331,11 @@ fn pushed(training: &Training<'_>, opened: &Opened) -> Option<PushedRows> {
     let mut files: Vec<HistoryPartFile> = own.map(file).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Some(PushedRows {
-        rows: pushed.cells.get(&(view, generation)).map_or(0, |cells| cells.len() as u64),
-        kept_from: pushed.kept_from((view, generation)).map(Timestamp::to_iso),
+        rows: seen.rows.get(&(view, generation)).copied().unwrap_or(0),
+        kept_from: kept_from(&seen.files, (view, generation)).map(Timestamp::to_iso),
         files,
-        log_after_lsn: pushed.files.reaches.0,
-        log_through_lsn: pushed.log_last.0,
+        log_after_lsn: seen.log_after.unwrap_or(pushed.until).0,
+        log_through_lsn: pushed.until.0,
     })
 }
 

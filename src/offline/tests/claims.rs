@@ -40,7 +40,7 @@ fn a_scan_that_is_begun_anew_counts_each_row_once() {
     let keys: Vec<Vec<KeyPart>> = (0..7).map(|key| vec![KeyPart::Int64(key)]).collect();
     let spine = Spine::from_rows(&entity, &keys, Timestamp(10)).unwrap();
     for threads in [1, 2, 4] {
-        let requests = [request(&view, &entity, Some(&dataset), &[], "")];
+        let requests = [request(&view, &entity, Some(&dataset), "")];
         let report = as_of_join(&spine, &requests, &options(threads), &|_| ()).unwrap().report;
         let counts = (report.row_groups, report.rows_scanned, report.rows_skipped);
         assert_eq!(counts, (6, 2400, 48), "{threads} threads");

@@ -89,7 +89,7 @@ fn folders_that_tell_no_value_of_the_type_are_refused_even_if_nobody_asks_for_th
         batch(vec![("key", texts(&["a"])), ("at", micros(&[i64::MAX]))]),
         Some("at"),
     );
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     let refused = as_of_join(&spine.unwrap(), &requests, &options(1), &|_| ()).unwrap_err();
     assert!(refused.to_string().ends_with(why), "{refused}");
     assert_eq!(
@@ -113,7 +113,7 @@ fn folders_count_below_the_root_of_a_folder_and_of_a_glob_and_not_above() {
         let spine = vec![("key", texts(&["a", "b"])), ("at", micros(&[0; 2]))];
         let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
         let (view, user) = (number(), user());
-        let requests = [request(&view, &user, Some(&dataset), &[], "")];
+        let requests = [request(&view, &user, Some(&dataset), "")];
         Ok(numbers(&as_of_join(&spine, &requests, &options(1), &|_| ())?))
     };
     for source in ["", "*/*.parquet", "**/*.parquet", "*", "key=?/*.parquet"] {
@@ -135,7 +135,7 @@ fn what_folders_tell_goes_before_what_the_file_has_whatever_its_type() {
     let spine = vec![("key", texts(&["a", "b"])), ("at", micros(&[0; 2]))];
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
     let (view, user) = (number(), user());
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     let joined = as_of_join(&spine, &requests, &options(1), &|_| ()).unwrap();
     assert_eq!(numbers(&joined), [None, Some(7)]);
 }
@@ -152,7 +152,7 @@ fn a_feature_that_only_files_out_of_reach_have_is_null_and_no_error() {
     let spine = vec![("key", texts(&["a"])), ("at", micros(&[0]))];
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
     let (view, user) = (number(), user());
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     let joined = as_of_join(&spine, &requests, &options(1), &|_| ()).unwrap();
     assert_eq!((numbers(&joined), joined.report.files_skipped), (vec![None], 2));
     assert_eq!(joined.report.features[0].null_value, 1);
@@ -170,7 +170,7 @@ fn a_file_that_nobody_needs_is_not_even_opened_and_one_that_changed_is_refused()
     let broken = folder.path().join("event=1970-01-03/2.parquet");
     fs::write(&broken, b"no Parquet").unwrap();
     let (view, user) = (number(), user());
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     let day = 86_400_000_000;
     let join = |at: i64| {
         let spine = vec![("key", texts(&["a"])), ("at", micros(&[at]))];

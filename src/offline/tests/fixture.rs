@@ -4,7 +4,8 @@ use crate::feature::{
     Entity, EntityId, Feature, JoinKey, KeyType, Ttl, ValueType, View, ViewId, parse_duration_us,
 };
 use crate::offline::{
-    Dataset, HistoryFile, JoinOptions, PushedCells, ViewRequest, history_keys::AskedKeys,
+    AskedKeys, Dataset, GroupedSpine, HistoryFile, JoinOptions, Joined, PushedCells, PushedWinners,
+    Spine, ViewRequest, as_of_join_with,
 };
 use arrow_array::RecordBatch;
 use parquet::{
@@ -60,19 +61,32 @@ pub(super) fn request<'a>(
     view: &'a View,
     entity: &'a Entity,
     dataset: Option<&'a Dataset>,
-    pushed: &'a [PushedCells],
     prefix: &str,
 ) -> ViewRequest<'a> {
     ViewRequest {
         view,
         entity,
         dataset,
-        pushed,
         forgotten: None,
         features: (0..view.features.len()).collect(),
         map: &[],
         output_names: view.features.iter().map(|f| format!("{prefix}{}", f.name)).collect(),
     }
+}
+
+/// Joins what was pushed to each view, too.
+pub(super) fn join_with_pushed(
+    spine: &Spine,
+    requests: &[ViewRequest<'_>],
+    pushed: &[&[PushedCells]],
+    options: &JoinOptions,
+) -> Joined {
+    let grouped = GroupedSpine::new(spine, requests, options.threads).unwrap();
+    let mut winners = PushedWinners::new(&grouped, requests, options.known_by).unwrap();
+    for (view, pushed) in pushed.iter().enumerate() {
+        pushed.iter().try_for_each(|cells| winners.take(view, cells)).unwrap();
+    }
+    as_of_join_with(&grouped, requests, winners, options, &|_| ()).unwrap()
 }
 
 pub(super) fn options(threads: usize) -> JoinOptions {
@@ -102,7 +116,7 @@ pub(super) fn write_file_as(path: &Path, batches: &[RecordBatch], properties: Wr
 }
 
 /// How many rows of a history file are looked at to find those of the keys.
-pub(super) fn rows_in_reach(file: &HistoryFile, asked: &AskedKeys<'_>) -> usize {
+pub(super) fn rows_in_reach(file: &HistoryFile, asked: &AskedKeys) -> usize {
     let reach = |row_group| asked.rows_in_reach(&file.file, row_group, &file.columns.keys).unwrap();
     file.row_groups.iter().flat_map(reach).map(|rows| rows.len()).sum()
 }

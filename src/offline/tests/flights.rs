@@ -52,9 +52,9 @@ fn join_all(threads: usize) -> Joined {
     let planes = view("planes", "known_from", "", &[("seats", "int64")]);
     let files = ["weather.parquet", "landings.parquet", "planes.parquet"].map(dataset);
     let requests = [
-        request(&weather, &airport, Some(&files[0]), &[], ""),
-        request(&history, &tailnum, Some(&files[1]), &[], ""),
-        request(&planes, &tailnum, Some(&files[2]), &[], ""),
+        request(&weather, &airport, Some(&files[0]), ""),
+        request(&history, &tailnum, Some(&files[1]), ""),
+        request(&planes, &tailnum, Some(&files[2]), ""),
     ];
     as_of_join(&spine(), &requests, &options(threads), &|_| ()).unwrap()
 }
@@ -80,9 +80,8 @@ fn the_weather_of_the_destination_is_joined_by_a_renamed_key() {
     let (weather, airport) = weather();
     let file = dataset("weather.parquet");
     let map = [("origin".to_owned(), "dest".to_owned())];
-    let by_origin = request(&weather, &airport, Some(&file), &[], "");
-    let by_dest =
-        ViewRequest { map: &map, ..request(&weather, &airport, Some(&file), &[], "dest_") };
+    let by_origin = request(&weather, &airport, Some(&file), "");
+    let by_dest = ViewRequest { map: &map, ..request(&weather, &airport, Some(&file), "dest_") };
     let joined = as_of_join(&spine(), &[by_origin, by_dest], &options(2), &|_| ()).unwrap();
     check(&joined.batch, "temp", 335_983, 19_146_747.26);
     // Only one flight of 2013 went from one airport with weather to another.
@@ -96,7 +95,7 @@ fn a_question_about_one_airport_at_one_time_reads_one_row() {
     let at = Timestamp::parse("2013-07-04T12:30:00Z").unwrap();
     let keys = ["JFK", "ZZZ"].map(|key| vec![KeyPart::Bytes(key.into())]);
     let spine = Spine::from_rows(&airport, &keys, at).unwrap();
-    let requests = [request(&weather, &airport, Some(&file), &[], "")];
+    let requests = [request(&weather, &airport, Some(&file), "")];
     let joined = as_of_join(&spine, &requests, &options(2), &|_| ()).unwrap();
     let temp = |row| cell(&joined.batch, 2, row);
     assert!(matches!(temp(0), Some(Value::Float64(_))));

@@ -30,7 +30,7 @@ fn use_file(path: &Path, (view, entity): &(View, Entity)) -> Result<Joined> {
         ["k1", "k7", "JFK", "LGA"].map(|key| vec![crate::feature::KeyPart::Bytes(key.into())]);
     let at = Timestamp::parse("2013-07-04T12:30:00Z").unwrap();
     let spine = Spine::from_rows(entity, &keys, at)?;
-    let requests = [request(view, entity, Some(&dataset), &[], "f_")];
+    let requests = [request(view, entity, Some(&dataset), "f_")];
     let joined = as_of_join(&spine, &requests, &options(1), &|_| ())?;
     let window = Window { from: None, to: Timestamp::MAX };
     let mut newest = latest(view, entity, &dataset, window, None, &|_| ())?;

@@ -17,6 +17,7 @@ mod naive;
 mod page_skips;
 mod partitions;
 mod picked;
+mod pushed_rows;
 mod sources;
 
 mod drifting_source;

@@ -1,6 +1,6 @@
 //! Against the plainest join there is, over domains so small that every tie and edge occurs.
 
-use super::fixture::{entity, options, pages_of, request, view, write_file_as};
+use super::fixture::{entity, join_with_pushed, options, pages_of, request, view, write_file_as};
 use crate::{
     feature::{
         CellWrite, Entity, KeyPart, KeyType, Stamp, Status, Timestamp, Ttl, Value, View, visible_at,
@@ -256,11 +256,12 @@ fn join_spine(case: &Case, opened: &[Opened; 2], spine: &Spine, threads: usize) 
     let requests: Vec<_> = opened
         .iter()
         .zip(["a_", "b_"])
-        .map(|(o, prefix)| request(&o.view, &customer, Some(&o.dataset), &o.pushed, prefix))
+        .map(|(o, prefix)| request(&o.view, &customer, Some(&o.dataset), prefix))
         .collect();
     let known_by = if case.by_arrival { KnownBy::Arrival } else { KnownBy::Event };
     let options = JoinOptions { known_by, with_ages: true, ..options(threads) };
-    as_of_join(spine, &requests, &options, &|_| ()).unwrap()
+    let pushed = opened.each_ref().map(|opened| opened.pushed.as_slice());
+    join_with_pushed(spine, &requests, &pushed, &options)
 }
 
 /// The same in parts.
@@ -375,7 +376,7 @@ proptest! {
         prop_assert_eq!(rows.len(), entities);
         let keys = KEYS.map(|key| vec![KeyPart::Bytes(key.into())]);
         let spine = Spine::from_rows(&customer, &keys, Timestamp(to)).unwrap();
-        let requests = [request(&opened.view, &customer, Some(&opened.dataset), &[], "")];
+        let requests = [request(&opened.view, &customer, Some(&opened.dataset), "")];
         let joined = as_of_join(&spine, &requests, &options(threads), &|_| ()).unwrap();
         let events = joined.event_timestamps.unwrap();
         for (row, key) in keys.iter().enumerate() {

@@ -40,7 +40,7 @@ fn join(path: &Path, entity: &Entity, key: ArrayRef, times: &[i64]) -> Joined {
     let spine = batch(vec![("key", key), ("at", micros(times))]);
     let spine = Spine::from_batch(spine, Some("at")).unwrap();
     let view = view("numbers", "event", "", &[("number", "int64")]);
-    let requests = [request(&view, entity, Some(&dataset), &[], "")];
+    let requests = [request(&view, entity, Some(&dataset), "")];
     as_of_join(&spine, &requests, &options(2), &|_| ()).unwrap()
 }
 

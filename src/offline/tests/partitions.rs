@@ -97,7 +97,7 @@ proptest! {
         let rows: Vec<Row> =
             opened.files.iter().flat_map(|f| f.rows.iter().map(|row| f.seen(row))).collect();
         let trip = trip();
-        let requests = [request(&opened.view, &trip, Some(&opened.dataset), &[], "")];
+        let requests = [request(&opened.view, &trip, Some(&opened.dataset), "")];
         let known_by = if case.by_arrival { KnownBy::Arrival } else { KnownBy::Event };
         let options = JoinOptions { known_by, ..options(threads) };
         let joined = as_of_join(&spine_of(&case), &requests, &options, &|_| ()).unwrap();

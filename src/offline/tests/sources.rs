@@ -59,7 +59,7 @@ fn join_with(
     write_file(&path, &[batch(columns)]);
     let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
-    as_of_join(&spine, &[request(view, entity, Some(&dataset), &[], "")], &options, &|_| ())
+    as_of_join(&spine, &[request(view, entity, Some(&dataset), "")], &options, &|_| ())
 }
 
 pub(super) fn numbers(joined: &Joined) -> Vec<Option<i64>> {
@@ -125,7 +125,7 @@ fn the_year_9999_of_an_old_writer_stays_in_the_future() {
     let dataset = Dataset::open(path.to_str().unwrap()).unwrap();
     let keys = [vec![crate::feature::KeyPart::Bytes(b"a".to_vec())]];
     let (view, user) = (number(), user());
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     for (at, expected) in [
         ("2013-07-04T11:59:59.999999Z", None),
         ("2013-07-04T12:00:00Z", Some(1)),
@@ -296,7 +296,7 @@ fn few_winners_in_a_large_row_group_are_read_by_their_pages_alone() {
     ];
     let spine = Spine::from_batch(batch(spine), Some("at")).unwrap();
     let (view, user) = (number(), user());
-    let requests = [request(&view, &user, Some(&dataset), &[], "")];
+    let requests = [request(&view, &user, Some(&dataset), "")];
     let joined = as_of_join(&spine, &requests, &options(2), &|_| ()).unwrap();
     let value = |row: i64| Some(row.wrapping_mul(0x1E37_79B9_7F4A_7C15));
     assert_eq!(numbers(&joined), [value(49_003), value(199_999), value(1_000), value(100_003)]);
