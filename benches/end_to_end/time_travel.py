@@ -1,4 +1,5 @@
-"""`FS.GET ... AT t` for one entity, over a history that was pushed: how long one request takes.
+"""`FS.GET ... AT t` and `FS.HISTORY` of one entity, over a history that was pushed: how long one
+request takes.
 
     python benches/end_to_end/time_travel.py [--data FOLDER] [--view B_day] [--requests 20000]
     python benches/end_to_end/time_travel.py --quick      small files, for a moment: part of ./check
@@ -9,8 +10,9 @@ into a server in mode `interval:1000` that writes a snapshot for each GiB of its
 end, and compacts its history as it always does. Once nothing is left to compact, requests for
 entities and times picked at random follow one another on one connection; a first tenth is not
 counted. The time is a request's whole way, of redis-py too. Each answer is compared with DuckDB's
-over the files themselves. Then the newest rows are pushed once more, which changes no answer, and the
-same is asked while they stand in the log alone.
+over the files themselves. FS.HISTORY is asked about the same entities, for what was written of the day
+before the same time. Then the newest rows are pushed once more, which changes no answer of FS.GET and
+repeats writes to FS.HISTORY, and the same is asked while they stand in the log alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,6 +37,8 @@ GENERATE = ROOT / "benches" / "asof" / "generate.py"
 KEYS = ("entity_id", "event_timestamp", "created_timestamp")
 TYPES = {"double": "float64", "int64": "int64", "string": "string", "large_string": "string"}
 ROWS_AT_ONCE = 32_768
+# What FS.HISTORY is asked for: so long before the time that FS.GET is asked at.
+WINDOW_US = 24 * 3600 * 1_000_000
 GOAL_MS = 5.0
 
 
@@ -57,11 +62,17 @@ def main() -> None:
         with nowthen(options.binary, scratch, definitions(files), cores, "--durability", "interval:1000") as server:
             rows = push(files, server)
             expected = spine(files, requests)
-            print("| history | requests | first ms | p50 ms | p99 ms | p99.9 ms | goal for p99 |")
-            print("|---|--:|--:|--:|--:|--:|---|")
+            writes = written(files, expected)
+            print("| history | asked | requests | first ms | p50 ms | p99 ms | p99.9 ms | goal for p99 |")
+            print("|---|---|--:|--:|--:|--:|--:|---|")
             travel(files, server, expected, f"{rows:,} rows")
-            load(newest(files, again), server)
-            travel(files, server, expected, f"the same, {again:,} of them once more in the log")
+            look_back(files, server, writes, f"{rows:,} rows")
+            repeated = newest(files, again)
+            load(batches(repeated), server)
+            history = f"the same, {again:,} of them once more in the log"
+            travel(files, server, expected, history)
+            more = written(repeated, expected)
+            look_back(files, server, [(ask, own + other) for (ask, own), (_, other) in zip(writes, more)], history)
 
 
 def definitions(files: list[Path]) -> str:
@@ -112,14 +123,14 @@ def load(rows: Iterable[pa.RecordBatch], server: Server) -> int:
     return count
 
 
-def newest(files: list[Path], count: int) -> list[pa.RecordBatch]:
-    """The last rows, in the order they arrived: so many, or some more."""
-    found: list[list[pa.RecordBatch]] = []
-    for file in reversed(files):
-        if sum(batch.num_rows for of_file in found for batch in of_file) >= count:
-            break
-        found.insert(0, list(batches([file])))
-    return [batch for of_file in found for batch in of_file]
+def newest(files: list[Path], count: int) -> list[Path]:
+    """The files that arrived last: those of so many rows, or some more."""
+    rows = 0
+    for place in range(len(files) - 1, -1, -1):
+        rows += pq.read_metadata(files[place]).num_rows
+        if rows >= count:
+            return files[place:]
+    return files
 
 
 def batches(files: list[Path]) -> Iterator[pa.RecordBatch]:
@@ -149,10 +160,53 @@ def travel(files: list[Path], server: Server, expected: list[tuple], history: st
         told = [value.decode() if isinstance(value, bytes) else value for value in got]
         if told != values:
             raise SystemExit(f"user:{entity} at {at} has {told}, DuckDB says {values}")
+    tell(f"{history} | FS.GET AT", took)
+
+
+def look_back(files: list[Path], server: Server, expected: list[tuple], history: str) -> None:
+    names, took = feature_names(files), []
+    for (entity, first, last), writes in expected:
+        words = ["FS.HISTORY", f"user:{entity}", "FEATURES", len(names), *names, "FROM", first, "TO", last]
+        started = time.perf_counter_ns()
+        got = server.client.execute_command(*words)
+        took.append((time.perf_counter_ns() - started) / 1e6)
+        events = [event for event, *_ in got]
+        if events != sorted(events) or Counter(map(told_write, got)) != writes:
+            raise SystemExit(f"user:{entity} from {first} to {last} has {got}, DuckDB says {writes}")
+    mean = sum(writes.total() for _, writes in expected) / len(expected)
+    tell(f"{history} | FS.HISTORY of a day, {mean:.1f} writes", took)
+
+
+def told_write(write: list) -> tuple:
+    """Event and values; every feature was pushed with each row."""
+    event, _, _, cells = write
+    return (event, *(value.decode() if isinstance(value, bytes) else value for _, _, value in cells))
+
+
+def tell(what: str, took: list[float]) -> None:
     p50, p99, p999 = np.percentile(took[len(took) // 10 :], [50, 99, 99.9])
     reached = "reached" if p99 <= GOAL_MS else "missed"
     figures = f"{took[0]:.1f} | {p50:.2f} | {p99:.2f} | {p999:.2f}"
-    print(f"| {history} | {len(took):,} | {figures} | {GOAL_MS:.0f} ms, {reached} |")
+    print(f"| {what} | {len(took):,} | {figures} | {GOAL_MS:.0f} ms, {reached} |")
+
+
+def written(files: list[Path], expected: list[tuple]) -> list[tuple]:
+    """Entity, first and last time of a window for each of `expected`, and how often DuckDB finds each
+    write in it."""
+    windows = [(entity, at - WINDOW_US, at) for entity, at, *_ in expected]
+    entities, firsts, lasts = map(pa.array, zip(*windows))
+    asked = pa.table({"number": range(len(windows)), "entity_id": entities, "first": firsts, "last": lasts})
+    connection = duckdb.connect()
+    connection.register("asked", asked)
+    rows = connection.sql(f"""
+        SELECT number, epoch_us(event_timestamp), {", ".join(feature_names(files))}
+        FROM asked JOIN read_parquet({[str(file) for file in files]}) AS history
+            ON asked.entity_id = history.entity_id AND epoch_us(event_timestamp) BETWEEN asked.first AND asked.last
+    """).fetchall()
+    writes: list[Counter] = [Counter() for _ in windows]
+    for number, *write in rows:
+        writes[number][tuple(write)] += 1
+    return list(zip(windows, writes))
 
 
 def spine(files: list[Path], requests: int) -> list[tuple]:
