@@ -1,6 +1,6 @@
 //! `nowthen asof`: a training set from files alone.
 
-use super::{boot::definitions_in, options::AsofOptions};
+use super::{asof_progress::AsofProgress, boot::definitions_in, options::AsofOptions};
 use crate::{
     error::{Error, Result},
     feature::Timestamp,
@@ -29,14 +29,22 @@ pub fn asof(options: &AsofOptions) -> Result<()> {
     let request = request(options, &catalog)?;
     let memory = options.memory.as_deref().map(memory_bytes).transpose()?;
     let times = PhaseTimes::begin();
-    times.enter("open");
+    let progress = AsofProgress::show()?;
+    let enter_other = |name| {
+        times.enter(name);
+        progress.enter_other(name);
+    };
+    enter_other("open");
     let file = SpineFile::open(&options.spine)?;
     let training = Training::of_files(&catalog, &request)?;
     let spine = SpineSource::File(&file);
-    let watch = |phase| times.enter(name_of(phase));
+    let watch = |phase: Phase| {
+        times.enter(phase.name());
+        progress.enter(&phase);
+    };
     let joined = training.write(&spine, &options.out, memory, &watch)?;
     if let Some(path) = &options.report {
-        times.enter("report");
+        enter_other("report");
         let spine = ReportedFile {
             path: Some(file.path().display().to_string()),
             bytes: file.bytes(),
@@ -48,6 +56,7 @@ pub fn asof(options: &AsofOptions) -> Result<()> {
             MadeSet { started: started.0, seconds, spine, path: &options.out, joined: &joined };
         TrainingReport::new(&training, made)?.write(path)?;
     }
+    drop(progress);
     let phases = times.finish();
     let seconds = started.1.elapsed().as_secs_f64();
     let columns = spine.schema().fields().len() + joined.features.len();
@@ -145,19 +154,6 @@ fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
     );
     for (name, seconds) in phases {
         println!("  {name:6} {seconds:8.3} s");
-    }
-}
-
-fn name_of(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Spine => "spine",
-        Phase::Split => "split",
-        Phase::Group => "group",
-        Phase::Scan => "scan",
-        Phase::Gather => "gather",
-        Phase::Fill => "fill",
-        Phase::Merge => "merge",
-        Phase::Write => "write",
     }
 }
 

@@ -11,7 +11,7 @@
 
 use super::{
     backup_options::{BackupOptions, VerifyBackupOptions},
-    byte_bar::ByteBar,
+    bar::Bar,
 };
 use crate::{
     disk::{FileSystem, RealFs},
@@ -32,7 +32,7 @@ use std::{
 pub fn backup(options: &BackupOptions) -> Result<()> {
     let started = Instant::now();
     let how = log::BackupOptions { is_copy: options.copy, begun_us: Clock::system().now().us() };
-    let bar = ByteBar::new("backup");
+    let bar = Bar::of_bytes("backup");
     let taken = log::back_up(&RealFs, (&options.data, &options.to), &how, &mut |done, total| {
         bar.set(done, total);
     })?;
@@ -58,7 +58,7 @@ pub fn backup(options: &BackupOptions) -> Result<()> {
 pub fn verify_backup(options: &VerifyBackupOptions) -> Result<()> {
     let started = Instant::now();
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let bar = ByteBar::new("hash");
+    let bar = Bar::of_bytes("hash");
     let source = RestoreSource::open(&*fs, &options.backup, &mut |done, total| {
         bar.set(done, total);
     })?;
@@ -71,7 +71,7 @@ pub fn verify_backup(options: &VerifyBackupOptions) -> Result<()> {
     };
     let plan = source.plan(RestorePoint::End)?;
     let mut scratch = Scratch::new(&options.backup, options.scratch.as_deref())?;
-    let bar = ByteBar::new("restore");
+    let bar = Bar::of_bytes("restore");
     let restored = test_restore(&fs, &source, &plan, &mut || scratch.next(), &mut |done, total| {
         bar.set(done, total);
     });

@@ -1,14 +1,14 @@
 //! `nowthen materialize`: with --wait a bar on a terminal, plain lines elsewhere.
 
 use super::{
+    bar::Bar,
     connect::{block_on, refusal},
     options::MaterializeOptions,
 };
 use crate::error::{Error, Result};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nowthen_client::{Client, Value};
 use serde_json::{Map, Value as Json};
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 /// How often a running job is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
@@ -44,12 +44,11 @@ pub fn materialize(options: &MaterializeOptions) -> Result<()> {
 /// Waits for the end of a run.
 async fn follow(client: &mut Client, mut run: RunMap) -> Result<RunMap> {
     let (view, id) = (text(&run, "view"), number(&run, "id"));
-    let bar = bar(&view);
+    let bar = Bar::of_rows(view.clone());
     let mut polls = 0;
     while text(&run, "state") == "running" {
         let (read, total) = (number(&run, "rows_read"), number(&run, "rows_total"));
-        bar.set_length(total);
-        bar.set_position(read);
+        bar.set(read, total);
         if bar.is_hidden() && total > 0 && polls % POLLS_PER_LINE == 0 {
             eprintln!("{view}: {read} of {total} rows read");
         }
@@ -59,23 +58,7 @@ async fn follow(client: &mut Client, mut run: RunMap) -> Result<RunMap> {
         let same = runs.into_iter().find(|other| number(other, "id") == id);
         run = same.ok_or_else(|| Error::refused(format!("run {id} of {view} is not known")))?;
     }
-    bar.finish_and_clear();
     Ok(run)
-}
-
-fn bar(view: &str) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let style = ProgressStyle::with_template(
-        "{prefix} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
-    );
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar.set_prefix(view.to_owned());
-    bar
 }
 
 fn report(run: &RunMap, is_json: bool) {

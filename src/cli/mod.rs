@@ -15,6 +15,7 @@ mod restore;
 
 mod boot;
 
+mod asof_progress;
 mod connect;
 mod recover;
 mod start_progress;
@@ -28,7 +29,7 @@ mod snapshot_options;
 
 mod output;
 
-mod byte_bar;
+mod bar;
 
 pub use options::{Cli, Verb};
 

@@ -3,7 +3,7 @@
 //! With `--json` one object: `to`, `lsn`, `time` (of the last record, or null), `keys`, `digest`,
 //! `as_of`, `seconds`.
 
-use super::{backup_options::RestoreOptions, byte_bar::ByteBar};
+use super::{backup_options::RestoreOptions, bar::Bar};
 use crate::{
     disk::{FileSystem, RealFs},
     error::Result,
@@ -23,13 +23,13 @@ pub fn restore(options: &RestoreOptions) -> Result<()> {
         (None, None) => RestorePoint::End,
     };
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let bar = ByteBar::new("hash");
+    let bar = Bar::of_bytes("hash");
     let source = RestoreSource::open(&*fs, &options.from, &mut |done, total| {
         bar.set(done, total);
     })?;
     drop(bar);
     let plan = source.plan(point)?;
-    let bar = ByteBar::new("restore");
+    let bar = Bar::of_bytes("restore");
     let state = store::restore(&fs, &source, &plan, &options.to, &mut |done, total| {
         bar.set(done, total);
     })?;

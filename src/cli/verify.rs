@@ -11,26 +11,21 @@
 //! findings      [{severity, file, offset, what, first_lsn, last_lsn}]; LSNs null if none is known
 //! ```
 
-use super::{options::VerifyOptions, output::Output};
+use super::{bar::Bar, options::VerifyOptions, output::Output};
 use crate::{
     disk::RealFs,
     error::Result,
     log::{Finding, GenerationReport, Lsn, Report, SegmentReport, Severity},
     store,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
-use std::io::IsTerminal;
 
 /// Looks at a data directory, and prints what was found; gives the worst of it.
 pub fn verify(options: &VerifyOptions) -> Result<Severity> {
-    let bar = bar();
-    let progress = |read, total| {
-        bar.set_length(total);
-        bar.set_position(read);
-    };
+    let bar = Bar::of_bytes("verify");
+    let progress = |read, total| bar.set(read, total);
     let report = store::verify(&RealFs, &options.directory, &progress)?;
-    bar.finish_and_clear();
+    drop(bar);
     let mut output = Output::new();
     if options.json {
         output.line(&to_json(&report).to_string())?;
@@ -41,21 +36,6 @@ pub fn verify(options: &VerifyOptions) -> Result<Severity> {
     }
     output.finish()?;
     Ok(report.worst())
-}
-
-/// A bar of bytes; hidden where there is no terminal.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let style = ProgressStyle::with_template(
-        "verify {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
-    );
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn lines(report: &Report) -> Vec<String> {

@@ -173,7 +173,7 @@ impl Join<'_> {
             ViewSource::open(view, entity, dataset, features, &reaches, self.threads)
         };
         let source = request.dataset.map(open).transpose()?;
-        watch(Phase::Scan);
+        watch(Phase::Scan { view: view.name.clone(), progress: self.reads.next_scan() });
         let (answered, scanned) =
             self.settle(request, group, pushed, (source.as_ref(), bounds.as_ref()))?;
         let columns = ViewColumns {

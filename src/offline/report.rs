@@ -1,17 +1,23 @@
 //! What a join tells of itself: how far it is, and what it read and found.
 
-use super::{answers::FeatureCounts, winners::Scanned};
+use super::{answers::FeatureCounts, reads::ScanProgress, winners::Scanned};
+use std::sync::Arc;
 
 /// What a join is doing. From `Group` to `Fill` it goes for each view; the last two of these take
 /// turns where many rows are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Phase {
     /// It reads the spine.
     Spine,
     /// It sorts the spine by entity and time.
     Group,
-    /// It looks for the winning rows, by keys and times.
-    Scan,
+    /// It looks for the winning rows of a view, by keys and times.
+    Scan {
+        /// The view.
+        view: String,
+        /// How far it is, at any time.
+        progress: Arc<ScanProgress>,
+    },
     /// It decodes features of winning rows.
     Gather,
     /// It brings values to the rows of the spine.
@@ -22,6 +28,22 @@ pub enum Phase {
     Merge,
     /// It writes the result.
     Write,
+}
+
+impl Phase {
+    /// Its name in what people read.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Spine => "spine",
+            Self::Group => "group",
+            Self::Scan { .. } => "scan",
+            Self::Gather => "gather",
+            Self::Fill => "fill",
+            Self::Split => "split",
+            Self::Merge => "merge",
+            Self::Write => "write",
+        }
+    }
 }
 
 /// What a join read and found.

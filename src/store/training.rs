@@ -126,6 +126,10 @@ impl<'a> Training<'a> {
         watch: &dyn Fn(Phase),
         out: &mut BatchSink<'_>,
     ) -> Result<JoinReport> {
+        let watch: &dyn Fn(Phase) = &|phase| {
+            tracing::debug!(phase = phase.name(), "making a training set");
+            watch(phase);
+        };
         let request = self.request;
         let event_timestamp = request.event_timestamp.as_deref();
         // The rows are split by the keys that most of the history is looked through for.

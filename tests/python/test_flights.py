@@ -9,9 +9,16 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
 import shutil
+import struct
+import subprocess
+import termios
+import threading
 from pathlib import Path
 
 import duckdb
@@ -20,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import redis
-from conftest import FLIGHTS, NOON, Nowthen, run_nowthen
+from conftest import BINARY, FLIGHTS, NOON, Nowthen, run_nowthen
 
 DATA = FLIGHTS / "data"
 SPINE = DATA / "flights.parquet"
@@ -179,6 +186,26 @@ def test_explain_tells_what_was_read_and_how_long_each_phase_took(tmp_path):
     assert "  gather " in done.stdout
     assert report["pages"] > 0 and f"{report['pages']} pages read" in done.stdout
     assert "row groups" not in asof(*options).stdout
+
+
+def test_a_terminal_shows_each_phase_and_how_many_row_groups_are_read(tmp_path):
+    """On standard error, and gone at the end; elsewhere there is nothing but the result."""
+    repository = copy_of_flights(tmp_path)
+    landings = pq.read_table(DATA / "landings.parquet")
+    pq.write_table(landings, repository / "data" / "landings.parquet", row_group_size=2_000)
+    options = ["--spine", SPINE, "--features", "plane_landings:*", "--json", "--explain"]
+    command = ["asof", "--repo", repository, "--out", tmp_path / "set.arrow", *options]
+    shown, told = on_terminal(*command)
+    report = json.loads(told)
+    read = f"{report['row_groups']:,}"
+    assert report["row_groups"] > 100
+    timed = ["open, 0s", "spine, 0s", "group, 0s"], ["gather, 0s", "fill, 0s", "write, 0s"]
+    places = [shown.index(text) for text in (*timed[0], "scan of plane_landings", *timed[1])]
+    assert places == sorted(places), shown
+    counts = re.findall(r"scan of plane_landings [█░]+ ([\d,]+)/([\d,]+) row groups", shown)
+    assert counts[-1] == (read, read) and {total for _, total in counts} == {read}, counts
+    assert shown.endswith("\r\x1b[2K")
+    assert run_nowthen(*command).stderr == ""
 
 
 def test_a_report_counts_what_a_naive_look_counts(tmp_path, training):
@@ -387,6 +414,22 @@ def test_options_over_the_wire_do_what_they_do_on_the_command_line(server, tmp_p
     assert_same(full.rename_columns(mapped.column_names), oracle(path))
 
 
+def test_a_server_logs_each_phase_at_the_level_of_debugging(start_nowthen, monkeypatch):
+    spine = pq.read_table(SPINE).slice(0, 100)
+
+    def phases(level: str) -> list[str]:
+        monkeypatch.setenv("NOWTHEN_LOG", level)
+        server = start_nowthen("--clock-start", NOON, repository=FLIGHTS)
+        command = ["FS.ASOF", "FEATURES", 1, "airport_weather:temp", "SPINE", ipc_stream(spine)]
+        server.client().execute_command(*command)
+        server.client().execute_command(*command, "INTO", "logged")
+        server.stop()
+        return re.findall(r'making a training set phase="(\w+)"', server.output.read_text())
+
+    assert phases("nowthen=debug") == ["spine", "group", "scan", "gather", "fill", "write"] * 2
+    assert phases("info") == []
+
+
 def test_into_leaves_the_training_set_with_the_server(server, tmp_path):
     spine = pq.read_table(SPINE).slice(0, 2_000)
     path = tmp_path / "spine.parquet"
@@ -510,6 +553,32 @@ def test_a_value_ends_with_its_ttl_and_says_so(server):
 
 
 # --- materialization
+
+
+def on_terminal(*arguments: str | Path) -> tuple[str, str]:
+    """What a command shows on a terminal that is its standard error, and what it tells."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    shown = bytearray()
+
+    def look() -> None:
+        # The end of a terminal nobody holds any more is an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 65536):
+                shown.extend(piece)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    environment = {**os.environ, "TERM": "xterm"}
+    command = [str(BINARY), *map(str, arguments)]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True, timeout=60
+    )
+    os.close(theirs)
+    looking.join()
+    os.close(ours)
+    assert done.returncode == 0, shown.decode()
+    return shown.decode(), done.stdout
 
 
 def copy_of_flights(folder: Path) -> Path:
