@@ -4,13 +4,12 @@ use super::{asof_progress::AsofProgress, boot::definitions_in, options::AsofOpti
 use crate::{
     error::{Error, Result},
     feature::Timestamp,
-    offline::{JoinReport, KnownBy, Phase, SpineFile, SpineSource},
+    offline::{JoinReport, KnownBy, Phase, PhaseTimes, SpineFile, SpineSource},
     registry::Catalog,
     store::{MadeSet, ReportedFile, Training, TrainingReport, TrainingRequest},
 };
 use serde_json::{Value, json};
 use std::{
-    cell::{Cell, RefCell},
     num::NonZero,
     path::{Path, absolute},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -103,15 +102,8 @@ fn tell(
             "out": options.out,
         });
         if let Some(told) = told.as_object_mut().filter(|_| options.explain) {
-            told.insert("pieces".into(), report.pieces.into());
-            told.insert("files_skipped".into(), report.files_skipped.into());
-            told.insert("row_groups".into(), report.row_groups.into());
-            told.insert("row_groups_skipped".into(), report.row_groups_skipped.into());
-            told.insert("pages".into(), report.pages.into());
-            told.insert("pages_skipped".into(), report.pages_skipped.into());
-            told.insert("rows_skipped".into(), report.rows_skipped.into());
-            told.insert("winners".into(), report.winners.into());
-            told.insert("bytes".into(), report.bytes.into());
+            let read = report.read().map(|(name, number)| (name.to_owned(), number.into()));
+            told.extend(read);
             let phases = phases.iter().map(|(name, seconds)| ((*name).to_owned(), json!(seconds)));
             told.insert("phases".into(), Value::Object(phases.collect()));
         }
@@ -154,37 +146,6 @@ fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
     );
     for (name, seconds) in phases {
         println!("  {name:6} {seconds:8.3} s");
-    }
-}
-
-/// How long each phase took; one that comes again adds to its time.
-struct PhaseTimes {
-    phases: RefCell<Vec<(&'static str, f64)>>,
-    current: Cell<(&'static str, Instant)>,
-}
-
-impl PhaseTimes {
-    fn begin() -> Self {
-        Self { phases: RefCell::default(), current: Cell::new(("", Instant::now())) }
-    }
-
-    fn enter(&self, name: &'static str) {
-        let now = Instant::now();
-        let (before, since) = self.current.replace((name, now));
-        if before.is_empty() {
-            return;
-        }
-        let seconds = now.duration_since(since).as_secs_f64();
-        let mut phases = self.phases.borrow_mut();
-        match phases.iter_mut().find(|(phase, _)| *phase == before) {
-            Some((_, sum)) => *sum += seconds,
-            None => phases.push((before, seconds)),
-        }
-    }
-
-    fn finish(self) -> Vec<(&'static str, f64)> {
-        self.enter("");
-        self.phases.into_inner()
     }
 }
 

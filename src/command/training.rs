@@ -7,17 +7,19 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    offline::{KnownBy, Spine, SpineSource},
+    offline::{JoinReport, KnownBy, Phase, PhaseTimes, Spine, SpineSource},
     store::{MadeSet, ReportedFile, Schema, TrainingReport, TrainingRequest},
 };
 use nowthen_protocol::Reply;
 use std::time::Instant;
 
 /// `FS.ASOF {SERVICE name | FEATURES n f ...} SPINE arrow-ipc-stream [TIME column]
-/// [KNOWNBY EVENT|ARRIVAL] [FULLNAMES] [MAP n key column ...] [INTO name [REPORT]]`: the spine
-/// with the features as columns behind it, as an Arrow IPC stream; with INTO they are written to
-/// `training/<name>.parquet` in the data directory, and the reply is a map of rows and path. With
-/// REPORT what the set was made of is written to `training/<name>.json`, and that path is told too.
+/// [KNOWNBY EVENT|ARRIVAL] [FULLNAMES] [MAP n key column ...] [INTO name [AS PARQUET|ARROW|CSV]
+/// [REPORT] [EXPLAIN]]`: the spine with the features as columns behind it, as an Arrow IPC stream;
+/// with INTO they are written to `training/<name>.parquet` in the data directory, or `.arrow`, or
+/// `.csv`, and the reply is a map of rows and path. With REPORT what the set was made of is written
+/// to `training/<name>.json`, and that path is told too; with EXPLAIN what was read and skipped,
+/// and how long each phase took.
 pub(super) fn asof(
     ctx: &mut Context<'_>,
     args: &mut Args<'_>,
@@ -25,7 +27,7 @@ pub(super) fn asof(
 ) -> Result<()> {
     let (started, since) = (ctx.app.store.now(), Instant::now());
     let schema = ctx.keyspace.schema();
-    let Asked { request, stream, into } = asked(&schema, args)?;
+    let Asked { request, stream, into, extension, with_explain } = asked(&schema, args)?;
     let spine = Spine::from_ipc_stream(stream, request.event_timestamp.as_deref())?;
     let source = SpineSource::Memory(&spine);
     let store = &ctx.app.store;
@@ -37,9 +39,12 @@ pub(super) fn asof(
         reply.bulk(&training.stream(&source, &folder, memory)?);
         return Ok(());
     };
-    let path = store.training_path(name)?;
+    let path = store.training_path(name, extension)?;
     let training = store.training(&schema, &request)?;
-    let joined = training.write(&source, &path, memory, &|_| ())?;
+    let times = PhaseTimes::begin();
+    let watch = |phase: Phase| times.enter(phase.name());
+    let joined = training.write(&source, &path, memory, &watch)?;
+    let phases = times.finish();
     let report = path.with_extension("json");
     if request.with_ages {
         let spine = ReportedFile {
@@ -52,7 +57,7 @@ pub(super) fn asof(
         let made = MadeSet { started, seconds, spine, path: &path, joined: &joined };
         TrainingReport::new(&training, made)?.write(&report)?;
     }
-    reply.map(if request.with_ages { 3 } else { 2 });
+    reply.map(2 + usize::from(request.with_ages) + usize::from(with_explain));
     reply.bulk_text("rows");
     reply.integer(joined.rows.cast_signed());
     reply.bulk_text("path");
@@ -61,7 +66,27 @@ pub(super) fn asof(
         reply.bulk_text("report");
         reply.bulk_text(&report.display().to_string());
     }
+    if with_explain {
+        reply.bulk_text("explain");
+        explain(&joined, &phases, reply);
+    }
     Ok(())
+}
+
+/// What was read and skipped, then the seconds of each phase.
+fn explain(joined: &JoinReport, phases: &[(&str, f64)], reply: &mut Reply<'_>) {
+    let read = joined.read();
+    reply.map(read.len() + 1);
+    for (name, number) in read {
+        reply.bulk_text(name);
+        reply.integer(number.cast_signed());
+    }
+    reply.bulk_text("seconds");
+    reply.map(phases.len());
+    for (name, seconds) in phases {
+        reply.bulk_text(name);
+        reply.double(*seconds);
+    }
 }
 
 /// The arguments.
@@ -69,6 +94,9 @@ struct Asked<'a> {
     request: TrainingRequest,
     stream: &'a [u8],
     into: Option<&'a str>,
+    /// Of the file, which tells its format.
+    extension: &'static str,
+    with_explain: bool,
 }
 
 fn asked<'a>(schema: &Schema, args: &mut Args<'a>) -> Result<Asked<'a>> {
@@ -80,7 +108,7 @@ fn asked<'a>(schema: &Schema, args: &mut Args<'a>) -> Result<Asked<'a>> {
         return Err(Error::refused("expected SPINE and an Arrow IPC stream after the features"));
     }
     let stream = args.next()?;
-    let mut into = None;
+    let (mut into, mut extension, mut with_explain) = (None, "parquet", false);
     while !args.is_empty() {
         if args.take_word("TIME") {
             request.event_timestamp = Some(args.text("column")?.to_owned());
@@ -94,11 +122,22 @@ fn asked<'a>(schema: &Schema, args: &mut Args<'a>) -> Result<Asked<'a>> {
             into = Some(args.text("name")?);
         } else if into.is_some() && args.take_word("REPORT") {
             request.with_ages = true;
+        } else if into.is_some() && args.take_word("EXPLAIN") {
+            with_explain = true;
+        } else if into.is_some() && args.take_word("AS") {
+            extension = format(args)?;
         } else {
             return Err(syntax());
         }
     }
-    Ok(Asked { request, stream, into })
+    Ok(Asked { request, stream, into, extension, with_explain })
+}
+
+fn format(args: &mut Args<'_>) -> Result<&'static str> {
+    let formats = [("PARQUET", "parquet"), ("ARROW", "arrow"), ("CSV", "csv")];
+    let format = formats.into_iter().find(|(word, _)| args.take_word(word));
+    let refuse = || Error::refused("expected AS PARQUET, AS ARROW or AS CSV");
+    format.map(|(_, extension)| extension).ok_or_else(refuse)
 }
 
 fn known_by(args: &mut Args<'_>) -> Result<KnownBy> {

@@ -149,7 +149,7 @@ pub use output::{IpcStream, ResultFile, to_ipc_stream, write_batch};
 pub use parted_join::{BatchSink, PartedJoin, Split};
 pub use pushed::{PushedCells, PushedWinners};
 pub use reads::ScanProgress;
-pub use report::{JoinReport, Phase};
+pub use report::{JoinReport, Phase, PhaseTimes};
 pub use source::check_source;
 pub use spine::Spine;
 pub use spine_file::{SpineFile, SpineSource};

@@ -1,7 +1,11 @@
 //! What a join tells of itself: how far it is, and what it read and found.
 
 use super::{answers::FeatureCounts, reads::ScanProgress, winners::Scanned};
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+    time::Instant,
+};
 
 /// What a join is doing. From `Group` to `Fill` it goes for each view; the last two of these take
 /// turns where many rows are wanted.
@@ -11,6 +15,8 @@ pub enum Phase {
     Spine,
     /// It sorts the spine by entity and time.
     Group,
+    /// It looks through what clients pushed.
+    Pushed,
     /// It looks for the winning rows of a view, by keys and times.
     Scan {
         /// The view.
@@ -36,6 +42,7 @@ impl Phase {
         match self {
             Self::Spine => "spine",
             Self::Group => "group",
+            Self::Pushed => "pushed",
             Self::Scan { .. } => "scan",
             Self::Gather => "gather",
             Self::Fill => "fill",
@@ -43,6 +50,41 @@ impl Phase {
             Self::Merge => "merge",
             Self::Write => "write",
         }
+    }
+}
+
+/// How long each phase took; one that comes again adds to its time.
+#[derive(Debug)]
+pub struct PhaseTimes {
+    phases: RefCell<Vec<(&'static str, f64)>>,
+    current: Cell<(&'static str, Instant)>,
+}
+
+impl PhaseTimes {
+    /// No phase has begun yet.
+    pub fn begin() -> Self {
+        Self { phases: RefCell::default(), current: Cell::new(("", Instant::now())) }
+    }
+
+    /// A phase with that name begins, and so the one before it has ended.
+    pub fn enter(&self, name: &'static str) {
+        let now = Instant::now();
+        let (before, since) = self.current.replace((name, now));
+        if before.is_empty() {
+            return;
+        }
+        let seconds = now.duration_since(since).as_secs_f64();
+        let mut phases = self.phases.borrow_mut();
+        match phases.iter_mut().find(|(phase, _)| *phase == before) {
+            Some((_, sum)) => *sum += seconds,
+            None => phases.push((before, seconds)),
+        }
+    }
+
+    /// The seconds of each phase, in the order of their first times.
+    pub fn finish(self) -> Vec<(&'static str, f64)> {
+        self.enter("");
+        self.phases.into_inner()
     }
 }
 
@@ -80,6 +122,23 @@ pub struct JoinReport {
 }
 
 impl JoinReport {
+    /// How much was read and skipped, by the names of the fields.
+    pub fn read(&self) -> [(&'static str, u64); 11] {
+        [
+            ("pieces", self.pieces),
+            ("files", self.files),
+            ("files_skipped", self.files_skipped),
+            ("row_groups", self.row_groups),
+            ("row_groups_skipped", self.row_groups_skipped),
+            ("pages", self.pages),
+            ("pages_skipped", self.pages_skipped),
+            ("rows_scanned", self.rows_scanned),
+            ("rows_skipped", self.rows_skipped),
+            ("winners", self.winners),
+            ("bytes", self.bytes),
+        ]
+    }
+
     /// Adds what the search for the winners of one view read.
     pub(super) fn add_scanned(&mut self, scanned: &Scanned) {
         self.files_skipped += scanned.files_skipped;

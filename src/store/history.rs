@@ -262,7 +262,7 @@ pub(super) fn join(
     };
     watch(Phase::Group);
     let grouped = GroupedSpine::new(spine, &requests, threads)?;
-    watch(Phase::Scan);
+    watch(Phase::Pushed);
     let (winners, seen) = pushed.winners(opened, &grouped, &requests, known_by)?;
     seen.check_kept(opened, spine)?;
     let joined = as_of_join_with(&grouped, &requests, winners, &options, watch)?;

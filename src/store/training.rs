@@ -207,8 +207,8 @@ impl Store {
         Ok(folder)
     }
 
-    /// Where a training set of that name goes: `<name>.parquet` in the folder of these.
-    pub fn training_path(&self, name: &str) -> Result<PathBuf> {
+    /// Where a training set of that name goes: `<name>.<extension>` in the folder of these.
+    pub fn training_path(&self, name: &str, extension: &str) -> Result<PathBuf> {
         let is_plain = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if !is_plain {
@@ -217,6 +217,6 @@ impl Store {
                 echo(name.as_bytes())
             )));
         }
-        Ok(self.training_folder()?.join(format!("{name}.parquet")))
+        Ok(self.training_folder()?.join(format!("{name}.{extension}")))
     }
 }

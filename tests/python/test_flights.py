@@ -24,6 +24,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 import redis
@@ -426,7 +427,8 @@ def test_a_server_logs_each_phase_at_the_level_of_debugging(start_nowthen, monke
         server.stop()
         return re.findall(r'making a training set phase="(\w+)"', server.output.read_text())
 
-    assert phases("nowthen=debug") == ["spine", "group", "scan", "gather", "fill", "write"] * 2
+    one = ["spine", "group", "pushed", "scan", "gather", "fill", "write"]
+    assert phases("nowthen=debug") == one * 2
     assert phases("info") == []
 
 
@@ -449,6 +451,25 @@ def test_into_leaves_the_training_set_with_the_server(server, tmp_path):
     assert [view["pushed"]["rows"] for view in told["views"]] == [0, 0, 0]
     with pytest.raises(redis.ResponseError, match="syntax error"):
         fs_asof(server, spine, "REPORT")
+
+
+def test_into_writes_the_format_that_is_asked_for_and_explains(server):
+    spine = pq.read_table(SPINE).slice(0, 2_000)
+    written = {}
+    for word, extension in [("PARQUET", ".parquet"), ("ARROW", ".arrow"), ("CSV", ".csv")]:
+        reply = fs_asof(server, spine, "INTO", "formats", "AS", word, "EXPLAIN")
+        written[word] = Path(reply[b"path"].decode())
+        assert (reply[b"rows"], written[word].suffix) == (2_000, extension)
+        told = reply[b"explain"]
+        assert told[b"files"] == 3 and told[b"row_groups"] > 0 and told[b"rows_scanned"] > 0
+        assert 0 < sum(told[b"seconds"].values()) < 60 and b"scan" in told[b"seconds"]
+    table = pq.read_table(written["PARQUET"])
+    assert_same(pa.ipc.open_file(written["ARROW"]).read_all(), table)
+    assert csv.read_csv(written["CSV"]).num_rows == table.num_rows
+    with pytest.raises(redis.ResponseError, match="expected AS PARQUET, AS ARROW or AS CSV"):
+        fs_asof(server, spine, "INTO", "formats", "AS", "JSON")
+    with pytest.raises(redis.ResponseError, match="syntax error"):
+        fs_asof(server, spine, "EXPLAIN")
 
 
 def test_asof_memory_changes_no_answer_over_the_wire(server, tmp_path):
