@@ -51,6 +51,20 @@ pub(super) struct Pending {
     pub(super) row: Option<OwnedRow>,
 }
 
+/// A key and its hash.
+pub(super) type HashedKey = (u64, Box<[u8]>);
+
+/// What is past its end of life in a shard, or the first part of it.
+#[derive(Debug, Default)]
+pub(super) struct Over {
+    /// The keys of rows that are over.
+    pub(super) rows: Vec<HashedKey>,
+    /// The keys of other rows, of which a field is over.
+    pub(super) of_fields: Vec<HashedKey>,
+    /// The look ended before the last row.
+    pub(super) may_be_more: bool,
+}
+
 impl Shard {
     /// No rows.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
@@ -220,7 +234,9 @@ impl Shard {
             self.tally = Tally::default();
             return;
         }
-        self.remove_each(|_, row| row.lsn() <= lsn);
+        let gone = self.rows.iter().filter(|row| row.lsn() <= lsn);
+        let keys: Vec<Box<[u8]>> = gone.map(|row| row.key().into()).collect();
+        keys.iter().for_each(|key| self.remove(self.shared.hasher.hash(key), key));
     }
 
     /// Puts a row that a snapshot holds, unless a newer one stands.
@@ -229,31 +245,44 @@ impl Shard {
         self.put_over(hash, row, |standing| standing.lsn() <= lsn);
     }
 
-    /// Removes the rows past their end of life; how many. What waits for its sync is left: it may
-    /// know of a later end.
-    pub(super) fn remove_expired(&mut self, now: Timestamp) -> usize {
-        if self.flushed_at.is_some() {
-            return 0;
+    /// The keys of rows that are past their end of life, or of which a field is past its own, with
+    /// their hashes: at most `count`. None of which something waits for its sync: it may know of a
+    /// later end.
+    pub(super) fn keys_over(&self, now: Timestamp, count: usize) -> Over {
+        let mut over = Over::default();
+        if self.tally.expiring_rows == 0 && self.tally.ending_rows == 0 {
+            return over;
         }
-        self.remove_each(|shard, row| row.is_expired(now) && !shard.pending.contains_key(row.key()))
+        let field_is_over = |row: Row<'_>| row.first_field_end().is_some_and(|end| end <= now);
+        for row in self.iter() {
+            let is_expired = row.is_expired(now);
+            if !(is_expired || field_is_over(row)) || self.is_pending(row.key()) {
+                continue;
+            }
+            let keys = if is_expired { &mut over.rows } else { &mut over.of_fields };
+            keys.push((self.shared.hasher.hash(row.key()), row.key().into()));
+            if over.rows.len() + over.of_fields.len() >= count {
+                over.may_be_more = true;
+                break;
+            }
+        }
+        over
     }
 
-    /// Removes the rows for which `is_gone` says so; how many.
-    fn remove_each(&mut self, is_gone: impl Fn(&Self, Row<'_>) -> bool) -> usize {
-        let gone = self.rows.iter().filter(|row| is_gone(self, *row));
-        let keys: Vec<Box<[u8]>> = gone.map(|row| row.key().into()).collect();
-        keys.iter().for_each(|key| self.remove(self.shared.hasher.hash(key), key));
-        keys.len()
-    }
-
-    /// The keys of rows of which a field is past its end of life, with their hashes.
-    pub(super) fn keys_with_fields_over(&self, now: Timestamp) -> Vec<(u64, Box<[u8]>)> {
-        if self.tally.ending_rows == 0 {
-            return Vec::new();
+    /// Removes those of `keys` whose rows are past their end of life still; how many. What waits
+    /// for its sync is left.
+    pub(super) fn remove_expired(&mut self, keys: &[HashedKey], now: Timestamp) -> usize {
+        let mut removed = 0;
+        for (hash, key) in keys {
+            if let Some(found) = self.rows.find(*hash, key)
+                && self.rows.at(found).is_some_and(|row| row.is_expired(now))
+                && !self.is_pending(key)
+            {
+                self.remove_at(found);
+                removed += 1;
+            }
         }
-        let is_due = |row: &Row<'_>| row.first_field_end().is_some_and(|end| end <= now);
-        let due = self.iter().filter(is_due);
-        due.map(|row| (self.shared.hasher.hash(row.key()), row.key().into())).collect()
+        removed
     }
 
     /// Removes fields past their end of life from the row of `key`, at most `count` of a large

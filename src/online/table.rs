@@ -22,6 +22,8 @@ use std::{ops::Range, sync::Arc};
 
 /// So many fields at most are swept out of a large hash under one lock.
 const SWEPT_FIELDS_MAX: usize = 1024;
+/// So many rows at most are swept out of a shard under one lock.
+const SWEPT_ROWS_MAX: usize = 1024;
 
 /// So many rows are looked at to tell how long rows live on the mean, and so many of each shard.
 const SAMPLED_ROWS: usize = 1024;
@@ -206,17 +208,15 @@ impl Table {
     }
 
     /// Removes plain rows past their end of life from the shard of that number, and fields past
-    /// theirs: of a large hash a part, so that no lock is held for long.
+    /// theirs: of many rows and of a large hash a part, so that no lock is held for long.
     pub fn sweep(&self, index: usize, now: Timestamp) -> Swept {
-        let shard = self.shard(index);
-        let may_expire =
-            shard.expiring_rows(Seen::Published) > 0 || shard.ending_rows(Seen::Published) > 0;
-        let has_expired = may_expire && shard.iter().any(|row| row.is_expired(now));
-        let due = shard.keys_with_fields_over(now);
-        drop(shard);
-        let rows = if has_expired { self.shard_mut(index).remove_expired(now) } else { 0 };
-        let (mut fields, mut is_done) = (0, true);
-        for (hash, key) in due {
+        let over = self.shard(index).keys_over(now, SWEPT_ROWS_MAX);
+        let rows = match over.rows.is_empty() {
+            true => 0,
+            false => self.shard_mut(index).remove_expired(&over.rows, now),
+        };
+        let (mut fields, mut is_done) = (0, !over.may_be_more);
+        for (hash, key) in over.of_fields {
             let count = SWEPT_FIELDS_MAX;
             let removed = self.shard_mut(index).remove_fields_over(hash, &key, now, count);
             fields += removed;
@@ -374,5 +374,47 @@ mod tests {
         table.flush(3);
         assert_eq!((value(Seen::Published), value(Seen::Latest)), (None, None));
         assert_eq!(table.live_rows(Seen::Published), 0);
+    }
+
+    #[test]
+    fn a_step_of_a_sweep_takes_no_more_rows_than_it_may_and_the_next_steps_the_rest() {
+        let table = Table::new([1, 2, 3, 4]);
+        let set = |key: &str, lsn, expires_at: Option<i64>| {
+            let value = b"v".to_vec();
+            let change = PlainChange::SetString { value, expires_at: expires_at.map(Timestamp) };
+            table.apply(lsn, Edit::Plain(key.as_bytes(), &change));
+        };
+        let expiring = 2 * SWEPT_ROWS_MAX + 100;
+        let of_shard = (0..).map(|number: u32| format!("user:{number}"));
+        let mut of_shard =
+            of_shard.filter(|key| Table::shard_index(table.hash(key.as_bytes())) == 7);
+        // Between those that end stand some that stay, and some that end later.
+        let keys: Vec<String> = of_shard.by_ref().take(expiring * 3 / 2).collect();
+        for (number, key) in keys.iter().enumerate() {
+            let of_third = if number > 600 { None } else { Some(90) };
+            set(key, 1, if number % 3 == 2 { of_third } else { Some(10) });
+        }
+        let waiting = of_shard.next().unwrap();
+        set(&waiting, 1, Some(10));
+        let change = PlainChange::ExpireAt(None);
+        let hash = table.hash(waiting.as_bytes());
+        table.shard_mut(7).apply_pending(hash, 2, Edit::Plain(waiting.as_bytes(), &change));
+
+        let sweep = |now| {
+            let mut steps = Vec::new();
+            // One that does not get on ends here, too.
+            while steps.len() < 10 {
+                let swept = table.sweep(7, Timestamp(now));
+                steps.push(swept.rows);
+                if swept.is_done {
+                    break;
+                }
+            }
+            steps
+        };
+        assert_eq!(sweep(9), [0]);
+        assert_eq!(sweep(10), [SWEPT_ROWS_MAX, SWEPT_ROWS_MAX, 100]);
+        assert_eq!(sweep(10), [0]);
+        assert_eq!(table.live_rows(Seen::Published), keys.len() - expiring + 1);
     }
 }
