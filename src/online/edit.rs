@@ -86,6 +86,11 @@ pub(super) fn edited(row: Option<Row<'_>>, lsn: u64, edit: Edit<'_>) -> Edited {
 }
 
 fn edited_plain(row: Option<Row<'_>>, lsn: u64, key: &[u8], change: &PlainChange) -> Edited {
+    if let Some(row @ Row::Large(_)) = row
+        && let Some(changed) = edited_copy(row, lsn, change)
+    {
+        return Edited::Replace(changed);
+    }
     let hash = row.and_then(Row::stored_hash);
     let expires_at = row.and_then(Row::expires_at);
     let replace = |expires_at: Option<Timestamp>, fields: Vec<Field<'_>>| {
@@ -132,6 +137,19 @@ fn edited_plain(row: Option<Row<'_>>, lsn: u64, key: &[u8], change: &PlainChange
             replace(expires_at, fields.collect())
         }
     }
+}
+
+/// A copy of a large hash with a change that can be made in place: the two share what is alike.
+fn edited_copy(row: Row<'_>, lsn: u64, change: &PlainChange) -> Option<OwnedRow> {
+    if matches!(
+        change,
+        PlainChange::SetString { .. } | PlainChange::Delete | PlainChange::SetHash(_)
+    ) {
+        return None;
+    }
+    let mut copy = OwnedRow::from(row);
+    let is_edited = edit_in_place(copy.large_fields_mut(lsn)?, change);
+    is_edited.then_some(copy)
 }
 
 fn names(names: &[ByteBuf]) -> HashSet<&[u8], ahash::RandomState> {

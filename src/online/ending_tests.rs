@@ -148,12 +148,18 @@ fn sweep_model(model: &mut Model, expires_at: &mut Option<Timestamp>, now: Times
 }
 
 /// Row and model while up to `lag` writes wait for their syncs: the next write sees what the model
-/// is, and readers do once all is durable.
-fn run_waiting(lag: usize, steps: &[Step]) {
+/// is, and readers do once all is durable. The row begins with `filling` fields that stay.
+fn run_waiting(lag: usize, filling: usize, steps: &[Step]) {
     let table = Table::new([1, 2, 3, 4]);
     let hash = table.hash(b"k");
     let shard = Table::shard_index(hash);
     let (mut model, mut expires_at, mut now) = (Model::new(), None, Timestamp(0));
+    if filling > 0 {
+        let names = || (0..filling).map(|number| format!("filling-{number}"));
+        model.extend(names().map(|name| (name, ("x".to_owned(), None))));
+        let fields = names().map(|name| (name.into_bytes().into(), b"x".to_vec().into()));
+        table.apply(0, Edit::Plain(b"k", &PlainChange::SetFields(fields.collect())));
+    }
     let mut waiting: VecDeque<(u64, PlainChange)> = VecDeque::new();
     let publish = |waiting: &mut VecDeque<(u64, PlainChange)>, left: usize| {
         while waiting.len() > left {
@@ -271,7 +277,16 @@ proptest! {
         lag in 1..5_usize,
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        run_waiting(lag, &steps);
+        run_waiting(lag, 0, &steps);
+    }
+
+    #[test]
+    fn a_large_hash_that_waits_for_its_syncs_is_what_a_map_is(
+        lag in 1..5_usize,
+        filling in 60..700_usize,
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        run_waiting(lag, filling, &steps);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ```
 //! In order, so that what is over is found, counted and removed without looking at the others.
 
-use super::field::Field;
+use super::{field::Field, field_map::FieldMap};
 use crate::feature::Timestamp;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,13 +18,10 @@ const FIELD_BYTES: usize = 48;
 /// What an end of life costs, as an estimate: its places in two tables, and the name they share.
 const END_BYTES: usize = 96;
 
-/// The values of a large hash.
-pub(super) type Fields = HashMap<Box<[u8]>, Box<[u8]>, ahash::RandomState>;
-
 /// The fields of a large hash.
 #[derive(Clone, Debug, Default)]
 pub struct LargeFields {
-    values: Fields,
+    values: FieldMap,
     ends: Option<Box<Ends>>,
     bytes: usize,
 }
@@ -37,7 +34,7 @@ struct Ends {
 
 impl LargeFields {
     /// The values.
-    pub(super) fn values(&self) -> &Fields {
+    pub(super) fn values(&self) -> &FieldMap {
         &self.values
     }
 
@@ -80,7 +77,7 @@ impl LargeFields {
 
     /// Gives a field its value and its end of life.
     pub(super) fn set(&mut self, field: Field<'_>) {
-        match self.values.insert(field.name.into(), field.value.into()) {
+        match self.values.insert(field.name, field.value) {
             Some(old) => self.bytes -= old.len(),
             None => self.bytes += field.name.len() + FIELD_BYTES,
         }
@@ -91,7 +88,7 @@ impl LargeFields {
     /// Gives a field its end of life, if there is such a field.
     pub(super) fn set_end(&mut self, name: &[u8], end: Option<Timestamp>) {
         self.forget_end(name);
-        if let Some(end) = end.filter(|_| self.values.contains_key(name)) {
+        if let Some(end) = end.filter(|_| self.values.contains(name)) {
             self.bytes += name.len() + END_BYTES;
             let ends = self.ends.get_or_insert_default();
             let name: Arc<[u8]> = name.into();

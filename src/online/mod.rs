@@ -72,6 +72,8 @@ mod field_plans;
 
 mod large_fields;
 
+mod field_map;
+
 mod shared;
 
 mod dictionary;

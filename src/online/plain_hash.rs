@@ -13,8 +13,9 @@
 use super::{
     bytes::{i64_at, push_len, u32_at},
     field::{Field, end_of, end_us},
+    field_map::FieldMap,
     field_plans::FieldPlans,
-    large_fields::{Fields, LargeFields},
+    large_fields::LargeFields,
     shaped_fields::ShapedFields,
 };
 use crate::feature::Timestamp;
@@ -36,7 +37,7 @@ pub enum PlainHash<'a> {
     /// One piece of bytes without names: those are a shape.
     Shaped(ShapedFields<'a>),
     /// A map.
-    Large(&'a Fields),
+    Large(&'a FieldMap),
     /// One piece of bytes with ends of life, and the instant.
     PackedEnding(PackedFields<'a, true>, Timestamp),
     /// A map with ends of life beside it, and the instant.
@@ -105,7 +106,7 @@ impl<'a> PlainHash<'a> {
         match self {
             Self::Packed(packed) => packed.get(field, hint).map(|field| field.value),
             Self::Shaped(shaped) => shaped.get(field, hint).map(|field| field.value),
-            Self::Large(fields) => fields.get(field).map(|value| &**value),
+            Self::Large(fields) => fields.get(field),
             Self::PackedEnding(..) | Self::LargeEnding(..) => {
                 self.field(field, hint).map(|field| field.value)
             }

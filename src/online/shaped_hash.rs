@@ -18,8 +18,7 @@ pub(super) fn shaped(row: Row<'_>, shapes: &Shapes) -> Option<Box<[u8]>> {
         // A map has no order: names get one that is the same for all.
         PlainHash::Large(large) if large.len() <= SHAPE_NAMES_MAX => {
             let field = |(name, value)| Field { name, value, end: None };
-            let named = large.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-            let mut fields: Vec<_> = named.map(field).collect();
+            let mut fields: Vec<_> = large.iter().map(field).collect();
             fields.sort_unstable_by_key(|field| field.name);
             fields
         }
