@@ -23,21 +23,22 @@ pub(super) fn hstrlen(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let (key, field) = (args.next()?, args.next()?);
+    let key = args.next()?;
     let schema = ctx.keyspace.schema();
     let (mut bytes, mut is_there) = (0, false);
     if let Some((entity, key)) = entity_of(&schema, key) {
-        let plan = schema.plan(entity, [field]);
+        let plan = ctx.plan_of_rest(&schema, entity, args);
         let (seen, now) = (ctx.seen(), ctx.now);
+        let text = &mut ctx.session.scratch;
         ctx.keyspace.get_online_features(&key, &plan, now, seen, |read| {
-            let mut text = Vec::new();
+            text.clear();
             is_there = read.value.is_some();
-            read.value.into_iter().for_each(|value| value.write_text(&mut text));
+            read.value.into_iter().for_each(|value| value.write_text(text));
             bytes = text.len();
         });
         ctx.session.looked_up(is_there);
     } else {
-        let now = ctx.now;
+        let (field, now) = (args.next()?, ctx.now);
         bytes = ctx.read_plain(key, |row| {
             let value = hash_of(row, now)?.and_then(|hash| hash.get(field, &mut 0));
             Ok(value.map_or(0, <[u8]>::len))

@@ -32,7 +32,7 @@ pub(super) fn hscan(
     let (mut result, mut names, mut bytes) = (Ok(()), 0, Vec::new());
     let mut step = Reply::new(&mut bytes, reply.version());
     let mut next_cursor = 0;
-    every_field(ctx, key, |all| {
+    every_field(ctx, key, |all, scratch| {
         if all.is_empty() {
             return;
         }
@@ -60,7 +60,7 @@ pub(super) fn hscan(
         for (_, (name, value)) in fields {
             if options.pattern.is_none_or(|pattern| matches(pattern, name)) {
                 step.bulk(name);
-                value.write(&mut step);
+                value.write(scratch, &mut step);
                 names += 1;
             }
         }
@@ -82,7 +82,7 @@ pub(super) fn hrandfield(
 ) -> Result<()> {
     let (key, mut random) = (args.next()?, Random::unforeseen()?);
     if args.is_empty() {
-        return every_field(ctx, key, |all| match all.get(random.below(all.len())) {
+        return every_field(ctx, key, |all, _| match all.get(random.below(all.len())) {
             Some((name, _)) => reply.bulk(name),
             None => reply.null(),
         });
@@ -101,7 +101,7 @@ pub(super) fn hrandfield(
     }
     let is_too_many = count < 0 && count.unsigned_abs() > REPEATED_FIELDS_MAX as u64;
     let mut result = Ok(());
-    every_field(ctx, key, |all| {
+    every_field(ctx, key, |all, scratch| {
         let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
         let picked: Vec<usize> = if count > 0 {
             distinct(wanted.min(all.len()), all.len(), &mut random)
@@ -122,7 +122,7 @@ pub(super) fn hrandfield(
             }
             reply.bulk(name);
             if has_values {
-                value.write(reply);
+                value.write(scratch, reply);
             }
         }
     })?;

@@ -4,13 +4,13 @@ use super::{
     arguments::{Args, wrong_arity},
     context::{Context, entity_of, get_each_field},
     plain::{hash_of, write_plain},
-    typed_value::write_texts,
+    typed_value::{write_text, write_texts},
 };
 use crate::{
     error::Result,
-    feature::PlainChange,
-    online::{PlainHash, ValueRef},
-    store::{FeatureRead, RowReader, Schema},
+    feature::{PlainChange, Timestamp},
+    online::{EntityRow, PlainHash, ValueRef},
+    store::{FeatureRead, NamedCell, RowReader, Schema},
 };
 use nowthen_protocol::Reply;
 use serde_bytes::ByteBuf;
@@ -170,17 +170,17 @@ pub(super) fn hexists(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let (key, field) = (args.next()?, args.next()?);
+    let key = args.next()?;
     let schema = ctx.keyspace.schema();
     let mut is_there = false;
     if let Some((entity, key)) = entity_of(&schema, key) {
-        let plan = schema.plan(entity, [field]);
+        let plan = ctx.plan_of_rest(&schema, entity, args);
         let (seen, now) = (ctx.seen(), ctx.now);
         let note = |read: FeatureRead<'_>| is_there = read.value.is_some();
         ctx.keyspace.get_online_features(&key, &plan, now, seen, note);
         ctx.session.looked_up(is_there);
     } else {
-        let now = ctx.now;
+        let (field, now) = (args.next()?, ctx.now);
         is_there = ctx.read_plain(key, |row| {
             Ok(hash_of(row, now)?.is_some_and(|hash| hash.get(field, &mut 0).is_some()))
         })?;
@@ -195,13 +195,8 @@ pub(super) fn hlen(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    let (key, schema, now) = (args.next()?, ctx.keyspace.schema(), ctx.now);
     let mut count = 0;
-    if schema.catalog.entity_of_key(key).is_some() {
-        every_field(ctx, key, |all| count = all.len())?;
-    } else {
-        count = ctx.read_plain(key, |row| Ok(hash_of(row, now)?.map_or(0, PlainHash::len)))?;
-    }
+    each_field(ctx, args.next()?, |all, _| count = all.count)?;
     reply.integer(count as i64);
     Ok(())
 }
@@ -212,12 +207,12 @@ pub(super) fn hgetall(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    every_field(ctx, args.next()?, |all| {
-        reply.map(all.len());
-        for (name, value) in all {
+    each_field(ctx, args.next()?, |all, scratch| {
+        reply.map(all.count);
+        all.each(|name, value| {
             reply.bulk(name);
-            value.write(reply);
-        }
+            value.write(scratch, reply);
+        });
     })
 }
 
@@ -227,9 +222,9 @@ pub(super) fn hkeys(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    every_field(ctx, args.next()?, |all| {
-        reply.array(all.len());
-        all.iter().for_each(|(name, _)| reply.bulk(name));
+    each_field(ctx, args.next()?, |all, _| {
+        reply.array(all.count);
+        all.each(|name, _| reply.bulk(name));
     })
 }
 
@@ -239,9 +234,9 @@ pub(super) fn hvals(
     args: &mut Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<()> {
-    every_field(ctx, args.next()?, |all| {
-        reply.array(all.len());
-        all.iter().for_each(|(_, value)| value.write(reply));
+    each_field(ctx, args.next()?, |all, scratch| {
+        reply.array(all.count);
+        all.each(|_, value| value.write(scratch, reply));
     })
 }
 
@@ -252,50 +247,98 @@ pub(super) enum FieldValue<'a> {
 }
 
 impl FieldValue<'_> {
-    pub(super) fn write(&self, reply: &mut Reply<'_>) {
+    /// Writes it as a bulk string; `scratch` is room for a text.
+    pub(super) fn write(&self, scratch: &mut Vec<u8>, reply: &mut Reply<'_>) {
         match self {
             Self::Plain(value) => reply.bulk(value),
-            Self::Feature(value) => {
-                let mut text = Vec::new();
-                value.write_text(&mut text);
-                reply.bulk(&text);
+            Self::Feature(value) => write_text(*value, scratch, reply),
+        }
+    }
+}
+
+/// The fields of a key that have a value.
+struct AllFields<'a> {
+    /// How many.
+    count: usize,
+    of: FieldsOf<'a>,
+}
+
+enum FieldsOf<'a> {
+    /// Perhaps none.
+    Plain(Option<PlainHash<'a>>),
+    /// Every feature of an entity, its row and the time.
+    Entity(&'a [NamedCell], EntityRow<'a>, Timestamp),
+}
+
+impl<'a> AllFields<'a> {
+    fn new(of: FieldsOf<'a>) -> Self {
+        let mut all = Self { count: 0, of };
+        let mut count = 0;
+        match &all.of {
+            FieldsOf::Plain(hash) => count = hash.map_or(0, PlainHash::len),
+            FieldsOf::Entity(..) => all.each(|_, _| count += 1),
+        }
+        all.count = count;
+        all
+    }
+
+    /// Calls `visit` with each of them.
+    fn each(&self, mut visit: impl FnMut(&'a [u8], FieldValue<'a>)) {
+        match &self.of {
+            FieldsOf::Plain(hash) => hash.iter().for_each(|hash| {
+                hash.each(|field| visit(field.name, FieldValue::Plain(field.value)));
+            }),
+            FieldsOf::Entity(cells, row, now) => {
+                let mut row = RowReader::new(*row, *now);
+                for (name, cell) in *cells {
+                    if let Some(value) = row.read(cell).value {
+                        visit(name.as_bytes(), FieldValue::Feature(value));
+                    }
+                }
             }
         }
     }
 }
 
-/// Calls `visit` with every field of `key` that has a value.
+/// Calls `visit` with the fields of `key`, and room for a text.
+fn each_field(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    visit: impl FnOnce(AllFields<'_>, &mut Vec<u8>),
+) -> Result<()> {
+    let schema = ctx.keyspace.schema();
+    let mut scratch = std::mem::take(&mut ctx.session.scratch);
+    let result = if let Some((entity, key)) = entity_of(&schema, key) {
+        let cells = schema.plan_all(entity);
+        let (seen, now) = (ctx.seen(), ctx.now);
+        let is_there = ctx.keyspace.read_entity(&key, seen, |row| {
+            let all = AllFields::new(FieldsOf::Entity(cells, row, now));
+            let is_there = all.count > 0;
+            visit(all, &mut scratch);
+            is_there
+        });
+        ctx.session.looked_up(is_there);
+        Ok(())
+    } else {
+        let now = ctx.now;
+        ctx.read_plain(key, |row| {
+            visit(AllFields::new(FieldsOf::Plain(hash_of(row, now)?)), &mut scratch);
+            Ok(())
+        })
+    };
+    ctx.session.scratch = scratch;
+    result
+}
+
+/// The same of all fields side by side.
 pub(super) fn every_field(
     ctx: &mut Context<'_>,
     key: &[u8],
-    visit: impl FnOnce(&[(&[u8], FieldValue<'_>)]),
+    visit: impl FnOnce(&[(&[u8], FieldValue<'_>)], &mut Vec<u8>),
 ) -> Result<()> {
-    let schema = ctx.keyspace.schema();
-    let Some((entity, key)) = entity_of(&schema, key) else {
-        let now = ctx.now;
-        return ctx.read_plain(key, |row| {
-            let hash = hash_of(row, now)?;
-            let fields = hash.into_iter().flat_map(|hash| hash.fields());
-            let fields: Vec<_> =
-                fields.map(|field| (field.name, FieldValue::Plain(field.value))).collect();
-            visit(&fields);
-            Ok(())
-        });
-    };
-    let plan = schema.plan_all(entity);
-    let (seen, now) = (ctx.seen(), ctx.now);
-    let is_there = ctx.keyspace.read_entity(&key, seen, |row| {
-        let present = |(name, cell): &'_ (String, crate::store::PlanCell)| {
-            cell.read(row, now).value.map(|value| (name.clone(), value))
-        };
-        let fields: Vec<(String, ValueRef<'_>)> = plan.iter().filter_map(present).collect();
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), FieldValue::Feature(*value)))
-            .collect();
-        visit(&fields);
-        !fields.is_empty()
-    });
-    ctx.session.looked_up(is_there);
-    Ok(())
+    each_field(ctx, key, |all, scratch| {
+        let mut fields = Vec::with_capacity(all.count);
+        all.each(|name, value| fields.push((name, value)));
+        visit(&fields, scratch);
+    })
 }

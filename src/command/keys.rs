@@ -12,7 +12,7 @@ use crate::{
     error::{ECHO_BYTES_MAX, Error, Result},
     feature::{Change, PlainChange, Status, Timestamp},
     online::{Body, Row},
-    store::Schema,
+    store::{RowReader, Schema},
 };
 use nowthen_protocol::{Reply, parse_integer};
 use std::borrow::Cow;
@@ -58,6 +58,12 @@ pub(super) fn exists(
     reply: &mut Reply<'_>,
 ) -> Result<()> {
     let schema = ctx.keyspace.schema();
+    // One key is looked up as it stands; several at one moment, under the locks of all.
+    if args.len() == 1 {
+        let is_there = type_name(ctx, &schema, args.next()?).is_some();
+        reply.integer(i64::from(is_there));
+        return Ok(());
+    }
     let canonical = |key| entity_of(&schema, key).map_or(Cow::Borrowed(key), |(_, key)| key);
     let keys: Vec<Cow<'_, [u8]>> = args.rest().map(canonical).collect();
     let now = ctx.now;
@@ -104,8 +110,9 @@ pub(super) fn visible_type(schema: &Schema, row: Row<'_>, now: Timestamp) -> Opt
         Body::Hash(_) => Some("hash"),
         Body::Entity(features) => {
             let entity = schema.catalog.entity_of_key(row.key())?;
-            let mut cells = schema.plan_all(entity).into_iter();
-            let is_seen = cells.any(|(_, cell)| cell.read(features, now).status == Status::Present);
+            let mut features = RowReader::new(features, now);
+            let mut cells = schema.plan_all(entity).iter();
+            let is_seen = cells.any(|(_, cell)| features.read(cell).status == Status::Present);
             is_seen.then_some("hash")
         }
     }

@@ -89,7 +89,9 @@ impl<'a> PlainHash<'a> {
             Self::Packed(packed) => packed.count(),
             Self::Shaped(shaped) => shaped.shape().len(),
             Self::Large(fields) => fields.len(),
-            Self::PackedEnding(..) => self.fields().count(),
+            Self::PackedEnding(packed, now) => {
+                packed.iter().filter(|field| !field.is_over(now)).count()
+            }
             Self::LargeEnding(large, now) => large.count(now),
         }
     }
@@ -154,6 +156,23 @@ impl<'a> PlainHash<'a> {
                 packed.get(name, hint).filter(|field| !field.is_over(now))
             }
             Self::LargeEnding(large, now) => large.field(name).filter(|field| !field.is_over(now)),
+        }
+    }
+
+    /// Calls `visit` with every field.
+    pub fn each(self, mut visit: impl FnMut(Field<'a>)) {
+        match self {
+            Self::Packed(packed) => packed.iter().for_each(visit),
+            Self::Shaped(shaped) => shaped.iter().for_each(visit),
+            Self::Large(fields) => {
+                fields.iter().for_each(|(name, value)| visit(Field { name, value, end: None }));
+            }
+            Self::PackedEnding(packed, now) => {
+                packed.iter().filter(|field| !field.is_over(now)).for_each(visit);
+            }
+            Self::LargeEnding(large, now) => {
+                large.iter().filter(|field| !field.is_over(now)).for_each(visit);
+            }
         }
     }
 

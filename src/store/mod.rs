@@ -132,6 +132,7 @@ mod meta_entry;
 mod schema;
 
 mod clock;
+mod plan_cell;
 
 pub use apply_definitions::Applied;
 pub use checkpoint::BegunCheckpoint;
@@ -150,8 +151,9 @@ pub use locked::Locked;
 pub use merge_policy::MergePolicy;
 pub use open::StoreOptions;
 pub use plan_cache::PlanCache;
+pub use plan_cell::{NamedCell, PlanCell};
 pub use read_features::{Answer, FeatureRead, RowReader};
-pub use read_plan::{PlanCell, ReadPlan, Stretch};
+pub use read_plan::{ReadPlan, Stretch};
 pub use restored::{restore, test_restore};
 pub use schema::Schema;
 pub use state_digest::StateSummary;

@@ -1,6 +1,9 @@
 //! Reading features as of now: a plan to values.
 
-use super::read_plan::{PlanCell, ReadPlan, Stretch};
+use super::{
+    plan_cell::PlanCell,
+    read_plan::{ReadPlan, Stretch},
+};
 use crate::{
     feature::{Scalar, Status, Timestamp, Ttl, Value, status_at},
     online::{Body, CellState, EntityRow, Layout, Row, Section, ValueRef},

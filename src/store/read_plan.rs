@@ -1,10 +1,10 @@
 //! Names to a plan: where the features that a request names stand in the rows of an entity.
 
-use super::schema::Schema;
-use crate::{
-    feature::{Entity, Scalar, Ttl, ValueType, View, ViewId},
-    online::Layout,
+use super::{
+    plan_cell::{CellPlace, NamedCell, PlanCell},
+    schema::Schema,
 };
+use crate::feature::{Entity, Scalar, View};
 use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 /// A list of features, resolved: made once per list and catalog, used for every key.
@@ -32,21 +32,6 @@ pub struct Stretch {
     /// One more than the highest slot.
     pub(super) slots_end: u32,
 }
-
-/// Where a feature stands and how long it may be seen.
-#[derive(Clone, Debug)]
-pub struct PlanCell {
-    /// Its view, as it serves.
-    pub view: Arc<View>,
-    /// Its place in `view.features`.
-    pub feature: usize,
-    pub(super) layout: Arc<Layout>,
-    pub(super) slot: u32,
-    pub(super) ttl: Option<Ttl>,
-}
-
-/// View, generation and slot.
-pub(super) type CellPlace = (ViewId, u32, u32);
 
 impl ReadPlan {
     /// A plan of these cells.
@@ -122,8 +107,13 @@ impl Schema {
         ReadPlan::new(names.into_iter().map(cell).collect())
     }
 
-    /// Every feature that `entity` has, each with the name a client reads it by.
-    pub fn plan_all(&self, entity: &Entity) -> Vec<(String, PlanCell)> {
+    /// Every feature that `entity` has: made once.
+    pub fn plan_all(&self, entity: &Entity) -> &[NamedCell] {
+        let all = self.all.get(&entity.id);
+        all.map_or(&[], |all| all.get_or_init(|| self.plan_all_anew(entity)))
+    }
+
+    fn plan_all_anew(&self, entity: &Entity) -> Vec<NamedCell> {
         let mut all = Vec::new();
         for view in self.catalog.views_of(entity.id) {
             for feature in &view.features {
@@ -154,33 +144,5 @@ impl Schema {
         let layout = Arc::clone(self.layout(view.id, view.generation)?);
         let feature = view.features.iter().position(|feature| feature.slot == slot)?;
         Some(PlanCell { view: Arc::clone(view), feature, layout, slot, ttl: view.ttl })
-    }
-}
-
-impl PlanCell {
-    /// The slot it stands in.
-    pub fn feature_slot(&self) -> u32 {
-        self.slot
-    }
-
-    /// Where it stands in the row of an entity: an older version of a view has a generation of its
-    /// own, with slots of the same numbers.
-    pub(super) fn place(&self) -> CellPlace {
-        (self.view.id, self.view.generation, self.slot)
-    }
-
-    /// Whether what is looked at for one of the two holds for the other, too.
-    fn is_like(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.layout, &other.layout)
-            && self.ttl == other.ttl
-            && self.float() == other.float()
-    }
-
-    /// The type of a float.
-    pub(super) fn float(&self) -> Option<Scalar> {
-        match self.view.features.get(self.feature)?.value_type {
-            ValueType::Scalar(scalar @ (Scalar::Float32 | Scalar::Float64)) => Some(scalar),
-            _ => None,
-        }
     }
 }

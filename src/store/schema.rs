@@ -1,9 +1,17 @@
 //! The catalog with what the online table needs of it: a layout for each generation of a view.
 //! An immutable value; applying definitions makes the next one.
 
-use crate::{feature::ViewId, online::Layout, registry::Catalog};
+use super::plan_cell::NamedCell;
+use crate::{
+    feature::{EntityId, ViewId},
+    online::Layout,
+    registry::Catalog,
+};
 use ahash::RandomState;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 /// A catalog and the layouts of its views.
 #[derive(Debug)]
@@ -11,6 +19,8 @@ pub struct Schema {
     /// The definitions.
     pub catalog: Catalog,
     layouts: HashMap<(ViewId, u32), Arc<Layout>, RandomState>,
+    /// Every feature of each entity, once somebody asked for all of them.
+    pub(super) all: HashMap<EntityId, OnceLock<Vec<NamedCell>>, RandomState>,
 }
 
 impl Schema {
@@ -21,7 +31,8 @@ impl Schema {
             ((view, generation), Arc::new(Layout::new(view, generation, slots)))
         };
         let layouts = catalog.generations().map(layout).collect();
-        Self { catalog, layouts }
+        let all = catalog.entities().map(|entity| (entity.id, OnceLock::new())).collect();
+        Self { catalog, layouts, all }
     }
 
     /// All layouts.

@@ -1,7 +1,7 @@
 //! What stands online of a view, in numbers: counted as a read meets it, step by step, so that no
 //! lock is held for long.
 
-use super::{keyspace::Keyspace, read_features::entity_row, read_plan::PlanCell, schema::Schema};
+use super::{keyspace::Keyspace, plan_cell::PlanCell, read_features::entity_row, schema::Schema};
 use crate::{
     feature::{Scalar, Status, Timestamp, Value, ValueType, View},
     online::{Row, Seen},

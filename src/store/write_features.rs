@@ -5,8 +5,9 @@ use super::{
     engine::Store,
     keyspace::Keyspace,
     locked::Locked,
+    plan_cell::PlanCell,
     read_features::{RowReader, entity_row},
-    read_plan::{PlanCell, ReadPlan},
+    read_plan::ReadPlan,
     schema::Schema,
 };
 use crate::{
@@ -182,7 +183,7 @@ impl Keyspace<'_> {
     ) -> (Vec<Change>, bool) {
         let row = entity_row(locked.row(key));
         let cells: Vec<PlanCell> =
-            schema.plan_all(entity).into_iter().map(|(_, cell)| cell).collect();
+            schema.plan_all(entity).iter().map(|(_, cell)| cell.clone()).collect();
         let status = |cell: &PlanCell| cell.read(row, locked.now).status;
         if cells.iter().all(|cell| status(cell) == Status::NotFound) {
             return (Vec::new(), false);
