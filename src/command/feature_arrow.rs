@@ -63,8 +63,13 @@ pub(super) fn write_arrow(
         }
     } else {
         let (seen, now) = (ctx.seen(), ctx.now);
-        for row in rows.iter() {
-            let (answers, bytes) = request.answers(ctx.keyspace, row, (now, seen), bytes_max)?;
+        let (key, mut fetched) = (&mut ctx.session.key, 0);
+        for (index, row) in rows.iter().enumerate() {
+            if index == fetched {
+                fetched += request.fetch(ctx.keyspace, rows.iter_from(index), key);
+            }
+            let when = (now, seen);
+            let (answers, bytes) = request.answers(ctx.keyspace, row, when, key, bytes_max)?;
             batches.push(answers, bytes)?;
         }
     }

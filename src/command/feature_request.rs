@@ -286,17 +286,18 @@ pub(super) fn too_long() -> Error {
 impl FeatureRequest {
     /// Reads one row as of now: an answer per feature, in the order asked, and the bytes of their
     /// values. It is an error if these are more than `bytes_max`: a short request may ask for one
-    /// long value a million times.
+    /// long value a million times. `key` is room for a key.
     pub(super) fn answers(
         &self,
         keyspace: Keyspace<'_>,
         row: KeyRow<'_>,
         when: (Timestamp, Seen),
+        key: &mut Vec<u8>,
         bytes_max: usize,
     ) -> Result<(Vec<Answer>, usize)> {
         let mut answers = vec![Answer::NOTHING; self.features.len()];
         let mut bytes = 0_usize;
-        self.read_row(keyspace, row, when, &mut Vec::new(), |place, read| {
+        self.read_row(keyspace, row, when, key, |place, read| {
             bytes = bytes.saturating_add(read.value.map_or(0, |value| value.bytes().len()));
             let value = read.value.filter(|_| bytes <= bytes_max);
             if let Some(answer) = answers.get_mut(place) {
@@ -313,15 +314,19 @@ impl FeatureRequest {
 pub fn online_rows<'r>(
     keyspace: Keyspace<'_>,
     request: &FeatureRequest,
-    rows: impl IntoIterator<Item = KeyRow<'r>>,
+    rows: impl IntoIterator<Item = KeyRow<'r>, IntoIter: Clone>,
     when: (Timestamp, Seen),
     bytes_max: usize,
 ) -> Result<Vec<Vec<Answer>>> {
-    let mut left = bytes_max;
-    let answer_row = |row| {
-        let (answers, bytes) = request.answers(keyspace, row, when, left)?;
+    let (mut rows, mut all, mut fetched) = (rows.into_iter(), Vec::new(), 0);
+    let (mut key, mut left) = (Vec::new(), bytes_max);
+    loop {
+        if all.len() == fetched {
+            fetched += request.fetch(keyspace, rows.clone(), &mut key);
+        }
+        let Some(row) = rows.next() else { return Ok(all) };
+        let (answers, bytes) = request.answers(keyspace, row, when, &mut key, left)?;
         left = left.saturating_sub(bytes);
-        Ok(answers)
-    };
-    rows.into_iter().map(answer_row).collect()
+        all.push(answers);
+    }
 }

@@ -5,7 +5,8 @@ use super::{arguments::Args, feature_request::FeatureRequest, vector_columns::Ve
 use crate::{error::Result, store::Schema};
 use std::sync::{Arc, OnceLock};
 
-/// So many at most: each is compared in turn, and mostly differs in its first words.
+/// So many at most: each is compared in turn, and mostly differs in its first words. One more takes
+/// the place of the one that was asked for longest ago.
 const REQUESTS_MAX: usize = 16;
 
 /// What one FS.GET asks for, whichever rows.
@@ -42,6 +43,7 @@ type Words = Box<[Box<[u8]>]>;
 pub(super) struct RequestCache {
     /// Whose requests they are. Held, so that no other schema can have its address.
     schema: Option<Arc<Schema>>,
+    /// What was asked for last comes first.
     known: Vec<(Words, Arc<Resolved>)>,
 }
 
@@ -59,16 +61,60 @@ impl RequestCache {
             self.known.clear();
             self.schema = Some(Arc::clone(schema));
         }
-        if let Some((_, known)) = self.known.iter().find(|(words, _)| args.take_all(words)) {
-            return Ok(Arc::clone(known));
+        let place = self.known.iter().position(|(words, _)| args.take_all(words));
+        if let Some(asked) = place.and_then(|place| self.known.get_mut(..=place)) {
+            asked.rotate_right(1);
+            if let Some((_, known)) = asked.first() {
+                return Ok(Arc::clone(known));
+            }
         }
         let (words, before) = (args.rest(), args.len());
         let resolved = Arc::new(resolve(schema, args)?);
-        if self.known.len() >= REQUESTS_MAX {
-            self.known.clear();
-        }
+        self.known.truncate(REQUESTS_MAX - 1);
         let words = words.take(before - args.len()).map(Box::from).collect();
-        self.known.push((words, Arc::clone(&resolved)));
+        self.known.insert(0, (words, Arc::clone(&resolved)));
         Ok(resolved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{feature::Timestamp, registry::Catalog};
+    use nowthen_protocol::{RequestLimits, RequestParser, encode_request};
+
+    #[test]
+    fn one_more_takes_the_place_of_the_one_asked_for_longest_ago() {
+        let catalog = Catalog::empty().apply(&Default::default(), Timestamp(1)).unwrap();
+        let schema = Arc::new(Schema::new(catalog));
+        let mut cache = RequestCache::default();
+        // Whether the request of that number was known.
+        let mut is_known = |number: usize| {
+            let (mut bytes, mut was_known) = (Vec::new(), true);
+            encode_request(&["FS.GET", &format!("f{number}"), "ROWS"], &mut bytes);
+            let mut parser = RequestParser::new(RequestLimits::DEFAULT);
+            parser.parse(&bytes).unwrap().unwrap();
+            let mut args = Args::new(parser.arguments(&bytes));
+            let resolve = |schema: &Schema, args: &mut Args<'_>| {
+                was_known = false;
+                let request = FeatureRequest::new(schema, Vec::new(), &[])?;
+                Ok(Resolved::new(request, vec![args.text("name")?.to_owned()]))
+            };
+            let asked = cache.resolve(&schema, &mut args, resolve).unwrap();
+            assert_eq!(asked.join_keys, [format!("f{number}")]);
+            assert_eq!(args.len(), 1, "what follows is left");
+            was_known
+        };
+        let mut known = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<usize> {
+            numbers.filter(|number| is_known(*number)).collect()
+        };
+        assert!(known(&mut (0..REQUESTS_MAX)).is_empty());
+        // All are known; number 1 is now the one asked for longest ago.
+        let all: Vec<usize> = (1..REQUESTS_MAX).chain([0]).collect();
+        assert_eq!(known(&mut all.iter().copied()), all);
+        assert!(known(&mut [REQUESTS_MAX].into_iter()).is_empty());
+        let left: Vec<usize> = (2..=REQUESTS_MAX).chain([0]).collect();
+        assert_eq!(known(&mut left.iter().copied()), left);
+        assert!(known(&mut [1].into_iter()).is_empty());
     }
 }

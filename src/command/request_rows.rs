@@ -72,12 +72,15 @@ impl<'a> Rows<'a> {
     }
 
     /// Each row.
-    pub(super) fn iter(&self) -> impl Iterator<Item = KeyRow<'a>> + use<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeyRow<'a>> + Clone + use<'a> {
         self.iter_from(0)
     }
 
     /// Each row from that one on.
-    pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = KeyRow<'a>> + use<'a> {
+    pub(super) fn iter_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = KeyRow<'a>> + Clone + use<'a> {
         let Self { args, count, width } = *self;
         (first..count).map(move |row| {
             let mut args = args;
