@@ -135,7 +135,9 @@ const fn cases() -> [Case; 17] {
 pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
     let is_glanced_at = |case: &Case| {
         let is_narrow = case.fields < 50 && case.mix == READS;
-        case.tier == "registered" && case.clients != 8 && !is_narrow
+        let is_plain_one = case.tier == "plain" && case.fields == 50 && case.pipeline > 1;
+        let is_registered = case.tier == "registered" && case.clients != 8 && !is_narrow;
+        is_registered || is_plain_one
     };
     let cases = cases().into_iter().filter(|case| options.wants(&case.work()));
     let cases = cases.filter(|case| !options.is_quick || is_glanced_at(case));

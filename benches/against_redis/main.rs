@@ -7,9 +7,11 @@
 //! core 1   nowthen bench, redis-benchmark: a closed loop
 //! ```
 //! Invariants
-//! - Equal work: both hold the same values, and replies of `nowthen bench` are compared with them
-//!   before and after each run. Neither keeps anything on disk that it waits for.
-//! - Figures are medians of the rounds; CPU is the server's own (user + system) per request.
+//! - Equal work: both hold the same values, and what `nowthen bench` reads of about 1,000 entities
+//!   is compared with them before and after each run. Of redis-benchmark and of the echo no value
+//!   is compared. Neither keeps anything on disk that it waits for.
+//! - Figures are medians of the rounds, but memory, which is measured once; CPU is the server's own
+//!   (user + system) per request.
 //! - A latency counts from when a request was sent, with all of a pipeline, in a closed loop: it
 //!   compares the two, it does not promise what either does at a given rate.
 //!

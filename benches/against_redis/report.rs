@@ -28,7 +28,10 @@ impl Goal {
     fn text(self, is_missed: bool) -> String {
         match self.times {
             Self::NONE => String::new(),
-            times => format!("{times:.1}{}", if is_missed { " missed" } else { "" }),
+            times => {
+                let digits = if (times * 10.0).fract() == 0.0 { 1 } else { 2 };
+                format!("{times:.digits$}{}", if is_missed { " missed" } else { "" })
+            }
         }
     }
 }

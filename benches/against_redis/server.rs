@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - Servers run on core 0 with one thread, the load on core 1.
-//! - Neither writes to disk: Redis without RDB and AOF, nowthen with `--durability never`.
+//! - Neither waits for a disk: Redis has neither RDB nor AOF; nowthen has `--durability never`, so
+//!   it writes its log, and syncs nothing.
 //! - Whatever happens, the process and its folder are gone when the value is dropped.
 
 use crate::{Result, echo::ECHO};
