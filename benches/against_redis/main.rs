@@ -16,8 +16,9 @@
 //!   compares the two, it does not promise what either does at a given rate.
 //!
 //! Usage: `cargo bench --bench against_redis -- [--quick] [--seconds S] [--rounds N]
-//! [--entities N] [--memory-entities N] [--only WORDS] [--json FILE]`. `--only` takes the rows
-//! whose work holds these words. With `--test` it does nothing.
+//! [--entities N] [--memory-entities N] [--grow-to N] [--only WORDS] [--json FILE]`. `--only` takes
+//! the rows whose work holds these words; with `--grow-to` the rounds with a table that grows take
+//! as long as it needs to have so many entities. With `--test` it does nothing.
 
 #[path = "../load/nowthen_bench.rs"]
 mod nowthen_bench;

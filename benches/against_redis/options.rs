@@ -3,13 +3,15 @@
 use crate::Result;
 use std::{path::PathBuf, time::Duration};
 
-const ENTITIES_MAX: u64 = 9_000_000;
+pub(super) const ENTITIES_MAX: u64 = 9_000_000;
 
 pub(super) struct Options {
     pub(super) entities: u64,
     /// With 20 features; a fifth of it with 100.
     pub(super) memory_entities: u64,
     pub(super) rounds: u64,
+    /// How many entities the table that grows has in the end; else as many as come in the time.
+    pub(super) grow_to: Option<u64>,
     /// A glance: that everything runs, no figures to keep.
     pub(super) is_quick: bool,
     pub(super) warm_up: Duration,
@@ -24,6 +26,7 @@ impl Options {
             entities: 100_000,
             memory_entities: 1_000_000,
             rounds: 5,
+            grow_to: None,
             is_quick: false,
             warm_up: Duration::from_millis(500),
             timed: Duration::from_secs(3),
@@ -46,6 +49,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--entities" => options.entities = value()?.parse()?,
                 "--memory-entities" => options.memory_entities = value()?.parse()?,
+                "--grow-to" => options.grow_to = Some(value()?.parse()?),
                 "--only" => options.only = Some(value()?.clone()),
                 "--json" => options.json = Some(value()?.into()),
                 "--bench" => {} // cargo adds it
@@ -56,6 +60,7 @@ impl Options {
         if options.rounds == 0
             || !entities.contains(&options.entities)
             || !entities.contains(&options.memory_entities)
+            || options.grow_to.is_some_and(|to| !entities.contains(&to))
         {
             return Err(format!("give 1 round or more, 100 to {ENTITIES_MAX} entities").into());
         }

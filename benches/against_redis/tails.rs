@@ -4,7 +4,7 @@
 use crate::{
     Result, in_turns,
     nowthen_bench::{CONNECTIONS, Load, Measured},
-    options::Options,
+    options::{ENTITIES_MAX, Options},
     report::{Figure, Goal, Line},
     server::Server,
 };
@@ -12,7 +12,7 @@ use nowthen_protocol::encode_request;
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -21,11 +21,13 @@ const FEATURES: u64 = 10;
 const SEED: u64 = 1;
 /// So many writes a second, in groups that leave together.
 const WRITES_PER_SECOND: u64 = 10_000;
-/// The table grows by so many rows a second.
-const GROWTH_PER_SECOND: u64 = 100_000;
+/// To so many keys, again and again.
+const WRITTEN: u64 = 100_000;
+/// The table grows by so many entities a second: a sixth of what Redis can write.
+const GROWTH_PER_SECOND: u64 = 50_000;
 const GROUP: u64 = 50;
-/// A table that grew to so many rows is left alone.
-const GROWN: u64 = 5_000_000;
+/// The number of the first entity of `nowthen bench`.
+const FIRST_ID: u64 = 1_000_000;
 
 /// How often a server is asked whether its snapshot is written.
 const SNAPSHOT_POLL: Duration = Duration::from_millis(10);
@@ -42,14 +44,24 @@ enum Beside {
 const CASES: [(Beside, &str); 4] = [
     (Beside::Nothing, "nothing else is done"),
     (Beside::Writes, "10,000 writes a second"),
-    (Beside::Growth, "the table grows by 100,000 rows a second"),
+    (Beside::Growth, "the table grows by 50,000 entities of 10 features a second"),
     (Beside::Snapshot, "snapshots are written"),
 ];
 
+/// The entities of a server: those that are read, and behind them those it grew by, in all rounds.
+struct Entities {
+    /// What stands before the number in a key.
+    prefix: &'static str,
+    count: AtomicU64,
+}
+
 /// A line per case: p99.9 of Redis and of nowthen.
 pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
-    let rows =
-        CASES.map(|(beside, what)| (beside, format!("p99.9 of HMGET 10 of 10 while {what}")));
+    let rows = CASES.map(|(beside, what)| {
+        let to = options.grow_to.filter(|_| beside == Beside::Growth);
+        let to = to.map(|to| format!(", to {to}")).unwrap_or_default();
+        (beside, format!("p99.9 of HMGET 10 of 10 while {what}{to}"))
+    });
     let rows: Vec<_> = rows.into_iter().filter(|(_, work)| options.wants(work)).collect();
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -76,14 +88,23 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
         Load { clients: 1, ..load.clone() }.fill()?;
     }
     let rate = Some((of_redis.measure(SEED)?.requests_per_second / 2.0) as u64);
+    let [all_of_redis, all_of_nowthen] = ["bench_plain10", "bench_typed10"]
+        .map(|prefix| Entities { prefix, count: options.entities.into() });
     let mut lines = Vec::new();
     for (beside, work) in rows {
-        let measure = |server: &Server, load: &Load, round: u64| {
-            let load = Load { rate, ..load.clone() };
-            while_busy(server, beside, || load.measure(SEED + round))
+        let measure = |server: &Server, load: &Load, all: &Entities, round: u64| {
+            let mut load = Load { rate, ..load.clone() };
+            if let (Beside::Growth, Some(to)) = (beside, options.grow_to) {
+                load.timed = time_to_grow(options, to).saturating_sub(load.warm_up).max(load.timed);
+            }
+            let measured = while_busy(server, beside, all, || load.measure(SEED + round));
+            if beside == Beside::Growth {
+                eprintln!("{} holds {} entities", server.name, all.count.load(Ordering::Relaxed));
+            }
+            measured
         };
-        let mut measure_redis = |round| measure(&redis, &of_redis, round);
-        let mut measure_nowthen = |round| measure(&nowthen, &of_nowthen, round);
+        let mut measure_redis = |round| measure(&redis, &of_redis, &all_of_redis, round);
+        let mut measure_nowthen = |round| measure(&nowthen, &of_nowthen, &all_of_nowthen, round);
         let both: [(&Server, &mut dyn FnMut(u64) -> Result<_>); 2] =
             [(&redis, &mut measure_redis), (&nowthen, &mut measure_nowthen)];
         lines.push(in_turns(options, Goal { figure: Figure::Tail, times: 1.0 }, &work, both)?);
@@ -91,16 +112,23 @@ pub(super) fn compare(options: &Options) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// How long each round takes if the last one is to end with so many entities.
+fn time_to_grow(options: &Options, to: u64) -> Duration {
+    let entities = to.saturating_sub(options.entities) as f64 / options.rounds as f64;
+    Duration::from_secs_f64(entities / GROWTH_PER_SECOND as f64)
+}
+
 /// Measures while the server has something else to do.
 fn while_busy(
     server: &Server,
     beside: Beside,
+    all: &Entities,
     measure: impl FnOnce() -> Result<Measured>,
 ) -> Result<Measured> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let busy = scope
-            .spawn(|| keep_busy(server.port, beside, &is_over).map_err(|error| error.to_string()));
+        let busy = || keep_busy(server.port, beside, all, &is_over);
+        let busy = scope.spawn(move || busy().map_err(|error| error.to_string()));
         let measured = measure();
         is_over.store(true, Ordering::Relaxed);
         busy.join().map_err(|_| "what keeps the server busy panicked")??;
@@ -108,7 +136,7 @@ fn while_busy(
     })
 }
 
-fn keep_busy(port: u16, beside: Beside, is_over: &AtomicBool) -> Result<()> {
+fn keep_busy(port: u16, beside: Beside, all: &Entities, is_over: &AtomicBool) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -117,7 +145,7 @@ fn keep_busy(port: u16, beside: Beside, is_over: &AtomicBool) -> Result<()> {
         let per_second = match beside {
             Beside::Nothing => return Ok(()),
             Beside::Writes => WRITES_PER_SECOND,
-            Beside::Growth if sent >= GROWN => return Ok(()),
+            Beside::Growth if all.count.load(Ordering::Relaxed) >= ENTITIES_MAX => return Ok(()),
             Beside::Growth => GROWTH_PER_SECOND,
             Beside::Snapshot => {
                 if !is_writing_snapshot(&mut stream)? {
@@ -129,18 +157,24 @@ fn keep_busy(port: u16, beside: Beside, is_over: &AtomicBool) -> Result<()> {
         };
         let due = started + Duration::from_secs_f64(sent as f64 / per_second as f64);
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let mut requests = Vec::new();
+        let (mut requests, reply) =
+            (Vec::new(), if beside == Beside::Growth { ":10" } else { "+OK" });
         for number in sent..sent + GROUP {
-            // What is written again and again, or what nobody wrote before.
-            let key = match beside {
-                Beside::Writes => format!("written:{}", number % GROWTH_PER_SECOND),
-                _ => format!("grown:{}:{number}", started.elapsed().as_nanos()),
-            };
-            encode_request(&["SET", &key, "twenty bytes of text"], &mut requests);
+            // What nobody wrote before, or what is written again and again.
+            if beside == Beside::Growth {
+                let id = FIRST_ID + all.count.fetch_add(1, Ordering::Relaxed);
+                encode_request(&hset(all.prefix, id), &mut requests);
+            } else {
+                let key = format!("written:{}", number % WRITTEN);
+                encode_request(&["SET", &key, "twenty bytes of text"], &mut requests);
+            }
         }
         stream.write_all(&requests)?;
-        let mut replies = vec![0; b"+OK\r\n".len() * GROUP as usize];
+        let mut replies = vec![0; (reply.len() + 2) * GROUP as usize];
         stream.read_exact(&mut replies)?;
+        if replies != format!("{reply}\r\n").repeat(GROUP as usize).as_bytes() {
+            return Err(String::from_utf8_lossy(&replies).into());
+        }
         sent += GROUP;
     }
     // The other server's turn comes on the same core.
@@ -148,6 +182,20 @@ fn keep_busy(port: u16, beside: Beside, is_over: &AtomicBool) -> Result<()> {
         thread::sleep(SNAPSHOT_POLL);
     }
     Ok(())
+}
+
+/// A new entity with doubles: half with four decimals, half with all digits.
+fn hset(prefix: &str, id: u64) -> Vec<String> {
+    let mut words = vec!["HSET".to_owned(), format!("{prefix}:{id}")];
+    for feature in 0..FEATURES {
+        let random = (id * FEATURES + feature).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        words.push(format!("f{feature}"));
+        words.push(match feature % 2 {
+            0 => ((random % 10_000_000) as f64 / 10_000.0).to_string(),
+            _ => ((random >> 11) as f64 / (1_u64 << 53) as f64).to_string(),
+        });
+    }
+    words
 }
 
 fn is_writing_snapshot(stream: &mut TcpStream) -> Result<bool> {
