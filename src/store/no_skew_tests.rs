@@ -1,17 +1,30 @@
 //! What is served is what is trained on: `online read at t == training row at t`, bit for bit,
-//! over random histories on a simulated disk, with restarts and snapshots in between.
+//! over random histories on a simulated disk, with restarts, snapshots and compactions in between.
+//!
+//! ```text
+//! online read at t    == FS.GET AT t, now
+//!                     == row of a training set known by arrival, for ever after
+//! FS.GET AT t, later  == row of a training set known by event
+//! ```
 
-use super::{Clock, FeatureRow, Store, StoreOptions};
+use super::{Clock, FeatureRow, MergePolicy, Store, StoreOptions, TrainingRequest};
 use crate::{
     disk::SimulatedFs,
-    feature::{CellWrite, KeyPart, Timestamp, Value},
+    feature::{CellWrite, KeyPart, Scalar, Status, Timestamp, Value, ValueType},
     log::Durability,
+    offline::{FeatureTable, KnownBy, Spine, SpineSource, TableColumns, cell},
     online::{Seen, ValueRef},
     registry::{DefinitionFile, parse_repository},
     store::Answer,
 };
 use proptest::prelude::*;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 const DEFINITIONS: &str = r#"
 [entity.user]
@@ -26,6 +39,12 @@ features = { spend = "float64", genre = "string" }
 entity = "user"
 features = { age = "int64" }
 "#;
+
+const USERS: i64 = 2;
+const NAMES: [&str; 3] = ["spending:spend", "spending:genre", "profile:age"];
+
+/// How often files of the history were merged.
+static MERGED: AtomicU64 = AtomicU64::new(0);
 
 /// What may lie ahead of the clock in these tests.
 const MAX_FUTURE_US: i64 = 4;
@@ -56,11 +75,15 @@ enum Step {
         user: i64,
     },
     Snapshot,
+    /// All that was pushed goes into files, which are merged into some of about so many bytes.
+    Compact {
+        file_bytes: u64,
+    },
     Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let user = 0i64..2;
+    let user = 0..USERS;
     let cell = || prop::option::of(prop::option::of(0u8..3));
     prop_oneof![
         3 => (0i64..4).prop_map(Step::Wait),
@@ -71,6 +94,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => user.clone().prop_map(|user| Step::Delete { user }),
         1 => user.prop_map(|user| Step::DeleteEntity { user }),
         1 => Just(Step::Snapshot),
+        1 => prop_oneof![Just(1_000), Just(u64::MAX)]
+            .prop_map(|file_bytes| Step::Compact { file_bytes }),
         1 => Just(Step::Restart),
     ]
 }
@@ -81,6 +106,8 @@ struct Subject {
     durability: Durability,
     /// Not there only while it is opened again.
     store: Option<Arc<Store>>,
+    /// The last online read of each instant: of each user each feature.
+    past: Vec<(Timestamp, Vec<Vec<Answer>>)>,
 }
 
 impl Subject {
@@ -90,7 +117,7 @@ impl Subject {
         let file = DefinitionFile { path: "test".into(), text: DEFINITIONS.into() };
         let definitions = parse_repository(&[file]).unwrap();
         store.apply_definitions(&definitions, false).unwrap();
-        Self { fs, durability, store: Some(store) }
+        Self { fs, durability, store: Some(store), past: Vec::new() }
     }
 
     fn take(&mut self, step: &Step) {
@@ -152,6 +179,10 @@ impl Subject {
                 store.checkpoint().unwrap();
                 None
             }
+            Step::Compact { file_bytes } => {
+                compact(store, *file_bytes);
+                None
+            }
             Step::Restart => None,
         };
         wait_for.into_iter().for_each(|lsn| store.acknowledged_blocking(lsn).unwrap());
@@ -166,24 +197,113 @@ impl Subject {
     }
 
     /// Every feature of every user, online as of now and from the history at the same instant.
-    fn check(&self) {
+    fn check(&mut self) {
         let store = self.store.as_ref().unwrap();
         let (now, schema) = (store.now(), store.schema());
         let entity = schema.catalog.entity("user").unwrap();
-        let names = ["spending:spend", "spending:genre", "profile:age"];
-        let selected = schema.catalog.select(&names).unwrap();
-        let plan = schema.plan(entity, names.iter().map(|name| name.as_bytes()));
-        let keys: Vec<Vec<KeyPart>> = (0..2).map(|user| vec![KeyPart::Int64(user)]).collect();
-        let then = store.features_at(&schema, entity, &selected, &keys, now).unwrap();
-        for (key, then) in keys.iter().zip(then) {
+        let plan = schema.plan(entity, NAMES.iter().map(|name| name.as_bytes()));
+        let mut users = Vec::new();
+        for (user, then) in (0..USERS).zip(at(store, now)) {
             let mut online = Vec::new();
-            let key = entity.key(key);
+            let key = entity.key(&[KeyPart::Int64(user)]);
             store.keyspace().get_online_features(&key, &plan, now, Seen::Published, |read| {
                 let value = read.value.and_then(ValueRef::to_value);
                 online.push(Answer { value, status: read.status, event: read.event });
             });
             assert_eq!(online, then, "{} at {}", String::from_utf8_lossy(&key), now.us());
+            users.push(online);
         }
+        self.past.pop_if(|(at, _)| *at == now);
+        self.past.push((now, users));
+    }
+
+    /// Every instant that was read, of every user, in training sets as FS.ASOF makes them.
+    fn check_training_sets(&self) {
+        let store = self.store.as_ref().unwrap();
+        // The latest first; and rows of nobody and of no time among them.
+        let mut rows = vec![(None, Some(store.now())), (Some(0), None), (Some(USERS), None)];
+        for (at, _) in self.past.iter().rev() {
+            rows.extend((0..USERS).map(|user| (Some(user), Some(*at))));
+            rows.push((None, Some(*at)));
+        }
+        let by_arrival = training_set(store, &rows, KnownBy::Arrival);
+        let by_event = training_set(store, &rows, KnownBy::Event);
+        let made = rows.iter().zip(by_arrival.iter().zip(&by_event));
+        for ((user, time), values) in made.clone() {
+            assert!(user.zip(*time).is_some() || values == (&NOTHING, &NOTHING), "{values:?}");
+        }
+        let mut made = made.filter_map(|((user, time), values)| user.zip(*time).and(Some(values)));
+        for (time, online) in self.past.iter().rev() {
+            for (user, (then, now)) in online.iter().zip(at(store, *time)).enumerate() {
+                let (by_arrival, by_event) = made.next().unwrap();
+                let place = format!("user {user} at {}", time.us());
+                assert_eq!(*by_arrival, values_of(then), "{place}, by arrival");
+                assert_eq!(*by_event, values_of(&now), "{place}, by event");
+            }
+        }
+    }
+}
+
+/// The values of [`NAMES`].
+type Values = [Option<Value>; NAMES.len()];
+
+const NOTHING: Values = [const { None }; NAMES.len()];
+
+fn values_of(answers: &[Answer]) -> Values {
+    std::array::from_fn(|place| answers[place].value.clone())
+}
+
+/// What FS.GET AT tells of every user.
+fn at(store: &Store, time: Timestamp) -> Vec<Vec<Answer>> {
+    let schema = store.schema();
+    let entity = schema.catalog.entity("user").unwrap();
+    let selected = schema.catalog.select(&NAMES).unwrap();
+    let keys: Vec<Vec<KeyPart>> = (0..USERS).map(|user| vec![KeyPart::Int64(user)]).collect();
+    store.features_at(&schema, entity, &selected, &keys, time).unwrap()
+}
+
+/// The features of a training set for these users and times.
+fn training_set(
+    store: &Store,
+    rows: &[(Option<i64>, Option<Timestamp>)],
+    known_by: KnownBy,
+) -> Vec<Values> {
+    let column = |name: &str, scalar| (name.to_owned(), ValueType::Scalar(scalar));
+    let columns = TableColumns {
+        keys: Vec::new(),
+        features: vec![column("user", Scalar::Int64), column("at", Scalar::Timestamp)],
+        with_status: false,
+        with_time: false,
+    };
+    let cells: Vec<[Option<Value>; 2]> = rows
+        .iter()
+        .map(|(user, time)| [user.map(Value::Int64), time.map(Value::Timestamp)])
+        .collect();
+    let mut table = FeatureTable::new(columns).unwrap();
+    let of_no_key = vec![Vec::new(); rows.len()];
+    table
+        .write(&of_no_key, |row, place| (cells[row][place].as_ref(), Status::Present, None))
+        .unwrap();
+    let spine = Spine::from_ipc_stream(&table.finish().unwrap(), Some("at")).unwrap();
+
+    let schema = store.schema();
+    let selected = schema.catalog.select(&NAMES).unwrap();
+    let request = TrainingRequest { known_by, ..TrainingRequest::new(selected) };
+    let training = store.training(&schema, &request).unwrap();
+    let set = training.stream(&SpineSource::Memory(&spine), Path::new(""), None).unwrap();
+    let set = Spine::from_ipc_stream(&set, Some("at")).unwrap();
+    assert_eq!(set.rows(), rows.len());
+    let values = |row| std::array::from_fn(|place| cell(set.batch(), 2 + place, row));
+    (0..rows.len()).map(values).collect()
+}
+
+/// Only what lies before both snapshots may be merged.
+fn compact(store: &Arc<Store>, file_bytes: u64) {
+    store.checkpoint().unwrap();
+    store.checkpoint().unwrap();
+    let policy = MergePolicy { parts_min: 2, growth: 1, file_bytes, ..MergePolicy::default() };
+    while store.compact_history(&policy, &mut || true).unwrap().is_some() {
+        MERGED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -194,10 +314,9 @@ fn open(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<Store> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(320))]
 
-    #[test]
-    fn an_online_read_is_the_training_row_of_the_same_instant(
+    fn whatever_was_written(
         steps in prop::collection::vec(step(), 1..25),
         is_always: bool,
     ) {
@@ -207,5 +326,13 @@ proptest! {
             subject.take(step);
             subject.check();
         }
+        subject.check_training_sets();
     }
+}
+
+#[test]
+fn an_online_read_is_the_training_row_of_the_same_instant() {
+    whatever_was_written();
+    let merged = MERGED.load(Ordering::Relaxed);
+    assert!(merged > 30, "merged {merged} times");
 }
