@@ -21,4 +21,5 @@ mod pushed_rows;
 mod sources;
 
 mod drifting_source;
+mod naive_source;
 mod fixture;

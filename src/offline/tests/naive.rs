@@ -1,157 +1,23 @@
 //! Against the plainest join there is, over domains so small that every tie and edge occurs.
 
-use super::fixture::{entity, join_with_pushed, options, pages_of, request, view, write_file_as};
+use super::{
+    fixture::{join_with_pushed, options, request, view, write_file_as},
+    naive_source::{Case, Shape, Source, VALUES, case, shape},
+};
 use crate::{
-    feature::{
-        CellWrite, Entity, KeyPart, KeyType, Stamp, Status, Timestamp, Ttl, Value, View, visible_at,
-    },
+    feature::{CellWrite, KeyPart, Stamp, Status, Timestamp, Value, View, visible_at},
     offline::{
-        Dataset, JoinOptions, JoinReport, Joined, KnownBy, PartedJoin, PushedCells, Spine,
-        SpineSource, Split, Window, as_of_join, cell, latest,
+        Dataset, JoinReport, Joined, PartedJoin, PushedCells, Spine, SpineSource, Split,
+        ViewRequest, Window, as_of_join, cell, latest,
     },
 };
-use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use proptest::prelude::*;
-use std::{num::NonZero, sync::Arc};
+use std::num::NonZero;
 
-#[derive(Clone, Debug)]
-struct Row {
-    key: Option<&'static str>,
-    event: Option<i64>,
-    created: Option<i64>,
-    number: Option<i64>,
-    text: Option<&'static str>,
-}
-
-#[derive(Clone, Debug)]
-struct Write {
-    key: &'static str,
-    event: i64,
-    created: Option<i64>,
-    order: u64,
-    number: Option<CellWrite>,
-    text: Option<CellWrite>,
-}
-
-#[derive(Clone, Debug)]
-struct Source {
-    /// Files of row groups of rows.
-    files: Vec<Vec<Vec<Row>>>,
-    writes: Vec<Write>,
-    ttl: Option<i64>,
-    with_created: bool,
-    page_rows: usize,
-    with_dictionary: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Case {
-    sources: [Source; 2],
-    spine: Vec<(Option<&'static str>, Option<i64>)>,
-    by_arrival: bool,
-}
-
-const KEYS: [&str; 4] = ["a", "b", "", "unknown"];
-
-fn created(always: bool) -> impl Strategy<Value = Option<i64>> {
-    let created = prop::option::weighted(0.7, 0_i64..6);
-    created.prop_map(move |created| if always { created.or(Some(0)) } else { created })
-}
-
-fn row(created_always: bool) -> impl Strategy<Value = Row> {
-    (
-        prop::option::weighted(0.95, prop::sample::select(&KEYS[..3])),
-        prop::option::weighted(0.95, 0_i64..6),
-        created(created_always),
-        prop::option::weighted(0.8, 0_i64..1000),
-        prop::option::weighted(0.8, prop::sample::select(vec!["x", "yy", ""])),
-    )
-        .prop_map(|(key, event, created, number, text)| Row {
-            key,
-            event,
-            created,
-            number,
-            text,
-        })
-}
-
-fn write(created_always: bool) -> impl Strategy<Value = Write> {
-    let number = prop_oneof![
-        (1000_i64..2000).prop_map(|n| Some(CellWrite::Value(Value::Int64(n)))),
-        Just(Some(CellWrite::Null)),
-        Just(Some(CellWrite::Tombstone)),
-        Just(None),
-    ];
-    let text = prop_oneof![
-        Just(Some(CellWrite::Value(Value::String("pushed".into())))),
-        Just(Some(CellWrite::Tombstone)),
-        Just(None),
-    ];
-    let created = created(created_always);
-    (prop::sample::select(KEYS.to_vec()), 0_i64..6, created, 0_u64..3, number, text).prop_map(
-        |(key, event, created, order, number, text)| Write {
-            key,
-            event,
-            created,
-            order,
-            number,
-            text,
-        },
-    )
-}
-
-fn source(by_arrival: bool) -> impl Strategy<Value = Source> {
-    let row_group = prop::collection::vec(row(by_arrival), 1..4);
-    let file = prop::collection::vec(row_group, 1..4);
-    // One row group of many pages, of a few entities each: the others are skipped.
-    let sorted = prop::collection::vec(row(by_arrival), 1..12).prop_map(|mut rows| {
-        rows.sort_by_key(|row| (row.key, row.event));
-        vec![rows]
-    });
-    (
-        prop::collection::vec(prop_oneof![file, sorted], 1..4),
-        // Without any push a join reads created timestamps for ties only.
-        prop_oneof![Just(Vec::new()), prop::collection::vec(write(by_arrival), 0..6)],
-        prop::option::of(1_i64..4),
-        any::<bool>().prop_map(move |with_created| with_created || by_arrival),
-        (1_usize..4, any::<bool>()),
-    )
-        .prop_map(|(files, writes, ttl, with_created, (page_rows, with_dictionary))| Source {
-            files,
-            writes,
-            ttl,
-            with_created,
-            page_rows,
-            with_dictionary,
-        })
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    any::<bool>().prop_flat_map(|by_arrival| {
-        let key = prop::option::weighted(0.95, prop::sample::select(KEYS.to_vec()));
-        let spine = prop::collection::vec((key, prop::option::weighted(0.95, -1_i64..8)), 0..12);
-        (source(by_arrival), source(by_arrival), spine).prop_map(move |(a, b, spine)| Case {
-            sources: [a, b],
-            spine,
-            by_arrival,
-        })
-    })
-}
-
-fn batch_of(rows: &[Row]) -> RecordBatch {
-    let times = |of: fn(&Row) -> Option<i64>| {
-        Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>())
-    };
-    RecordBatch::try_from_iter_with_nullable([
-        ("key", Arc::new(rows.iter().map(|r| r.key).collect::<StringArray>()) as _, true),
-        ("event", times(|r| r.event) as _, true),
-        ("created", times(|r| r.created) as _, true),
-        ("number", Arc::new(rows.iter().map(|r| r.number).collect::<Int64Array>()) as _, true),
-        ("text", Arc::new(rows.iter().map(|r| r.text).collect::<StringArray>()) as _, true),
-    ])
-    .unwrap()
-}
+/// So many features has each view.
+const FEATURES: usize = 3;
 
 struct Opened {
     view: View,
@@ -160,24 +26,23 @@ struct Opened {
     _folder: tempfile::TempDir,
 }
 
-fn open(source: &Source, index: usize) -> Opened {
+fn open(shape: &Shape, source: &Source, index: usize) -> Opened {
     let folder = tempfile::tempdir().unwrap();
     for (number, file) in source.files.iter().enumerate() {
-        let batches: Vec<RecordBatch> = file.iter().map(|rows| batch_of(rows)).collect();
-        let properties = pages_of(source.page_rows);
-        let properties = properties.set_dictionary_enabled(source.with_dictionary).build();
-        write_file_as(&folder.path().join(format!("{number}.parquet")), &batches, properties);
+        let batches: Vec<RecordBatch> = file.iter().map(|rows| source.batch(shape, rows)).collect();
+        let path = folder.path().join(format!("{number}.parquet"));
+        write_file_as(&path, &batches, source.properties());
     }
-    let mut view =
-        view(&format!("view{index}"), "event", "", &[("number", "int64"), ("text", "string")]);
-    view.ttl = source.ttl.and_then(Ttl::from_us);
+    let features = [("number", "int64"), ("text", "string"), ("list", "float32[3]")];
+    let mut view = view(&format!("view{index}"), "event", "", &features);
+    view.ttl = source.ttl;
     view.created_timestamp = source.with_created.then(|| "created".into());
     let pushed = source.writes.iter().map(|write| PushedCells {
-        key: vec![KeyPart::Bytes(write.key.into())],
-        stamp: Stamp::new(Timestamp(write.event), write.created.map(Timestamp)),
+        key: shape.parts(write.key.map(Some)).unwrap(),
+        stamp: write.stamp,
         order: write.order,
-        cells: [(10, &write.number), (11, &write.text)]
-            .into_iter()
+        cells: (10..)
+            .zip(&write.cells)
             .filter_map(|(slot, cell)| Some((slot, cell.clone()?)))
             .collect(),
     });
@@ -185,62 +50,42 @@ fn open(source: &Source, index: usize) -> Opened {
     Opened { view, dataset, pushed: pushed.collect(), _folder: folder }
 }
 
-fn customer() -> Entity {
-    entity("customer", &[("key", KeyType::String)])
-}
-
-fn spine_of(rows: &[(Option<&'static str>, Option<i64>)]) -> Spine {
-    let times: TimestampMicrosecondArray = rows.iter().map(|(_, time)| *time).collect();
-    let keys: StringArray = rows.iter().map(|(key, _)| *key).collect();
-    let ids: Int64Array = (0..rows.len() as i64).map(Some).collect();
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        ("id", Arc::new(ids) as _, true),
-        ("key", Arc::new(keys) as _, true),
-        ("asked_at", Arc::new(times) as _, true),
-    ]);
-    Spine::from_batch(batch.unwrap(), None).unwrap()
+fn open_both(case: &Case) -> [Opened; 2] {
+    [0, 1].map(|index| open(&case.shape, &case.sources[index], index))
 }
 
 /// What one feature shows, whether that is a delete, and its event, found by looking at every cell
 /// there is.
 fn naive(
+    shape: &Shape,
     source: &Source,
     feature: usize,
-    key: Option<&str>,
-    at: Option<i64>,
-    by_arrival: bool,
+    key: &[KeyPart],
+    at: Timestamp,
 ) -> (Option<Value>, Status, bool, i64) {
-    let (Some(key), Some(at)) = (key, at) else { return (None, Status::NotFound, false, 0) };
-    let at = Timestamp(at);
     let mut best: Option<((Stamp, bool, u64, usize), CellWrite)> = None;
     let mut offer = |place: (Stamp, bool, u64, usize), write: CellWrite| {
         let stamp = place.0;
-        let known = !by_arrival || stamp.created.is_some_and(|created| created <= at);
+        let known = !shape.by_arrival || stamp.created.is_some_and(|created| created <= at);
         if stamp.event <= at && known && best.as_ref().is_none_or(|(other, _)| place > *other) {
             best = Some((place, write));
         }
     };
-    for (order, row) in source.files.iter().flatten().flatten().enumerate() {
-        let (Some(event), true) = (row.event, row.key == Some(key)) else { continue };
-        let created = row.created.filter(|_| source.with_created).map(Timestamp);
-        let value = match feature {
-            0 => row.number.map(Value::Int64),
-            _ => row.text.map(|text| Value::String(text.into())),
-        };
-        let write = value.map_or(CellWrite::Null, CellWrite::Value);
-        offer((Stamp::new(Timestamp(event), created), false, 0, order), write);
+    for (order, row) in source.rows().enumerate() {
+        let own = shape.parts(row.key).is_some_and(|own| own == key);
+        let Some(stamp) = source.stamp(row).filter(|_| own) else { continue };
+        let value = row.values()[feature].take();
+        offer((stamp, false, 0, order), value.map_or(CellWrite::Null, CellWrite::Value));
     }
     for (order, write) in source.writes.iter().enumerate() {
-        let cell = if feature == 0 { &write.number } else { &write.text };
-        let (Some(cell), true) = (cell, write.key == key) else { continue };
-        let stamp = Stamp::new(Timestamp(write.event), write.created.map(Timestamp));
-        offer((stamp, true, write.order, order), cell.clone());
+        let own = shape.parts(write.key.map(Some)).is_some_and(|own| own == key);
+        let Some(cell) = write.cells[feature].clone().filter(|_| own) else { continue };
+        offer((write.stamp, true, write.order, order), cell);
     }
-    let ttl = source.ttl.and_then(Ttl::from_us);
     let Some(((stamp, ..), write)) = best else { return (None, Status::NotFound, false, 0) };
     let (value, status) = match write {
         CellWrite::Tombstone => return (None, Status::NotFound, true, 0),
-        _ if !visible_at(stamp.event, at, ttl) => (None, Status::OutsideMaxAge),
+        _ if !visible_at(stamp.event, at, source.ttl) => (None, Status::OutsideMaxAge),
         CellWrite::Null => (None, Status::NullValue),
         CellWrite::Value(value) => (Some(value), Status::Present),
     };
@@ -248,20 +93,21 @@ fn naive(
 }
 
 fn join(case: &Case, opened: &[Opened; 2], threads: usize) -> Joined {
-    join_spine(case, opened, &spine_of(&case.spine), threads)
+    join_spine(case, opened, &case.spine(), threads)
 }
 
 fn join_spine(case: &Case, opened: &[Opened; 2], spine: &Spine, threads: usize) -> Joined {
-    let customer = customer();
+    let (customer, map) = (case.shape.entity(), case.map());
     let requests: Vec<_> = opened
         .iter()
         .zip(["a_", "b_"])
-        .map(|(o, prefix)| request(&o.view, &customer, Some(&o.dataset), prefix))
+        .map(|(o, prefix)| {
+            let request = request(&o.view, &customer, Some(&o.dataset), prefix);
+            ViewRequest { map: &map, ..request }
+        })
         .collect();
-    let known_by = if case.by_arrival { KnownBy::Arrival } else { KnownBy::Event };
-    let options = JoinOptions { known_by, with_ages: true, ..options(threads) };
     let pushed = opened.each_ref().map(|opened| opened.pushed.as_slice());
-    join_with_pushed(spine, &requests, &pushed, &options)
+    join_with_pushed(spine, &requests, &pushed, &case.options(threads))
 }
 
 /// The same in parts.
@@ -270,13 +116,13 @@ fn join_in_parts(
     opened: &[Opened; 2],
     split: Split,
 ) -> (Vec<RecordBatch>, JoinReport) {
-    let (customer, folder) = (customer(), tempfile::tempdir().unwrap());
-    let spine = spine_of(&case.spine);
+    let (customer, folder) = (case.shape.entity(), tempfile::tempdir().unwrap());
+    let spine = case.spine();
     let parted = PartedJoin {
         spine: SpineSource::Memory(&spine),
         event_timestamp: None,
         entities: vec![&customer],
-        map: &[],
+        map: &case.map(),
         split,
         folder: folder.path(),
     };
@@ -298,7 +144,7 @@ proptest! {
         case in case(), parts in 1_usize..9, rows_at_once in 1_usize..14,
         column_bytes in prop_oneof![0_usize..2000, Just(usize::MAX)],
     ) {
-        let opened = [open(&case.sources[0], 0), open(&case.sources[1], 1)];
+        let opened = open_both(&case);
         let one = join(&case, &opened, 1);
         let split = Split { parts, rows_at_once, column_bytes };
         let (batches, report) = join_in_parts(&case, &opened, split);
@@ -311,7 +157,7 @@ proptest! {
 
     #[test]
     fn the_join_is_the_naive_join_whatever_the_threads(case in case()) {
-        let opened = [open(&case.sources[0], 0), open(&case.sources[1], 1)];
+        let opened = open_both(&case);
         let one = join(&case, &opened, 1);
         for threads in [2, 5] {
             let several = join(&case, &opened, threads);
@@ -320,30 +166,39 @@ proptest! {
         }
         prop_assert_eq!(one.batch.num_rows(), case.spine.len());
         let statuses = one.statuses.as_ref().unwrap();
-        let mut deleted = [0; 4];
-        let mut ages: [Vec<u64>; 4] = Default::default();
-        for (row, (key, at)) in case.spine.iter().enumerate() {
+        let mut deleted = [0; 2 * FEATURES];
+        let mut ages: [Vec<u64>; 2 * FEATURES] = Default::default();
+        let first = one.batch.num_columns() - ages.len();
+        let mut without_key = 0;
+        for (row, (key, time)) in case.spine.iter().enumerate() {
             prop_assert_eq!(cell(&one.batch, 0, row), Some(Value::Int64(row as i64)));
+            let asked = case.shape.parts(*key).zip(time.map(|time| case.at(time)));
+            without_key += u64::from(asked.is_none());
             for (column, statuses) in statuses.iter().enumerate() {
-                let source = &case.sources[column / 2];
-                let (value, status, is_deleted, event) =
-                    naive(source, column % 2, *key, *at, case.by_arrival);
-                let found = (cell(&one.batch, 3 + column, row), statuses[row]);
+                let source = &case.sources[column / FEATURES];
+                let naive = |(key, at): &(Vec<KeyPart>, Timestamp)| {
+                    naive(&case.shape, source, column % FEATURES, key, *at)
+                };
+                let nothing = (None, Status::NotFound, false, 0);
+                let (value, status, is_deleted, event) = asked.as_ref().map_or(nothing, naive);
+                let found = (cell(&one.batch, first + column, row), statuses[row]);
                 prop_assert_eq!(found, (value, status), "row {} column {}", row, column);
                 deleted[column] += u64::from(is_deleted);
-                ages[column].extend((status == Status::Present).then(|| at.unwrap() - event)
-                    .map(i64::unsigned_abs));
+                let age = asked.as_ref().map(|(_, at)| at.us() - event);
+                let age = age.filter(|_| status == Status::Present);
+                ages[column].extend(age.map(i64::unsigned_abs));
             }
         }
-        let without_key = case.spine.iter().filter(|(key, at)| key.is_none() || at.is_none());
-        let without_key = without_key.count() as u64;
         for (column, counts) in one.report.features.iter().enumerate() {
             prop_assert_eq!((counts.deleted, counts.without_key), (deleted[column], without_key));
             let (ages, told) = (&mut ages[column], counts.ages.as_ref().unwrap());
             ages.sort_unstable();
             let middle = ages.len().div_ceil(2).checked_sub(1).map(|middle| ages[middle]);
+            let about = told.quantile_us(0.5).zip(middle).is_none_or(|(told, age)| {
+                (age..=age + age / 1_000).contains(&told)
+            });
             prop_assert_eq!(told.count(), ages.len() as u64);
-            prop_assert_eq!(told.quantile_us(0.5), middle);
+            prop_assert!(about, "{:?} for {:?}", told.quantile_us(0.5), middle);
             prop_assert_eq!(told.least_us(), ages.first().copied());
             prop_assert_eq!(told.greatest_us(), ages.last().copied());
         }
@@ -358,11 +213,16 @@ proptest! {
 
     #[test]
     fn the_latest_row_is_what_a_join_at_that_time_shows(
-        source in source(false), to in -1_i64..7, threads in 1_usize..3, batch in 1_usize..4
+        (shape, source, to) in shape().prop_flat_map(|shape| {
+            let shape = Shape { by_arrival: false, ..shape };
+            (Just(shape.clone()), shape.source(), shape.time(1_000, -1..7))
+        }),
+        threads in 1_usize..3, batch in 1_usize..4,
     ) {
-        let source = Source { ttl: None, writes: Vec::new(), ..source };
-        let opened = open(&source, 0);
-        let customer = customer();
+        let mut source = source;
+        source.ttl = None;
+        let opened = open(&shape, &source, 0);
+        let customer = shape.entity();
         let window = Window { from: None, to: Timestamp(to) };
         let mut newest = latest(
             &opened.view, &customer, &opened.dataset, window, NonZero::new(threads), &|_| (),
@@ -374,24 +234,25 @@ proptest! {
             rows.extend(some);
         }
         prop_assert_eq!(rows.len(), entities);
-        let keys = KEYS.map(|key| vec![KeyPart::Bytes(key.into())]);
+        let values = (0..VALUES).flat_map(|a| (0..VALUES).map(move |b| [Some(a), Some(b)]));
+        let mut keys: Vec<_> = values.filter_map(|key| shape.parts(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
         let spine = Spine::from_rows(&customer, &keys, Timestamp(to)).unwrap();
         let requests = [request(&opened.view, &customer, Some(&opened.dataset), "")];
         let joined = as_of_join(&spine, &requests, &options(threads), &|_| ()).unwrap();
         let events = joined.event_timestamps.unwrap();
+        let first = joined.batch.num_columns() - FEATURES;
         for (row, key) in keys.iter().enumerate() {
             let found = rows.iter().find(|found| found.key == *key);
             prop_assert_eq!(found.map(|found| found.stamp.event), events[0][row]);
             if let Some(found) = found {
-                let shown = [cell(&joined.batch, 2, row), cell(&joined.batch, 3, row)];
+                let shown = [0, 1, 2].map(|feature| cell(&joined.batch, first + feature, row));
                 prop_assert_eq!(&found.cells[..], &shown[..]);
-                let created = found.stamp.created.map(Timestamp::us);
-                let is_there = source.files.iter().flatten().flatten().any(|row| {
-                    let own = row.created.filter(|_| source.with_created);
-                    let number = row.number.map(Value::Int64);
-                    row.key.map(|key| KeyPart::Bytes(key.into())).as_ref() == key.first()
-                        && (row.event, own) == (Some(found.stamp.event.us()), created)
-                        && number == found.cells[0]
+                let is_there = source.rows().any(|row| {
+                    shape.parts(row.key).as_ref() == Some(key)
+                        && source.stamp(row) == Some(found.stamp)
+                        && row.values()[..] == found.cells[..]
                 });
                 prop_assert!(is_there, "{:?} is no row of the source", found);
             }
