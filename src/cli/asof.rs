@@ -132,9 +132,9 @@ fn explain(report: &JoinReport, phases: &[(&str, f64)]) {
     }
     println!("{} files skipped by the names of their folders", report.files_skipped);
     println!(
-        "{} row groups read by keys and times, {} skipped by their statistics; {} rows in them, {} \
-         without key or time; {} rows decoded for their features; {} pages read, {} skipped; {:.1} \
-         MB read",
+        "{} row groups read by keys and times, {} skipped by statistics and bloom filters; {} rows \
+         in them, {} without key or time; {} rows decoded for their features; {} pages read, {} \
+         skipped; {:.1} MB read",
         report.row_groups,
         report.row_groups_skipped,
         report.rows_scanned,

@@ -106,6 +106,13 @@ mod tests {
         let header = whole.len() - 64;
         error(whole.get(..header).unwrap(), 0);
         error(whole.get(..header - 1).unwrap(), 0);
+        // A hash that nobody knows yet: the second union has its field 2.
+        let unions: Vec<usize> =
+            (0..header).filter(|at| whole[*at..].starts_with(&[0x1c; 2])).collect();
+        let mut bytes = whole.clone();
+        bytes[unions[1] + 1] = 0x2c;
+        let why = error(&bytes, 0).to_string();
+        assert!(why.contains("of another kind"), "{why}");
         // 64 and 0 as zigzag: of 33 bytes, of none, of -1, of more than there are.
         for size in [66, 0, 1] {
             let mut bytes = whole.clone();

@@ -52,8 +52,7 @@ pub fn history(
     let (threads, reads) = (thread_count(None), Reads::default());
     let reaches = |told: &Told| bounds.reach_file(told);
     let source = ViewSource::open(view, entity, dataset, features, &reaches, threads)?;
-    let row_groups: Vec<_> =
-        source.row_groups.iter().filter(|row_group| bounds.reach(&source, row_group)).collect();
+    let row_groups = bounds.row_groups(&source, threads, &reads)?;
     let ahead = ReadAhead::of_keys(&source, &row_groups, true, threads)?;
     let state = || Scan { found: Vec::new(), entities: Vec::new(), caches: Vec::new(), rows_max };
     let scans = for_each(threads, row_groups.len(), state, |scan, item| {

@@ -9,11 +9,11 @@
 //! - An index that is not there leaves everything in; one that makes no sense is an error.
 
 use super::{
-    bloom::BloomFilter,
     bucket::Bucket,
     dataset::DataFile,
     grouped_spine::GroupedSpine,
     history::table_of,
+    key_blooms::KeyBlooms,
     keys::KeyTable,
     latest::Window,
     parquet_file::{damaged, guarded},
@@ -23,19 +23,13 @@ use crate::{
     error::Result,
     feature::{Entity, KeyPart, Timestamp},
 };
-use parquet::{
-    errors::ParquetError,
-    file::{
-        metadata::ColumnChunkMetaData,
-        page_index::{column_index::ColumnIndexMetaData, index_reader::decode_column_index},
-        reader::ChunkReader,
-        statistics::Statistics,
-    },
+use parquet::file::{
+    metadata::ColumnChunkMetaData,
+    page_index::{column_index::ColumnIndexMetaData, index_reader::decode_column_index},
+    reader::ChunkReader,
+    statistics::Statistics,
 };
 use std::{collections::HashSet, ops::Range, sync::Arc};
-
-/// A bloom filter is asked for no more keys than this: of many some are always there.
-const BLOOM_KEYS_MAX: usize = 256;
 
 /// Keys of a spine are held to statistics if they are no more than this: of many some are always
 /// within, and each is in memory once more.
@@ -94,10 +88,13 @@ impl AskedKeys {
                 return Ok(Vec::new());
             }
         }
-        let chunks: Vec<&ColumnChunkMetaData> = columns.iter().filter_map(chunk).collect();
-        if !few.pass_bloom_filters(file, &chunks)? {
+        let blooms = KeyBlooms::of(file, row_group, columns.iter().map(Some));
+        let may_hold =
+            |blooms: KeyBlooms<'_>| blooms.may_hold_any(few.keys.iter(), &Arc::default());
+        if !blooms.map_or(Ok(true), may_hold)? {
             return Ok(Vec::new());
         }
+        let chunks: Vec<&ColumnChunkMetaData> = columns.iter().filter_map(chunk).collect();
         let mut reach = whole(row_group);
         for ((parts, column), chunk) in few.parts.iter().zip(columns).zip(chunks) {
             let within = |least: &KeyPart, greatest: &KeyPart| any_within(parts, least, greatest);
@@ -120,41 +117,6 @@ impl FewKeys {
         });
         Self { parts: parts.collect(), keys }
     }
-
-    /// Whether any key may be there, as far as the bloom filters of its parts tell.
-    fn pass_bloom_filters(&self, file: &DataFile, chunks: &[&ColumnChunkMetaData]) -> Result<bool> {
-        if self.keys.len() > BLOOM_KEYS_MAX {
-            return Ok(true);
-        }
-        let source = file.open(&Arc::default())?;
-        guarded(file.path(), || {
-            let filters = chunks.iter().map(|chunk| {
-                chunk.bloom_filter_offset().map(|at| BloomFilter::open(&source, at)).transpose()
-            });
-            let filters: Vec<Option<BloomFilter<'_>>> = filters.collect::<Result<_, _>>()?;
-            for key in &self.keys {
-                if in_reach(key, &filters)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
-    }
-}
-
-/// Whether a key may be there, as far as the bloom filter of each of its parts tells.
-fn in_reach(key: &[KeyPart], filters: &[Option<BloomFilter<'_>>]) -> Result<bool, ParquetError> {
-    for (part, filter) in key.iter().zip(filters) {
-        let Some(filter) = filter else { continue };
-        let may_hold = match part {
-            KeyPart::Int64(integer) => filter.may_hold(&integer.to_le_bytes())?,
-            KeyPart::Bytes(bytes) => filter.may_hold(bytes)?,
-        };
-        if !may_hold {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Whether one of `parts`, which ascend, lies within.

@@ -119,8 +119,7 @@ impl Search<'_, '_> {
         let Self { source, window, reads, .. } = *self;
         let from = window.from.unwrap_or(Timestamp::MIN);
         let bounds = Bounds::new(None, from, window.to);
-        let row_groups: Vec<_> =
-            source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
+        let row_groups = bounds.row_groups(source, self.threads, reads)?;
         let all = source.rows();
         let (rows_passed, rows_read) = (AtomicU64::new(0), AtomicU64::new(0));
         let is_too_many = AtomicBool::new(false);

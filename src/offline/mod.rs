@@ -79,6 +79,8 @@ mod spine;
 
 mod keys;
 
+mod key_blooms;
+
 mod bloom;
 
 mod key_filter;

@@ -43,6 +43,9 @@ const MAGIC: &[u8] = b"PAR1";
 const UNPACKED_TIMES_MAX: i64 = 65_536;
 const UNPACKED_BYTES_MAX: i64 = 64 << 20;
 
+/// The header of a field 1 that is a struct.
+const FIRST_OF_UNION: u8 = 0x1c;
+
 /// A file ends with the length of its footer, and PAR1.
 const TAIL_BYTES: u64 = 8;
 
@@ -126,8 +129,14 @@ impl ParquetFile {
 
     /// How many bytes the header of a bloom filter takes, and how many the filter does, it says.
     pub(super) fn bloom_filter_header(&self, at: u64) -> Result<(u64, i64), ParquetError> {
-        let (_, Walked { bytes, integers, .. }) = self.header_at(at, BLOOM_FILTER_HEADER)?;
+        let (head, Walked { bytes, integers, structs }) =
+            self.header_at(at, BLOOM_FILTER_HEADER)?;
         let [_, filter_bytes, ..] = integers;
+        // Its algorithm, hash and compression: each the first of a union of one so far.
+        let [_, _, choices @ .., _, _, _, _] = structs;
+        if choices.iter().any(|at| head.get(*at) != Some(&FIRST_OF_UNION)) {
+            return Err(ParquetError::NYI("a bloom filter of another kind".into()));
+        }
         Ok((bytes as u64, filter_bytes))
     }
 

@@ -1,5 +1,6 @@
 //! Which files, row groups and pages hold nothing that could be the answer: files by what their
-//! folders tell, before they are opened, row groups and pages by their statistics.
+//! folders tell, before they are opened, row groups and pages by their statistics, row groups by
+//! their bloom filters too.
 //!
 //! Invariants
 //! - One is left out only if every row in it lies after all times asked for, belongs to an entity
@@ -9,6 +10,7 @@
 use super::{
     cells::{key_part, value_at},
     extents::{Extent, PageExtents, common},
+    key_blooms::{BLOOM_KEYS_MAX, KeyBlooms},
     keys::{KeySpan, KeyTable},
     reads::Reads,
     source::{Cells, Column, RowGroup, Told, ViewSource},
@@ -16,6 +18,7 @@ use super::{
 use crate::{
     error::Result,
     feature::{KeyPart, Timestamp, Value},
+    parallel::map,
 };
 use arrow_array::ArrayRef;
 use arrow_schema::DataType;
@@ -27,6 +30,8 @@ pub(super) struct Bounds<'a> {
     keys: Option<&'a KeyTable>,
     /// Where the values of each of their join keys lie.
     spans: Vec<KeySpan>,
+    /// Their keys, where bloom filters are asked for so few.
+    few: Option<Vec<Vec<KeyPart>>>,
     /// No earlier event is asked for.
     from: Timestamp,
     /// No later event, nor created timestamp if `created` says so, is asked for.
@@ -39,7 +44,9 @@ impl<'a> Bounds<'a> {
     /// Rows of these entities, or of all, whose events lie within these times.
     pub(super) fn new(keys: Option<&'a KeyTable>, from: Timestamp, to: Timestamp) -> Self {
         let spans = keys.map(KeyTable::spans).unwrap_or_default();
-        Self { keys, spans, from, to, created: false }
+        let few = keys.filter(|keys| keys.len() <= BLOOM_KEYS_MAX);
+        let few = few.map(|keys| (0..keys.len() as u32).filter_map(|n| keys.key(n)).collect());
+        Self { keys, spans, few, from, to, created: false }
     }
 
     /// The same without rows that were created after the last of these times, if `wanted`.
@@ -68,8 +75,31 @@ impl<'a> Bounds<'a> {
         self.keys.is_none_or(|keys| keys.may_have(&parts))
     }
 
-    /// Whether a row of the row group might matter.
-    pub(super) fn reach(&self, source: &ViewSource<'_>, row_group: &RowGroup) -> bool {
+    /// The row groups of which a row might matter.
+    pub(super) fn row_groups<'s>(
+        &self,
+        source: &'s ViewSource<'_>,
+        threads: usize,
+        reads: &Reads,
+    ) -> Result<Vec<&'s RowGroup>> {
+        let all = source.row_groups.iter();
+        let row_groups: Vec<&RowGroup> = all.filter(|group| self.reach(source, group)).collect();
+        let Some(keys) = &self.few else { return Ok(row_groups) };
+        if row_groups.iter().all(|row_group| blooms(source, row_group).is_none()) {
+            return Ok(row_groups);
+        }
+        let may_hold = map(threads, &row_groups, |row_group| {
+            let may_hold =
+                |blooms: KeyBlooms<'_>| blooms.may_hold_any(keys.iter(), reads.counter()).ok();
+            // A filter that makes no sense is as good as none.
+            Ok(blooms(source, row_group).and_then(may_hold).unwrap_or(true))
+        })?;
+        let row_groups = row_groups.into_iter().zip(may_hold);
+        Ok(row_groups.filter_map(|(row_group, may_hold)| may_hold.then_some(row_group)).collect())
+    }
+
+    /// Whether a row of the row group might matter, as far as its statistics tell.
+    fn reach(&self, source: &ViewSource<'_>, row_group: &RowGroup) -> bool {
         self.columns(source, row_group).iter().all(|(cells, asked)| match cells {
             Cells::Stored(column) => match extent(source, row_group, column) {
                 Some(extent) => asked.meets(extent, column),
@@ -128,6 +158,13 @@ fn time_of(constant: &ArrayRef) -> Option<Timestamp> {
         Value::Timestamp(time) => Some(time),
         _ => None,
     }
+}
+
+/// The bloom filters that are asked for keys. Of a store they are not: one block after the other
+/// would be a request.
+fn blooms<'a>(source: &ViewSource<'a>, row_group: &RowGroup) -> Option<KeyBlooms<'a>> {
+    let (file, columns) = source.file(row_group).ok().filter(|(file, _)| !file.is_in_store())?;
+    KeyBlooms::of(file, row_group, columns.keys.iter().map(Cells::stored))
 }
 
 fn extent<'a>(

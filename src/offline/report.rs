@@ -101,7 +101,7 @@ pub struct JoinReport {
     pub files_skipped: u64,
     /// Row groups whose keys and times were read.
     pub row_groups: u64,
-    /// Row groups that by their statistics hold no answer.
+    /// Row groups that by their statistics and bloom filters hold no answer.
     pub row_groups_skipped: u64,
     /// Rows in them.
     pub rows_scanned: u64,

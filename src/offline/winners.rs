@@ -138,8 +138,7 @@ impl Search<'_, '_> {
         let Some(bounds) = self.bounds else {
             return Ok((Vec::new(), Some(Ties::default()), Scanned::default()));
         };
-        let row_groups: Vec<&RowGroup> =
-            source.row_groups.iter().filter(|row_group| bounds.reach(source, row_group)).collect();
+        let row_groups = bounds.row_groups(source, self.threads, self.reads)?;
         let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
         let is_too_many = AtomicBool::new(false);
         let ahead = ReadAhead::of_keys(source, &row_groups, self.with_created, self.threads)?;

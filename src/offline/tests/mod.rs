@@ -7,6 +7,7 @@ mod history_entity;
 
 mod history_merges;
 
+mod bloom_skips;
 mod claims;
 mod drift;
 
