@@ -45,7 +45,11 @@ pub(super) fn asof(
     let watch = |phase: Phase| times.enter(phase.name());
     let joined = training.write(&source, &path, memory, &watch)?;
     let phases = times.finish();
-    let report = path.with_extension("json");
+    let report = match extension {
+        "parquet" => path.with_extension("json"),
+        // Sets of one name in several formats have a report each.
+        other => path.with_extension(format!("{other}.json")),
+    };
     if request.with_ages {
         let spine = ReportedFile {
             path: None,

@@ -84,20 +84,21 @@ pub fn as_of_join(
     watch(Phase::Group);
     let spine = GroupedSpine::new(spine, requests, options.threads)?;
     let pushed = PushedWinners::new(&spine, requests, options.known_by)?;
-    as_of_join_with(&spine, requests, pushed, options, watch)
+    as_of_join_with(&spine, requests, (pushed, None), options, watch)
 }
 
-/// The same with what was pushed to the views of `requests`, which are those of `grouped`.
+/// The same with what was pushed to the views of `requests`, which are those of `grouped`, and
+/// without what sources tell of entities from before they were forgotten.
 pub fn as_of_join_with(
     grouped: &GroupedSpine<'_>,
     requests: &[ViewRequest<'_>],
-    pushed: PushedWinners<'_>,
+    (pushed, forgotten): (PushedWinners<'_>, Option<&Forgotten>),
     options: &JoinOptions,
     watch: &dyn Fn(Phase),
 ) -> Result<Joined> {
     let spine = grouped.spine;
     let threads = thread_count(options.threads);
-    let join = Join { options, threads, reads: Reads::default() };
+    let join = Join { options, forgotten, threads, reads: Reads::default() };
     let mut report = JoinReport { rows: spine.rows() as u64, pieces: 1, ..JoinReport::default() };
     let mut columns = Vec::new();
     for (place, (request, pushed)) in requests.iter().zip(pushed.into_views()).enumerate() {
@@ -147,6 +148,7 @@ fn assemble(
 /// What is the same for all views of one join.
 struct Join<'a> {
     options: &'a JoinOptions,
+    forgotten: Option<&'a Forgotten>,
     threads: usize,
     reads: Reads,
 }
@@ -237,7 +239,7 @@ impl Join<'_> {
         winners: &mut [R],
         rows: u64,
     ) -> Result<(Answers, Vec<u64>)> {
-        if let Some(forgotten) = request.forgotten.filter(|forgotten| !forgotten.is_empty()) {
+        if let Some(forgotten) = self.forgotten.filter(|forgotten| !forgotten.is_empty()) {
             hide_forgotten(winners, group, request.entity, forgotten);
         }
         let with_events = self.options.with_status || self.options.with_ages;

@@ -17,8 +17,10 @@ use arrow_schema::DataType;
 const ROW_BYTES: u64 = 80;
 /// The row in the table of one entity: its slot, and its key, which others may have too.
 const KEY_BYTES: u64 = 32;
-/// A pushed cell that wins in a row, and its place.
+/// A pushed cell that wins in a row, but for what a text or a list holds.
 const PUSHED_BYTES: u64 = 80;
+/// The place of the pushed cell of a feature in a row, if there is one or not.
+const PLACE_BYTES: u64 = 4;
 /// A text, or a list.
 const LONG_BYTES: u64 = 24;
 
@@ -71,8 +73,14 @@ impl JoinShape {
 
     /// What wins of what was pushed takes, of each of so many rows.
     fn pushed_bytes(&self, rows: u64) -> u64 {
-        let winning = self.pushed_rows.min(rows).saturating_mul(self.types.len() as u64);
-        winning.saturating_mul(PUSHED_BYTES).div_ceil(rows.max(1))
+        let winning = self.pushed_rows.min(rows);
+        if winning == 0 {
+            return 0;
+        }
+        let features = self.types.len() as u64;
+        let cells = features.saturating_mul(PUSHED_BYTES).saturating_add(self.column_bytes());
+        let cells = winning.saturating_mul(cells).div_ceil(rows);
+        cells.saturating_add(features.saturating_mul(PLACE_BYTES))
     }
 
     /// What the features of a row take.

@@ -1,7 +1,7 @@
 //! What a training set is asked for: features of views, and how to find them.
 
 use super::{dataset::Dataset, winners::KnownBy};
-use crate::feature::{Entity, Forgotten, View};
+use crate::feature::{Entity, View};
 use std::num::NonZero;
 
 /// Features of one view that a training set asks for.
@@ -13,8 +13,6 @@ pub struct ViewRequest<'a> {
     pub entity: &'a Entity,
     /// Its source, opened; `None` for a view that is only pushed to.
     pub dataset: Option<&'a Dataset>,
-    /// Entities of which the source may tell what no longer counts.
-    pub forgotten: Option<&'a Forgotten>,
     /// Which features, by their index in the view.
     pub features: Vec<usize>,
     /// (join key, spine column) where the names differ.

@@ -1,11 +1,13 @@
 //! Nobody shows an entity that was forgotten, no file tells of it, and it is kept out; also after a
 //! crash at any point of the erasure.
 
-use super::{Answer, Clock, FeatureRow, HistoryRequest, Store, StoreOptions, WriteCount};
+use super::{
+    Answer, Clock, FeatureRow, HistoryRequest, Store, StoreOptions, TrainingRequest, WriteCount,
+};
 use crate::{
     disk::{Cut, FileSystem, Moment, SimulatedFs},
     feature::{CellWrite, KeyPart, Status, Timestamp, Value},
-    offline::Window,
+    offline::{Spine, SpineSource, Window, cell},
     online::Seen,
     registry::{DefinitionFile, parse_repository},
 };
@@ -165,4 +167,42 @@ fn a_crash_at_any_call_leaves_all_of_it_or_an_erasure_that_goes_on() {
         }
     }
     assert!(forgotten > 20 && due > 20, "{forgotten} {due}");
+}
+
+#[test]
+fn who_is_forgotten_while_a_set_is_made_is_told_of_by_no_source_either() {
+    let fs = SimulatedFs::new();
+    let end_of_2013 = Timestamp(1_388_534_400_000_000);
+    let store = open_at(&fs, end_of_2013);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights/data/planes.parquet");
+    let text = format!(
+        "[entity.plane]\njoin_keys = {{ tailnum = \"string\" }}\n\
+         [view.facts]\nentity = \"plane\"\nsource = \"{source}\"\n\
+         event_timestamp = \"known_from\"\nfeatures = {{ seats = \"int64\" }}\n"
+    );
+    let file = DefinitionFile { path: "test".into(), text };
+    store.apply_definitions(&parse_repository(&[file]).unwrap(), false).unwrap();
+    let schema = store.schema();
+    let (view, entity) =
+        (schema.catalog.view("facts").unwrap(), schema.catalog.entity("plane").unwrap());
+    let request = TrainingRequest::new(schema.catalog.select(&["facts:seats"]).unwrap());
+    let keys = [vec![KeyPart::Bytes(b"N10156".to_vec())]];
+    let spine = Spine::from_rows(entity, &keys, end_of_2013).unwrap();
+    let seats = |training: &super::Training<'_>| {
+        let spine = SpineSource::Memory(&spine);
+        let set = training.stream(&spine, Path::new(""), None).unwrap();
+        cell(Spine::from_ipc_stream(&set, None).unwrap().batch(), 2, 0)
+    };
+    let training = store.training(&schema, &request).unwrap();
+    assert_eq!(seats(&training), Some(Value::Int64(55)));
+    let key = entity.key(&keys[0]);
+    let cells = vec![(0, CellWrite::Value(Value::Int64(54)))];
+    let event = end_of_2013.plus_us(-1);
+    let row = FeatureRow { key: key.clone(), event, created: None, cells };
+    let pushed = store.keyspace().push_rows(&schema, view, vec![row]).unwrap();
+    store.acknowledged_blocking(pushed.wait_for.unwrap()).unwrap();
+    let training = store.training(&schema, &request).unwrap();
+    assert_eq!(seats(&training), Some(Value::Int64(54)));
+    store.forget(&key).unwrap();
+    assert_eq!(seats(&training), None);
 }

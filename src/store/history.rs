@@ -12,9 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    feature::{
-        Entity, Forgotten, KeyPart, Service, Status, Timestamp, View, ViewId, duration_text,
-    },
+    feature::{Entity, KeyPart, Service, Status, Timestamp, View, ViewId, duration_text},
     log::Lsn,
     offline::{
         Dataset, GroupedSpine, JoinOptions, Joined, KnownBy, Phase, PushedCells, PushedWinners,
@@ -96,19 +94,16 @@ pub(super) struct PushedSeen {
 
 impl<'a> PushedSource<'a> {
     /// The pushed cells that win in `spine`, which asks for the views of `requests`: those of
-    /// `opened`.
+    /// `opened`. A spine without rows is not looked up.
     fn winners<'s>(
         &self,
         opened: &[Opened],
         spine: &'s GroupedSpine<'_>,
         requests: &'s [ViewRequest<'_>],
         known_by: KnownBy,
-    ) -> Result<(PushedWinners<'s>, PushedSeen)> {
-        if self.asked.is_none() && spine.is_empty() {
-            let rows = HashMap::new();
-            let files = self.store.pushed_files.load_full();
-            let winners = PushedWinners::new(spine, requests, known_by)?;
-            return Ok((winners, PushedSeen { rows, files }));
+    ) -> Result<(PushedWinners<'s>, Option<PushedSeen>)> {
+        if spine.is_empty() {
+            return Ok((PushedWinners::new(spine, requests, known_by)?, None));
         }
         let wanted = self.asked.map_or(Wanted::Spine(spine), Wanted::Keys);
         let begin = |files: &Arc<PushedFiles>| {
@@ -119,9 +114,13 @@ impl<'a> PushedSource<'a> {
             if cells.order > self.until.0 { Ok(()) } else { winners.take(view.place, &cells) }
         };
         let (winners, files) = self.store.pushed(opened, &wanted, begin, take)?;
-        let rows = opened.iter().map(|view| (view.generation(), winners.rows(view.place)));
-        let seen = PushedSeen { rows: rows.collect(), files };
-        Ok((winners, seen))
+        let mut rows: HashMap<_, u64> = HashMap::new();
+        for view in opened {
+            // Several versions of a view may have one generation, and so the same rows.
+            let of_generation = rows.entry(view.generation()).or_default();
+            *of_generation = winners.rows(view.place).max(*of_generation);
+        }
+        Ok((winners, Some(PushedSeen { rows, files })))
     }
 }
 
@@ -193,9 +192,7 @@ impl Store {
         // What was true then is told as a reply tells what is true now.
         self.acknowledged_blocking(self.log.last())?;
         let pushed = PushedSource { store: self, asked: Some(asked), until: Lsn(u64::MAX) };
-        let forgotten = self.forgotten.load();
-        let sources = (Some(&pushed), Some(&**forgotten));
-        let (joined, _) = join(&opened, sources, &request, &names, &spine, (true, &|_| ()))?;
+        let (joined, _) = join(&opened, Some(&pushed), &request, &names, &spine, (true, &|_| ()))?;
         let answer_row =
             |row| (0..features.len()).map(|place| answer(&joined, row, place)).collect();
         Ok((0..keys.len()).map(answer_row).collect())
@@ -233,7 +230,7 @@ pub(super) fn open_views(catalog: &Catalog, features: &[Selected]) -> Result<Vec
 /// nothing is seen of it.
 pub(super) fn join(
     opened: &[Opened],
-    (pushed, forgotten): (Option<&PushedSource<'_>>, Option<&Forgotten>),
+    pushed: Option<&PushedSource<'_>>,
     request: &TrainingRequest,
     names: &[String],
     spine: &Spine,
@@ -246,7 +243,6 @@ pub(super) fn join(
             view: &view.view,
             entity: &view.entity,
             dataset: view.dataset.as_ref(),
-            forgotten,
             features: view.features.iter().map(|(feature, _)| *feature).collect(),
             map: &request.map,
             output_names: places.filter_map(|place| names.get(place).cloned()).collect(),
@@ -264,9 +260,13 @@ pub(super) fn join(
     let grouped = GroupedSpine::new(spine, &requests, threads)?;
     watch(Phase::Pushed);
     let (winners, seen) = pushed.winners(opened, &grouped, &requests, known_by)?;
-    seen.check_kept(opened, spine)?;
-    let joined = as_of_join_with(&grouped, &requests, winners, &options, watch)?;
-    Ok((joined.in_order(&places)?, Some(seen)))
+    seen.iter().try_for_each(|seen| seen.check_kept(opened, spine))?;
+    // Later than what was read: where an entity is forgotten meanwhile, a source that tells what a
+    // push had changed must not speak again.
+    let forgotten = pushed.store.forgotten.load_full();
+    let sources = (winners, Some(&*forgotten));
+    let joined = as_of_join_with(&grouped, &requests, sources, &options, watch)?;
+    Ok((joined.in_order(&places)?, seen))
 }
 
 /// The names of the columns of `features`, in their order: `feature`, or `view__feature`.

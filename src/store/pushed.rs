@@ -94,11 +94,13 @@ impl Store {
             let mut all_keys = None;
             let slots: Vec<u32> = view.slots().collect();
             let id = (view.view.id.0, view.view.generation);
-            for part in &files.parts {
-                if (part.listed.view, part.listed.generation) != id {
-                    continue;
-                }
-                let file = part.open(&*self.fs, &self.root, &view.view, &view.entity)?;
+            let own = |part: &&Arc<PushedPart>| (part.listed.view, part.listed.generation) == id;
+            let parts = files.parts.iter().filter(own);
+            let open =
+                |part: &Arc<PushedPart>| part.open(&*self.fs, &self.root, &view.view, &view.entity);
+            // All before the first is read: a merge may take away what is not open.
+            let opened: Vec<Arc<HistoryFile>> = parts.map(open).collect::<Result<_>>()?;
+            for file in opened {
                 let Some(Asked { keys, rows }) = wanted.few() else {
                     let keys = match &mut all_keys {
                         Some(keys) => keys,

@@ -3,12 +3,12 @@
 use super::{
     engine::Store,
     history::{Opened, PushedSeen, PushedSource, TrainingRequest, column_names, join, open_views},
-    pushed_files::PushedPart,
+    pushed_files::{PushedPart, kept_from},
     schema::Schema,
 };
 use crate::{
     error::{Error, Result, echo},
-    feature::{Entity, Forgotten, ViewId},
+    feature::{Entity, Timestamp, ViewId},
     log::Lsn,
     offline::{
         BatchSink, Dataset, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase,
@@ -32,7 +32,6 @@ pub struct Training<'a> {
     /// `None` for files alone.
     pub(super) pushed: Option<PushedSource<'a>>,
     seen: Mutex<SeenInAll>,
-    forgotten: Option<Arc<Forgotten>>,
 }
 
 /// What was looked at of what was pushed, in all parts of a set.
@@ -43,10 +42,29 @@ pub(super) struct SeenInAll {
     pub(super) files: Vec<Arc<PushedPart>>,
     /// The log behind this record was read in every part; `None` if nothing was looked at.
     pub(super) log_after: Option<Lsn>,
+    /// From when on the history of each generation told all, when it was first looked at.
+    kept_from: HashMap<(ViewId, u32), Option<Timestamp>>,
 }
 
 impl SeenInAll {
-    fn add(&mut self, seen: &PushedSeen) {
+    /// Refused if a merge gave up what the set must see, for something that it must not.
+    fn add(&mut self, seen: &PushedSeen, opened: &[Opened], until: Lsn) -> Result<()> {
+        for Opened { view, .. } in opened {
+            let generation = (view.id, view.generation);
+            let kept_from = kept_from(&seen.files.parts, generation);
+            let is_later = |part: &Arc<PushedPart>| {
+                (ViewId(part.listed.view), part.listed.generation) == generation
+                    && part.listed.last > until
+            };
+            let first = self.kept_from.entry(generation).or_insert(kept_from);
+            if *first != kept_from && seen.files.parts.iter().any(is_later) {
+                return Err(Error::refused(format!(
+                    "the history of view {} gave up rows, by its retention, while the set was \
+                     made, and newer ones may stand for them: make the set again",
+                    view.name
+                )));
+            }
+        }
         for (generation, rows) in &seen.rows {
             *self.rows.entry(*generation).or_default() += rows;
         }
@@ -57,6 +75,7 @@ impl SeenInAll {
         }
         let reaches = seen.files.reaches;
         self.log_after = Some(self.log_after.map_or(reaches, |after| after.min(reaches)));
+        Ok(())
     }
 }
 
@@ -64,7 +83,7 @@ impl<'a> Training<'a> {
     /// Opens the files of `catalog` alone: nothing that was pushed to a server.
     pub fn of_files(catalog: &Catalog, request: &'a TrainingRequest) -> Result<Self> {
         let opened = open_views(catalog, &request.features)?;
-        Ok(Self { request, opened, pushed: None, seen: Mutex::default(), forgotten: None })
+        Ok(Self { request, opened, pushed: None, seen: Mutex::default() })
     }
 
     /// Writes the set for `spine` to `path`, as [`ResultFile`] does. It takes about `memory` bytes,
@@ -170,10 +189,12 @@ impl<'a> Training<'a> {
     /// The rows of `spine` with the features of the request behind them, each as of its own time.
     fn join(&self, spine: &Spine, watch: &dyn Fn(Phase)) -> Result<Joined> {
         let names = column_names(&self.request.features, self.request.full_names);
-        let sources = (self.pushed.as_ref(), self.forgotten.as_deref());
+        let pushed = self.pushed.as_ref();
         let (joined, seen) =
-            join(&self.opened, sources, self.request, &names, spine, (false, watch))?;
-        seen.iter().for_each(|seen| self.seen.lock().add(seen));
+            join(&self.opened, pushed, self.request, &names, spine, (false, watch))?;
+        if let (Some(seen), Some(pushed)) = (seen, pushed) {
+            self.seen.lock().add(&seen, &self.opened, pushed.until)?;
+        }
         Ok(joined)
     }
 
@@ -195,8 +216,7 @@ impl Store {
         // A set can be made again, also after a power cut.
         self.log.flush()?;
         let pushed = Some(PushedSource { store: self, asked: None, until });
-        let forgotten = Some(self.forgotten.load_full());
-        Ok(Training { request, opened, pushed, seen: Mutex::default(), forgotten })
+        Ok(Training { request, opened, pushed, seen: Mutex::default() })
     }
 
     /// Where training sets go, and what is made on the way: `training` in the data directory. It is

@@ -67,7 +67,6 @@ pub(super) fn request<'a>(
         view,
         entity,
         dataset,
-        forgotten: None,
         features: (0..view.features.len()).collect(),
         map: &[],
         output_names: view.features.iter().map(|f| format!("{prefix}{}", f.name)).collect(),
@@ -86,7 +85,7 @@ pub(super) fn join_with_pushed(
     for (view, pushed) in pushed.iter().enumerate() {
         pushed.iter().try_for_each(|cells| winners.take(view, cells)).unwrap();
     }
-    as_of_join_with(&grouped, requests, winners, options, &|_| ()).unwrap()
+    as_of_join_with(&grouped, requests, (winners, None), options, &|_| ()).unwrap()
 }
 
 pub(super) fn options(threads: usize) -> JoinOptions {
