@@ -30,7 +30,7 @@ use nowthen::{
     store::{Clock, Store, StoreOptions},
 };
 use rounds::{Client, Told};
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc};
 
 /// So many rows has a request of FS.GET.
 const ROWS: usize = 100;
@@ -69,16 +69,7 @@ fn app() -> Arc<App> {
     let store = Store::open(fs, Path::new("/data"), &StoreOptions::default(), clock).unwrap();
     let file = DefinitionFile { path: "test".into(), text: DEFINITIONS.into() };
     store.apply_definitions(&parse_repository(&[file]).unwrap(), false).unwrap();
-    let identity = Identity {
-        run_id: "0".repeat(40),
-        bind: [127, 0, 0, 1].into(),
-        data: "/data".into(),
-        port: 0,
-        http_port: 0,
-        debug: "no".into(),
-        started: Instant::now(),
-        threads: 1,
-    };
+    let identity = Identity::embedded(Path::new("/data"));
     Arc::new(App::new(store, every_command(), identity, Settings::default()))
 }
 

@@ -22,7 +22,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, LazyLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -157,16 +157,7 @@ fn server() -> Arc<App> {
     let file = DefinitionFile { path: "fuzz.toml".into(), text: DEFINITIONS.into() };
     let definitions = parse_repository(&[file]).expect("definitions");
     store.apply_definitions(&definitions, false).expect("applied");
-    let identity = Identity {
-        run_id: "0".repeat(40),
-        bind: [127, 0, 0, 1].into(),
-        data: "/data".into(),
-        port: 0,
-        http_port: 0,
-        debug: "no".into(),
-        started: Instant::now(),
-        threads: 1,
-    };
+    let identity = Identity::embedded(Path::new("/data"));
     Arc::new(App::new(store, every_command(), identity, Settings::default()))
 }
 

@@ -15,8 +15,8 @@ use crate::{
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -82,6 +82,22 @@ pub struct Identity {
     pub threads: usize,
     /// Who may say DEBUG: `no` for nobody, `local` for clients of this machine, or `yes`.
     pub debug: String,
+}
+
+impl Identity {
+    /// A server within a program, which listens nowhere: requests are handed to it.
+    pub fn embedded(data: &Path) -> Self {
+        Self {
+            run_id: "0".repeat(40),
+            bind: Ipv4Addr::LOCALHOST.into(),
+            data: data.into(),
+            port: 0,
+            http_port: 0,
+            started: Instant::now(),
+            threads: 1,
+            debug: "no".into(),
+        }
+    }
 }
 
 impl App {

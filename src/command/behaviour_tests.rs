@@ -144,16 +144,7 @@ fn loading_app(fs: &SimulatedFs, durability: Durability, now: Timestamp) -> Arc<
     let options = StoreOptions { durability, segment_bytes: 64 * 1024, ..StoreOptions::default() };
     let clock = Clock::manual(now);
     let store = Store::begin(Arc::new(fs.clone()), Path::new("/data"), &options, clock).unwrap();
-    let identity = Identity {
-        run_id: "0".repeat(40),
-        bind: [127, 0, 0, 1].into(),
-        data: "/data".into(),
-        port: 0,
-        http_port: 0,
-        started: Instant::now(),
-        threads: 1,
-        debug: "no".into(),
-    };
+    let identity = Identity::embedded(Path::new("/data"));
     let commands = every_command();
     Arc::new(App::new(store, commands, identity, Settings::default()))
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use nowthen_protocol::{ReplyDecoder, encode_request};
 use proptest::{collection::vec, prelude::*};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server with nothing in it.
@@ -19,16 +19,7 @@ pub(super) fn server() -> Arc<App> {
     let clock = Clock::manual(Timestamp(1_000_000));
     let fs = Arc::new(SimulatedFs::new());
     let store = Store::open(fs, Path::new("/data"), &options, clock).unwrap();
-    let identity = Identity {
-        run_id: "0".repeat(40),
-        bind: [127, 0, 0, 1].into(),
-        data: "/data".into(),
-        port: 0,
-        http_port: 0,
-        debug: "no".into(),
-        started: Instant::now(),
-        threads: 1,
-    };
+    let identity = Identity::embedded(Path::new("/data"));
     Arc::new(App::new(store, every_command(), identity, Settings::default()))
 }
 

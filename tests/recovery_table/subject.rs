@@ -36,16 +36,7 @@ impl Subject {
             ..StoreOptions::default()
         };
         let store = open_unlocked(data, &options, Timestamp::parse(now)?)?;
-        let identity = Identity {
-            run_id: "0".repeat(40),
-            bind: [127, 0, 0, 1].into(),
-            data: data.into(),
-            port: 0,
-            http_port: 0,
-            started: Instant::now(),
-            threads: 1,
-            debug: "no".into(),
-        };
+        let identity = Identity::embedded(data);
         let app = Arc::new(App::new(store, every_command(), identity, Settings::default()));
         let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
         let session = Session::new(Arc::new(ClientInfo::new(1, [nobody, nobody], 0)));
