@@ -3,7 +3,7 @@
 use super::bar::Bar;
 use crate::{
     error::{Error, Result},
-    offline::{Phase, ScanProgress},
+    offline::{Phase, PhaseProgress},
 };
 use parking_lot::Mutex;
 use std::{
@@ -34,7 +34,7 @@ struct Shown {
 /// The phase that goes on.
 struct Current {
     bar: Bar,
-    scan: Option<Arc<ScanProgress>>,
+    scan: Option<Arc<PhaseProgress>>,
 }
 
 impl AsofProgress {
@@ -96,8 +96,8 @@ impl Current {
     fn draw(&self) {
         match &self.scan {
             None => self.bar.tick(),
-            Some(scan) if scan.row_groups_total() == 0 => {}
-            Some(scan) => self.bar.set(scan.row_groups(), scan.row_groups_total()),
+            Some(scan) if scan.total() == 0 => {}
+            Some(scan) => self.bar.set(scan.done(), scan.total()),
         }
     }
 }

@@ -13,13 +13,13 @@ use super::{
     info_text::InfoText,
     process,
 };
-use crate::{error::Result, online::Seen};
+use crate::{error::Result, offline::Phase, online::Seen};
 use nowthen_protocol::Reply;
 
 type Section = (&'static str, fn(&Context<'_>, &mut InfoText));
 
-/// In the order and with the names of Redis.
-const SECTIONS: [Section; 13] = [
+/// In the order and with the names of Redis; `training` is our own.
+const SECTIONS: [Section; 14] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),
@@ -33,6 +33,7 @@ const SECTIONS: [Section; 13] = [
     ("latencystats", latencystats),
     ("cluster", cluster),
     ("keyspace", keyspace),
+    ("training", training),
 ];
 /// Told only when asked for.
 const EXTRA_SECTIONS: [&str; 2] = ["commandstats", "latencystats"];
@@ -129,5 +130,30 @@ fn keyspace(ctx: &Context<'_>, text: &mut InfoText) {
             "db0",
             format_args!("keys={keys},expires={expiring},avg_ttl={avg_ttl},subexpiry={ending}"),
         );
+    }
+}
+
+/// A line for each training set in the making.
+fn training(ctx: &Context<'_>, text: &mut InfoText) {
+    let sets = ctx.app.store.training_sets();
+    text.line("training_sets_in_progress", sets.len());
+    for (number, set) in sets {
+        let (phase, elapsed_ms) = (set.phase(), set.started.elapsed().as_millis());
+        let reached = match &phase {
+            Phase::Pushed { progress } => {
+                format!(",files_read={},files_total={}", progress.done(), progress.total())
+            }
+            Phase::Scan { view, progress } => {
+                let (read, total) = (progress.done(), progress.total());
+                format!(",view={view},row_groups_read={read},row_groups_total={total}")
+            }
+            _ => String::new(),
+        };
+        let told = format_args!(
+            "rows={},elapsed_ms={elapsed_ms},phase={}{reached}",
+            set.rows,
+            phase.name()
+        );
+        text.line(&format!("training_set_{number}"), told);
     }
 }

@@ -1,5 +1,6 @@
 //! What a query read of files, counted by all its threads, and how far it is.
 
+use super::phase_progress::PhaseProgress;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -11,48 +12,18 @@ pub(super) struct Reads {
     bytes: Arc<AtomicU64>,
     pages: AtomicU64,
     pages_skipped: AtomicU64,
-    scan: Arc<ScanProgress>,
-}
-
-/// How far the search for the winning rows of a view is. Whoever holds it may look from any thread.
-#[derive(Debug, Default)]
-pub struct ScanProgress {
-    row_groups: AtomicU64,
-    row_groups_total: AtomicU64,
-}
-
-impl ScanProgress {
-    /// Row groups whose keys and times were read.
-    pub fn row_groups(&self) -> u64 {
-        self.row_groups.load(Ordering::Relaxed)
-    }
-
-    /// Row groups that may hold an answer; 0 until that is known.
-    pub fn row_groups_total(&self) -> u64 {
-        self.row_groups_total.load(Ordering::Relaxed)
-    }
-
-    /// So many row groups will be read.
-    pub(super) fn begin(&self, row_groups: usize) {
-        self.row_groups.store(0, Ordering::Relaxed);
-        self.row_groups_total.store(row_groups as u64, Ordering::Relaxed);
-    }
-
-    /// One more is read.
-    pub(super) fn advance(&self) {
-        self.row_groups.fetch_add(1, Ordering::Relaxed);
-    }
+    scan: Arc<PhaseProgress>,
 }
 
 impl Reads {
     /// The search of another view is about to begin; how far it is can be seen there.
-    pub(super) fn next_scan(&self) -> Arc<ScanProgress> {
+    pub(super) fn next_scan(&self) -> Arc<PhaseProgress> {
         self.scan.begin(0);
         Arc::clone(&self.scan)
     }
 
     /// How far the search is that goes on.
-    pub(super) fn scan(&self) -> &ScanProgress {
+    pub(super) fn scan(&self) -> &PhaseProgress {
         &self.scan
     }
 

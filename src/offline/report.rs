@@ -1,6 +1,6 @@
 //! What a join tells of itself: how far it is, and what it read and found.
 
-use super::{answers::FeatureCounts, reads::ScanProgress, winners::Scanned};
+use super::{answers::FeatureCounts, phase_progress::PhaseProgress, winners::Scanned};
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
@@ -16,13 +16,16 @@ pub enum Phase {
     /// It sorts the spine by entity and time.
     Group,
     /// It looks through what clients pushed.
-    Pushed,
+    Pushed {
+        /// How many files of the history are looked through; the log behind them comes after.
+        progress: Arc<PhaseProgress>,
+    },
     /// It looks for the winning rows of a view, by keys and times.
     Scan {
         /// The view.
         view: String,
-        /// How far it is, at any time.
-        progress: Arc<ScanProgress>,
+        /// How many row groups are read of those that may hold an answer.
+        progress: Arc<PhaseProgress>,
     },
     /// It decodes features of winning rows.
     Gather,
@@ -42,7 +45,7 @@ impl Phase {
         match self {
             Self::Spine => "spine",
             Self::Group => "group",
-            Self::Pushed => "pushed",
+            Self::Pushed { .. } => "pushed",
             Self::Scan { .. } => "scan",
             Self::Gather => "gather",
             Self::Fill => "fill",

@@ -4,6 +4,7 @@ use super::{
     checkpoints::Checkpoints, clock::Clock, compactions::Compactions, erasure::Erased,
     future::Future, jobs::Jobs, loading::LoadProgress, log_tail::LogTail,
     pushed_files::PushedFiles, registration::Registration, schema::Schema,
+    training_sets::TrainingSets,
 };
 use crate::{
     disk::FileSystem,
@@ -52,6 +53,7 @@ pub struct Store {
     pub(super) log_tail: LogTail,
     pub(super) compactions: Compactions,
     pub(super) forgotten: ArcSwap<Forgotten>,
+    pub(super) training_sets: TrainingSets,
     /// One erasure at a time.
     pub(super) erasing: Mutex<()>,
     /// What the checkpoints of an erasure have erased so far.

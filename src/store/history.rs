@@ -15,8 +15,8 @@ use crate::{
     feature::{Entity, KeyPart, Service, Status, Timestamp, View, ViewId, duration_text},
     log::Lsn,
     offline::{
-        Dataset, GroupedSpine, JoinOptions, Joined, KnownBy, Phase, PushedCells, PushedWinners,
-        Spine, ViewRequest, as_of_join, as_of_join_with, cell, output_names,
+        Dataset, GroupedSpine, JoinOptions, Joined, KnownBy, Phase, PhaseProgress, PushedCells,
+        PushedWinners, Spine, ViewRequest, as_of_join, as_of_join_with, cell, output_names,
     },
     registry::{Catalog, Selected},
 };
@@ -101,11 +101,12 @@ impl<'a> PushedSource<'a> {
         spine: &'s GroupedSpine<'_>,
         requests: &'s [ViewRequest<'_>],
         known_by: KnownBy,
+        progress: &PhaseProgress,
     ) -> Result<(PushedWinners<'s>, Option<PushedSeen>)> {
         if spine.is_empty() {
             return Ok((PushedWinners::new(spine, requests, known_by)?, None));
         }
-        let wanted = self.asked.map_or(Wanted::Spine(spine), Wanted::Keys);
+        let wanted = self.asked.map_or(Wanted::Spine(spine, progress), Wanted::Keys);
         let begin = |files: &Arc<PushedFiles>| {
             Ok((PushedWinners::new(spine, requests, known_by)?, Arc::clone(files)))
         };
@@ -130,8 +131,7 @@ impl PushedSource<'_> {
     pub(super) fn rows_at_most(&self, opened: &[Opened]) -> u64 {
         let files = self.store.pushed_files.load();
         let is_own = |part: &&Arc<PushedPart>| {
-            let generation = (ViewId(part.listed.view), part.listed.generation);
-            opened.iter().any(|view| view.generation() == generation)
+            opened.iter().any(|view| view.generation() == part.generation())
         };
         let rows = files.parts.iter().filter(is_own).map(|part| part.listed.rows);
         rows.fold(self.until.0.saturating_sub(files.reaches.0), u64::saturating_add)
@@ -258,8 +258,9 @@ pub(super) fn join(
     };
     watch(Phase::Group);
     let grouped = GroupedSpine::new(spine, &requests, threads)?;
-    watch(Phase::Pushed);
-    let (winners, seen) = pushed.winners(opened, &grouped, &requests, known_by)?;
+    let progress: Arc<PhaseProgress> = Arc::default();
+    watch(Phase::Pushed { progress: Arc::clone(&progress) });
+    let (winners, seen) = pushed.winners(opened, &grouped, &requests, known_by, &progress)?;
     seen.iter().try_for_each(|seen| seen.check_kept(opened, spine))?;
     // Later than what was read: where an entity is forgotten meanwhile, a source that tells what a
     // push had changed must not speak again.

@@ -117,6 +117,8 @@ mod merge_policy;
 
 mod erasure;
 
+mod training_sets;
+
 mod pushed_files;
 
 mod log_tail;
@@ -160,6 +162,7 @@ pub use state_digest::StateSummary;
 pub use telling::{Teller, Told, ToldField, ToldValue};
 pub use training::Training;
 pub use training_report::{MadeSet, ReportedFile, TrainingReport};
+pub use training_sets::TrainingProgress;
 pub use verify::verify;
 pub use view_statistics::{FeatureStatistics, Numbers, ViewStatistics};
 pub use write_features::{FeatureRow, WriteCount};

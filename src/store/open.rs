@@ -5,7 +5,7 @@ use super::{
     checkpoints::Checkpoints, clock::Clock, compactions::Compactions, engine::Store,
     future::Future, jobs::Jobs, loading::LoadProgress, log_tail::LogTail,
     pushed_files::PushedFiles, registration::Registration, schema::Schema,
-    snapshot_loading::OpenSnapshot,
+    snapshot_loading::OpenSnapshot, training_sets::TrainingSets,
 };
 use crate::{
     disk::FileSystem,
@@ -105,6 +105,7 @@ impl Store {
             log_tail: LogTail::default(),
             compactions: Compactions::default(),
             forgotten: ArcSwap::default(),
+            training_sets: TrainingSets::default(),
             erasing: Mutex::new(()),
             erased: Mutex::default(),
             max_future_us: options.max_future_us,

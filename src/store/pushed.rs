@@ -65,12 +65,7 @@ impl Store {
                 Some(asked) => self.sought_in_log(from, opened, asked, &hides, &mut take),
                 None => self.pushed_to_log(from, opened, wanted, &mut take),
             });
-            let is_current = || Arc::ptr_eq(&files, &self.pushed_files.load());
-            if read.is_err() && is_current() {
-                // What a checkpoint moved, or a compaction merged, goes before it is told where to.
-                drop(self.directory.lock());
-            }
-            let is_current = is_current();
+            let is_current = self.are_current(&files, read.is_err());
             match read {
                 // Two of them may have given up what stood between those files and the log.
                 Ok(()) if is_current || self.log.status().first <= files.reaches.next() => {
@@ -82,6 +77,28 @@ impl Store {
         }
     }
 
+    /// The files of a view, opened.
+    pub(super) fn open_pushed(
+        &self,
+        files: &PushedFiles,
+        view: &Opened,
+    ) -> Result<Vec<Arc<HistoryFile>>> {
+        let open =
+            |part: &Arc<PushedPart>| part.open(&*self.fs, &self.root, &view.view, &view.entity);
+        files.parts_of(view.generation()).map(open).collect()
+    }
+
+    /// Whether `files` are still those of the history. Where reading them failed, somebody may be
+    /// about to tell of others: then it waits for that.
+    pub(super) fn are_current(&self, files: &Arc<PushedFiles>, has_failed: bool) -> bool {
+        let are_current = || Arc::ptr_eq(files, &self.pushed_files.load());
+        if has_failed && are_current() {
+            // What a checkpoint moved, or a compaction merged, goes before it is told where to.
+            drop(self.directory.lock());
+        }
+        are_current()
+    }
+
     fn pushed_to_files(
         &self,
         files: &PushedFiles,
@@ -90,23 +107,22 @@ impl Store {
         hides: &impl Fn(&Opened, &PushedCells) -> bool,
         take: &mut impl FnMut(&Opened, PushedCells) -> Result<()>,
     ) -> Result<()> {
+        if let Some(progress) = wanted.progress() {
+            let count = |view: &Opened| files.parts_of(view.generation()).count();
+            progress.begin(opened.iter().map(count).sum());
+        }
         for view in opened {
             let mut all_keys = None;
             let slots: Vec<u32> = view.slots().collect();
-            let id = (view.view.id.0, view.view.generation);
-            let own = |part: &&Arc<PushedPart>| (part.listed.view, part.listed.generation) == id;
-            let parts = files.parts.iter().filter(own);
-            let open =
-                |part: &Arc<PushedPart>| part.open(&*self.fs, &self.root, &view.view, &view.entity);
             // All before the first is read: a merge may take away what is not open.
-            let opened: Vec<Arc<HistoryFile>> = parts.map(open).collect::<Result<_>>()?;
-            for file in opened {
+            for file in self.open_pushed(files, view)? {
                 let Some(Asked { keys, rows }) = wanted.few() else {
                     let keys = match &mut all_keys {
                         Some(keys) => keys,
                         None => all_keys.insert(wanted.keys(view.place, &view.entity)?),
                     };
                     file.each_row(Some(&slots), Some(keys), &mut |cells| take(view, cells))?;
+                    wanted.progress().inspect(|progress| progress.advance());
                     continue;
                 };
                 for key in *keys {

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     feature::{Entity, KeyPart, Timestamp, View, ViewId},
     log::{DataDirectory, History, HistoryPart, Lsn, open_history_part},
-    offline::{AskedKeys, GroupedSpine, HistoryFile, Window},
+    offline::{AskedKeys, GroupedSpine, HistoryFile, PhaseProgress, Window},
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,7 +20,8 @@ use std::{
 pub(super) enum Wanted<'a> {
     Keys(Asked<'a>),
     /// What the rows of a spine ask for, which is joined to the views that are looked at.
-    Spine(&'a GroupedSpine<'a>),
+    /// The progress counts files.
+    Spine(&'a GroupedSpine<'a>, &'a PhaseProgress),
 }
 
 /// Some keys of one entity, and which of their rows.
@@ -68,11 +69,19 @@ pub(super) struct PushedPart {
 const SOUGHT_KEYS_MAX: usize = 8;
 
 impl Wanted<'_> {
+    /// How many files are looked through, where somebody wants to know.
+    pub(super) fn progress(&self) -> Option<&PhaseProgress> {
+        match self {
+            Self::Keys(_) => None,
+            Self::Spine(_, progress) => Some(progress),
+        }
+    }
+
     /// What is asked for, if that is of few keys.
     pub(super) fn few(&self) -> Option<&Asked<'_>> {
         match self {
             Self::Keys(asked) => Some(asked).filter(|asked| asked.keys.len() <= SOUGHT_KEYS_MAX),
-            Self::Spine(_) => None,
+            Self::Spine(..) => None,
         }
     }
 
@@ -80,7 +89,7 @@ impl Wanted<'_> {
     pub(super) fn keys(&self, view: usize, entity: &Entity) -> Result<AskedKeys> {
         match self {
             Self::Keys(asked) => AskedKeys::new(entity, asked.keys),
-            Self::Spine(spine) => AskedKeys::of_spine(spine, view),
+            Self::Spine(spine, _) => AskedKeys::of_spine(spine, view),
         }
     }
 
@@ -88,7 +97,7 @@ impl Wanted<'_> {
     pub(super) fn is_for(&self, view: usize, key: &[KeyPart]) -> bool {
         match self {
             Self::Keys(asked) => asked.keys.contains(key),
-            Self::Spine(spine) => spine.asks_for(view, key),
+            Self::Spine(spine, _) => spine.asks_for(view, key),
         }
     }
 }
@@ -109,14 +118,21 @@ impl PushedFiles {
         };
         Self { reaches: *reaches, parts: parts.iter().map(part).collect() }
     }
+
+    /// Those of a generation of a view.
+    pub(super) fn parts_of(
+        &self,
+        generation: (ViewId, u32),
+    ) -> impl Iterator<Item = &Arc<PushedPart>> {
+        self.parts.iter().filter(move |part| part.generation() == generation)
+    }
 }
 
 /// The time from which on those of `parts` that somebody opened tell all that was pushed to a
 /// generation of a view; `None` for any.
 pub(super) fn kept_from(parts: &[Arc<PushedPart>], generation: (ViewId, u32)) -> Option<Timestamp> {
-    let is_own =
-        |part: &&Arc<PushedPart>| (ViewId(part.listed.view), part.listed.generation) == generation;
-    parts.iter().filter(is_own).filter_map(|part| *part.kept_from.get()?).max()
+    let own = parts.iter().filter(|part| part.generation() == generation);
+    own.filter_map(|part| *part.kept_from.get()?).max()
 }
 
 impl PushedPart {
@@ -126,6 +142,11 @@ impl PushedPart {
         let (bytes, opened) = (Mutex::default(), Mutex::default());
         let (kept_from, runs) = (OnceLock::new(), OnceLock::new());
         Self { listed: listed.clone(), path, bytes, opened, kept_from, runs }
+    }
+
+    /// The generation of a view whose rows it has.
+    pub(super) fn generation(&self) -> (ViewId, u32) {
+        (ViewId(self.listed.view), self.listed.generation)
     }
 
     /// The file, for `view` and `entity` as they are now.

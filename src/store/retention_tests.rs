@@ -1,11 +1,13 @@
 //! What a view does not keep goes, in time, and nobody is told that it never was.
 
-use super::{MergePolicy, Store, history_attack_fixture::*};
+use super::{MergePolicy, Store, Training, TrainingRequest, history_attack_fixture::*};
 use crate::{
     disk::SimulatedFs,
     error::Result,
-    feature::{Timestamp, Value},
+    feature::{KeyPart, Timestamp, Value},
+    offline::{Spine, SpineSource, cell},
 };
+use std::path::Path;
 
 const KEPT: &str = "[entity.user]\njoin_keys = { user = \"string\" }\n[view.spending]\n\
     entity = \"user\"\nretention = \"1h\"\n\
@@ -90,4 +92,58 @@ fn what_a_view_wants_to_keep_meanwhile_does_not_go() {
     assert_eq!((asks(&KEPT.replace("1h", "9h")), rows()), (None, 10), "it keeps more");
     apply(&standing, KEPT);
     assert_eq!((asks(&KEPT.replace("1h", "1m")), rows()), (Some(9), 1), "it keeps less");
+}
+
+#[test]
+fn a_set_is_refused_whose_rows_a_merge_gave_up_for_later_ones() {
+    // The merge comes before anything was looked at for the set, or between two of its parts.
+    for (was_looked_at, is_pushed) in [(false, true), (true, true), (false, false), (true, false)] {
+        let fs = SimulatedFs::new();
+        let store = open(&fs);
+        apply(&store, KEPT);
+        store.clock.advance_to(Timestamp(20 * MINUTE));
+        push(&store, "a", 10 * MINUTE, "before");
+        push(&store, "a", 5 * MINUTE, "first");
+        store.checkpoint().unwrap();
+        let schema = store.schema();
+        let entity = schema.catalog.entity("user").unwrap();
+        let request = TrainingRequest::new(schema.catalog.select(&["spending:genre"]).unwrap());
+        let training = store.training(&schema, &request).unwrap();
+        let keys = [vec![KeyPart::Bytes(b"a".to_vec())]];
+        let spine = Spine::from_rows(entity, &keys, Timestamp(190 * MINUTE)).unwrap();
+        let make = |training: &Training<'_>| -> Result<Option<Value>> {
+            let source = SpineSource::Memory(&spine);
+            let stream = training.stream(&source, Path::new("unused"), None)?;
+            let set = Spine::from_ipc_stream(&stream, None).unwrap();
+            Ok(cell(set.batch(), 2, 0))
+        };
+        if was_looked_at {
+            assert_eq!(make(&training).unwrap(), Some(Value::String("before".into())));
+        }
+        let given_up = if is_pushed {
+            push(&store, "a", 15 * MINUTE, "later");
+            2
+        } else {
+            1
+        };
+        store.clock.advance_to(Timestamp(200 * MINUTE));
+        store.checkpoint().unwrap();
+        store.checkpoint().unwrap();
+        // Two files as one, so that what is given up may have been for the later one's sake.
+        let policy = MergePolicy { parts_min: 2, growth: 1, ..MergePolicy::default() };
+        let done = store.compact_history(&policy, &mut || true).unwrap().unwrap();
+        assert_eq!(done.given_up, given_up);
+        let made = make(&training);
+        if is_pushed {
+            assert_eq!(
+                made.unwrap_err().to_string(),
+                "the history of view spending gave up rows, by its retention, while the set was \
+                 made, and newer ones may stand for them: make the set again"
+            );
+            let again = store.training(&schema, &request).unwrap();
+            assert_eq!(make(&again).unwrap(), Some(Value::String("later".into())));
+        } else {
+            assert_eq!(made.unwrap(), Some(Value::String("before".into())));
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::{
     history::{Opened, PushedSeen, PushedSource, TrainingRequest, column_names, join, open_views},
     pushed_files::{PushedPart, kept_from},
     schema::Schema,
+    training_sets::TrainingProgress,
 };
 use crate::{
     error::{Error, Result, echo},
@@ -34,6 +35,9 @@ pub struct Training<'a> {
     seen: Mutex<SeenInAll>,
 }
 
+/// From when on the history of each generation of a view tells all; `None` for any time.
+type KeptFrom = HashMap<(ViewId, u32), Option<Timestamp>>;
+
 /// What was looked at of what was pushed, in all parts of a set.
 #[derive(Clone, Default)]
 pub(super) struct SeenInAll {
@@ -42,8 +46,8 @@ pub(super) struct SeenInAll {
     pub(super) files: Vec<Arc<PushedPart>>,
     /// The log behind this record was read in every part; `None` if nothing was looked at.
     pub(super) log_after: Option<Lsn>,
-    /// From when on the history of each generation told all, when it was first looked at.
-    kept_from: HashMap<(ViewId, u32), Option<Timestamp>>,
+    /// From when on the history of each generation told all, when the set was begun.
+    kept_from: KeptFrom,
 }
 
 impl SeenInAll {
@@ -52,12 +56,9 @@ impl SeenInAll {
         for Opened { view, .. } in opened {
             let generation = (view.id, view.generation);
             let kept_from = kept_from(&seen.files.parts, generation);
-            let is_later = |part: &Arc<PushedPart>| {
-                (ViewId(part.listed.view), part.listed.generation) == generation
-                    && part.listed.last > until
-            };
-            let first = self.kept_from.entry(generation).or_insert(kept_from);
-            if *first != kept_from && seen.files.parts.iter().any(is_later) {
+            let is_later = |part: &Arc<PushedPart>| part.listed.last > until;
+            let at_begin = self.kept_from.get(&generation).copied().flatten();
+            if at_begin != kept_from && seen.files.parts_of(generation).any(is_later) {
                 return Err(Error::refused(format!(
                     "the history of view {} gave up rows, by its retention, while the set was \
                      made, and newer ones may stand for them: make the set again",
@@ -145,8 +146,10 @@ impl<'a> Training<'a> {
         watch: &dyn Fn(Phase),
         out: &mut BatchSink<'_>,
     ) -> Result<JoinReport> {
+        let making = self.pushed.map(|pushed| pushed.store.training_sets.begin(spine.rows()));
         let watch: &dyn Fn(Phase) = &|phase| {
             tracing::debug!(phase = phase.name(), "making a training set");
+            making.iter().for_each(|making| making.enter(&phase));
             watch(phase);
         };
         let request = self.request;
@@ -212,11 +215,34 @@ impl Store {
         request: &'a TrainingRequest,
     ) -> Result<Training<'a>> {
         let opened = open_views(&schema.catalog, &request.features)?;
+        // Before it is settled what the set sees: a merge behind this may be for something later.
+        let kept_from = self.kept_from(&opened)?;
         let until = self.log.last();
         // A set can be made again, also after a power cut.
         self.log.flush()?;
         let pushed = Some(PushedSource { store: self, asked: None, until });
-        Ok(Training { request, opened, pushed, seen: Mutex::default() })
+        let seen = Mutex::new(SeenInAll { kept_from, ..SeenInAll::default() });
+        Ok(Training { request, opened, pushed, seen })
+    }
+
+    fn kept_from(&self, opened: &[Opened]) -> Result<KeptFrom> {
+        loop {
+            let files = self.pushed_files.load_full();
+            let kept_from = |view: &Opened| {
+                // Only what is open tells.
+                self.open_pushed(&files, view)?;
+                Ok((view.generation(), kept_from(&files.parts, view.generation())))
+            };
+            let told: Result<KeptFrom> = opened.iter().map(kept_from).collect();
+            if told.is_ok() || self.are_current(&files, true) {
+                return told;
+            }
+        }
+    }
+
+    /// The training sets in the making, each with its number, the first begun first.
+    pub fn training_sets(&self) -> Vec<(u64, Arc<TrainingProgress>)> {
+        self.training_sets.all()
     }
 
     /// Where training sets go, and what is made on the way: `training` in the data directory. It is

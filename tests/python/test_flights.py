@@ -432,6 +432,26 @@ def test_a_server_logs_each_phase_at_the_level_of_debugging(start_nowthen, monke
     assert phases("info") == []
 
 
+def test_info_tells_how_far_a_training_set_is_while_it_is_made(server):
+    spine, watcher, told = pq.read_table(SPINE), server.client(), []
+    for _ in range(20):
+        maker = threading.Thread(target=fs_asof, args=(server, spine))
+        maker.start()
+        while maker.is_alive():
+            info = watcher.info("training")
+            sets = [value for name, value in info.items() if name.startswith("training_set_")]
+            assert info["training_sets_in_progress"] == len(sets) <= 1
+            told += sets
+        maker.join()
+        if any(line["phase"] == "scan" and line["row_groups_total"] for line in told):
+            break
+    scans = [line for line in told if line["phase"] == "scan"]
+    assert scans and {line["rows"] for line in told} == {ROWS}
+    assert {line["view"] for line in scans} <= set(VIEWS)
+    assert all(line["row_groups_read"] <= line["row_groups_total"] for line in scans)
+    assert watcher.info("training") == {"training_sets_in_progress": 0}
+
+
 def test_into_leaves_the_training_set_with_the_server(server, tmp_path):
     spine = pq.read_table(SPINE).slice(0, 2_000)
     path = tmp_path / "spine.parquet"
