@@ -4,8 +4,16 @@ use super::{
     plan_cell::{CellPlace, NamedCell, PlanCell},
     schema::Schema,
 };
-use crate::feature::{Entity, Scalar, View};
-use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
+use crate::{
+    feature::{Entity, Scalar, View},
+    online::{CellState, EntityRow},
+};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 /// A list of features, resolved: made once per list and catalog, used for every key.
 #[derive(Clone, Debug, Default)]
@@ -137,6 +145,20 @@ impl Schema {
             view.features.iter().filter_map(|f| self.plan_cell(view, f.slot)).collect()
         };
         of_entity.flat_map(cells).collect()
+    }
+
+    /// Where a value or a null stands in a row, of whatever generation and view.
+    pub(super) fn standing_places(&self, row: EntityRow<'_>) -> BTreeSet<CellPlace> {
+        let layouts = row.views().filter_map(|(view, generation)| self.layout(view, generation));
+        let places = layouts.flat_map(|layout| {
+            let slots = 0..layout.slot_count() as u32;
+            slots.filter_map(move |slot| {
+                let state = row.cell(layout, slot)?.state;
+                let is_deleted = state == CellState::Tombstone;
+                (!is_deleted).then_some((layout.view, layout.generation, slot))
+            })
+        });
+        places.collect()
     }
 
     /// The place of the feature of a view that has this slot.

@@ -5,7 +5,7 @@ use super::{
     engine::Store,
     keyspace::Keyspace,
     locked::Locked,
-    plan_cell::PlanCell,
+    plan_cell::{CellPlace, PlanCell},
     read_features::{RowReader, entity_row},
     read_plan::ReadPlan,
     schema::Schema,
@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     feature::{
         CellWrite, CellsWrite, Change, Entity, Origin, Scalar, Stamp, Status, Timestamp, Value,
-        View, parse_double,
+        View, ViewId, parse_double,
     },
     online::{Merge, ValueRef},
 };
@@ -70,7 +70,8 @@ impl Keyspace<'_> {
                 return Err(schema.catalog.unknown_feature(entity.id, name));
             };
             let are_doubles = stretch.floats == Some(Scalar::Float64);
-            let write = write_to(&mut writes, of_write, first);
+            let generation = (first.view.id, first.view.generation);
+            let write = write_to(&mut writes, of_write, generation);
             for (cell, (_, text)) in cells.iter().flatten().zip(&mut fields) {
                 let double = if are_doubles { parse_double(text) } else { None };
                 let value = match double {
@@ -135,7 +136,7 @@ impl Keyspace<'_> {
             if reads().all(|read| read.status == Status::NotFound) {
                 return Ok((Vec::new(), 0));
             }
-            Ok((tombstones(&key, locked.now, cells.values()), gone))
+            Ok((tombstones(&key, locked.now, cells.keys().copied()), gone))
         })
     }
 
@@ -165,7 +166,7 @@ impl Keyspace<'_> {
             };
             let values = plan.cells.iter().map(&mut take).collect();
             let changes = match is_found {
-                true => tombstones(&key, locked.now, taken.values()),
+                true => tombstones(&key, locked.now, taken.keys().copied()),
                 false => Vec::new(),
             };
             Ok((changes, values))
@@ -173,7 +174,8 @@ impl Keyspace<'_> {
     }
 
     /// The changes that delete the whole entity, if it has any cell, and whether it had a value
-    /// that may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`.
+    /// that may be seen: part of `DEL`. What TTL hides is deleted too, as by `HDEL`, and what only
+    /// earlier versions of a view read, or a view that was dropped and may come again.
     pub fn entity_tombstones(
         self,
         schema: &Schema,
@@ -182,16 +184,16 @@ impl Keyspace<'_> {
         locked: &Locked<'_>,
     ) -> (Vec<Change>, bool) {
         let row = entity_row(locked.row(key));
-        let cells: Vec<PlanCell> =
-            schema.plan_all(entity).iter().map(|(_, cell)| cell.clone()).collect();
-        let status = |cell: &PlanCell| cell.read(row, locked.now).status;
-        if cells.iter().all(|cell| status(cell) == Status::NotFound) {
+        let mut places = schema.standing_places(row);
+        if places.is_empty() {
             return (Vec::new(), false);
         }
-        let is_seen = cells.iter().any(|cell| status(cell) == Status::Present);
+        let cells = || schema.plan_all(entity).iter().map(|(_, cell)| cell);
+        let is_seen = cells().any(|cell| cell.read(row, locked.now).status == Status::Present);
         // A generation that is being filled must not bring the entity back when it serves.
         let filling = schema.plan_filling(entity);
-        (tombstones(key, locked.now, cells.iter().chain(&filling)), is_seen)
+        places.extend(cells().chain(&filling).map(PlanCell::place));
+        (tombstones(key, locked.now, places), is_seen)
     }
 
     /// Writes rows that a client pushes to one view, all with their own event timestamps.
@@ -322,25 +324,26 @@ fn push_cell(
     cell: &PlanCell,
     written: CellWrite,
 ) {
-    write_to(writes, of_write, cell).cells.push((cell.slot, written));
+    let generation = (cell.view.id, cell.view.generation);
+    write_to(writes, of_write, generation).cells.push((cell.slot, written));
 }
 
-/// The write of the view and generation of `cell`, of which there is one. A new one is about `key`,
-/// at the time `now`, and has room for so many cells.
+/// The write of this generation of a view, of which there is one. A new one is about `key`, at the
+/// time `now`, and has room for so many cells.
 #[allow(clippy::indexing_slicing, reason = "it was found, or is the last")]
 fn write_to<'w>(
     writes: &'w mut Vec<CellsWrite>,
     (key, now, room): (&[u8], Timestamp, usize),
-    cell: &PlanCell,
+    (view, generation): (ViewId, u32),
 ) -> &'w mut CellsWrite {
-    let place = (cell.view.id, cell.view.generation);
-    let of_view = writes.iter().rposition(|write| (write.view, write.generation) == place);
+    let is_of = |write: &CellsWrite| (write.view, write.generation) == (view, generation);
+    let of_view = writes.iter().rposition(is_of);
     let index = of_view.unwrap_or(writes.len());
     if index == writes.len() {
         writes.push(CellsWrite {
             key: key.to_vec(),
-            view: cell.view.id,
-            generation: cell.view.generation,
+            view,
+            generation,
             stamp: Stamp::new(now, Some(now)),
             origin: Origin::Pushed,
             cells: Vec::with_capacity(room),
@@ -369,13 +372,16 @@ fn order_by_slot(cells: &mut Vec<(u32, CellWrite)>) {
     });
 }
 
-fn tombstones<'c>(
+/// Deletes what stands in these places, which come in order, each once.
+fn tombstones(
     key: &[u8],
     now: Timestamp,
-    cells: impl Iterator<Item = &'c PlanCell>,
+    places: impl IntoIterator<Item = CellPlace>,
 ) -> Vec<Change> {
     let mut writes = Vec::new();
-    cells.for_each(|cell| push_cell(&mut writes, (key, now, 1), cell, CellWrite::Tombstone));
-    writes.iter_mut().for_each(|write| order_by_slot(&mut write.cells));
+    for (view, generation, slot) in places {
+        let write = write_to(&mut writes, (key, now, 1), (view, generation));
+        write.cells.push((slot, CellWrite::Tombstone));
+    }
     changes(writes)
 }
