@@ -147,6 +147,23 @@ impl Schema {
         of_entity.flat_map(cells).collect()
     }
 
+    /// The places of these cells, and those of the same features in generations that wait for their
+    /// data: what is deleted must not come back when these serve.
+    pub(super) fn places(&self, cells: &BTreeMap<CellPlace, PlanCell>) -> BTreeSet<CellPlace> {
+        let filling = cells.values().filter_map(|cell| self.filling_cell(cell));
+        cells.keys().copied().chain(filling.map(|cell| cell.place())).collect()
+    }
+
+    /// The feature of `cell`, which serves, in the generation that waits for its data.
+    fn filling_cell(&self, cell: &PlanCell) -> Option<PlanCell> {
+        let view = &cell.view;
+        let filling = self.catalog.filling(&view.name)?;
+        let serving = self.catalog.view_by_id(view.id)?;
+        let is_serving = serving.generation == view.generation && filling.entity == view.entity;
+        let feature = filling.feature(&view.features.get(cell.feature)?.name)?;
+        self.plan_cell(filling, feature.slot).filter(|_| is_serving)
+    }
+
     /// Where a value or a null stands in a row, of whatever generation and view.
     pub(super) fn standing_places(&self, row: EntityRow<'_>) -> BTreeSet<CellPlace> {
         let layouts = row.views().filter_map(|(view, generation)| self.layout(view, generation));

@@ -136,7 +136,7 @@ impl Keyspace<'_> {
             if reads().all(|read| read.status == Status::NotFound) {
                 return Ok((Vec::new(), 0));
             }
-            Ok((tombstones(&key, locked.now, cells.keys().copied()), gone))
+            Ok((tombstones(&key, locked.now, schema.places(&cells)), gone))
         })
     }
 
@@ -166,7 +166,7 @@ impl Keyspace<'_> {
             };
             let values = plan.cells.iter().map(&mut take).collect();
             let changes = match is_found {
-                true => tombstones(&key, locked.now, taken.keys().copied()),
+                true => tombstones(&key, locked.now, schema.places(&taken)),
                 false => Vec::new(),
             };
             Ok((changes, values))

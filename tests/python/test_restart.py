@@ -271,6 +271,24 @@ def test_a_deleted_entity_is_not_brought_back_by_its_source(server):
     assert client.hget("user:s2", "note") == b"y"
 
 
+def test_what_is_deleted_while_a_new_generation_fills_stays_deleted(server, tmp_path):
+    client = server.client()
+    client.execute_command("FS.MATERIALIZE", "sourced", "WAIT")
+    data = tmp_path / "repository" / "data"
+    (data / "moved.parquet").write_bytes((data / "sourced.parquet").read_bytes())
+    moved = DEFINITIONS.replace("data/sourced.parquet", str(data / "moved.parquet"))
+    assert b"generation" in client.execute_command("FS.APPLY", moved)
+    assert client.hdel("user:s2", "note") == 1
+    assert client.hgetdel("user:s1", "sourced:level") == [b"1"]
+    assert client.hmget("user:s1", "level", "note") == [None, b"x"]
+    client.execute_command("FS.MATERIALIZE", "sourced", "WAIT")
+    assert client.hmget("user:s1", "level", "note") == [None, b"x"]
+    assert client.hget("user:s2", "note") is None
+    # By an earlier version that alone is deleted.
+    assert client.hdel("user:s1", "sourced@1:note") == 1
+    assert client.hmget("user:s1", "sourced@1:note", "note") == [None, b"x"]
+
+
 def test_lastsave_tells_when_the_last_snapshot_was_written(server):
     client = server.client()
     client.set("a", 1)
