@@ -23,8 +23,8 @@ const SEED: u64 = 1;
 const WRITES_PER_SECOND: u64 = 10_000;
 /// To so many keys, again and again.
 const WRITTEN: u64 = 100_000;
-/// The table grows by so many entities a second: a sixth of what Redis can write.
-const GROWTH_PER_SECOND: u64 = 50_000;
+/// The table grows by so many entities a second: a twelfth of what Redis can write.
+const GROWTH_PER_SECOND: u64 = 25_000;
 const GROUP: u64 = 50;
 /// The number of the first entity of `nowthen bench`.
 const FIRST_ID: u64 = 1_000_000;
@@ -44,7 +44,7 @@ enum Beside {
 const CASES: [(Beside, &str); 4] = [
     (Beside::Nothing, "nothing else is done"),
     (Beside::Writes, "10,000 writes a second"),
-    (Beside::Growth, "the table grows by 50,000 entities of 10 features a second"),
+    (Beside::Growth, "the table grows by 25,000 entities of 10 features a second"),
     (Beside::Snapshot, "snapshots are written"),
 ];
 

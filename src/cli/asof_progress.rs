@@ -96,8 +96,10 @@ impl Current {
     fn draw(&self) {
         match &self.scan {
             None => self.bar.tick(),
-            Some(scan) if scan.total() == 0 => {}
-            Some(scan) => self.bar.set(scan.done(), scan.total()),
+            Some(scan) => match scan.done_of() {
+                (_, 0) => {}
+                (done, total) => self.bar.set(done, total),
+            },
         }
     }
 }

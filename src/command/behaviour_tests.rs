@@ -238,8 +238,9 @@ fn an_entity_is_deleted_with_all_that_earlier_definitions_read() {
     // Nothing of an entity may be seen by its newest definitions, and it is deleted all the same.
     subject.check(&[("EXISTS user:2", ":0"), ("DEL user:2", ":0"), ("DBSIZE", ":0")]);
     subject.apply(&definitions("float64", dropped));
-    subject.check(&[("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1")]);
+    subject.check(&[("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1"), ("SAVE", "+OK")]);
     subject.restart();
+    subject.check(&[("SAVE", "+OK"), ("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1")]);
     subject.check(&[("HMGET user:2 w:g v@1:f", "*2 $-1 $-1"), ("DBSIZE", ":0")]);
 }
 

@@ -141,17 +141,18 @@ fn training(ctx: &Context<'_>, text: &mut InfoText) {
         let (phase, elapsed_ms) = (set.phase(), set.started.elapsed().as_millis());
         let reached = match &phase {
             Phase::Pushed { progress } => {
-                format!(",files_read={},files_total={}", progress.done(), progress.total())
+                let (read, total) = progress.done_of();
+                format!(",files_read={read},files_total={total}")
             }
             Phase::Scan { view, progress } => {
-                let (read, total) = (progress.done(), progress.total());
+                let (read, total) = progress.done_of();
                 format!(",view={view},row_groups_read={read},row_groups_total={total}")
             }
             _ => String::new(),
         };
         let told = format_args!(
             "rows={},elapsed_ms={elapsed_ms},phase={}{reached}",
-            set.rows,
+            set.rows(),
             phase.name()
         );
         text.line(&format!("training_set_{number}"), told);

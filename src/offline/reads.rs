@@ -1,6 +1,7 @@
 //! What a query read of files, counted by all its threads, and how far it is.
 
 use super::phase_progress::PhaseProgress;
+use parking_lot::Mutex;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -12,19 +13,20 @@ pub(super) struct Reads {
     bytes: Arc<AtomicU64>,
     pages: AtomicU64,
     pages_skipped: AtomicU64,
-    scan: Arc<PhaseProgress>,
+    scan: Mutex<Arc<PhaseProgress>>,
 }
 
 impl Reads {
     /// The search of another view is about to begin; how far it is can be seen there.
     pub(super) fn next_scan(&self) -> Arc<PhaseProgress> {
-        self.scan.begin(0);
-        Arc::clone(&self.scan)
+        let next: Arc<PhaseProgress> = Arc::default();
+        *self.scan.lock() = Arc::clone(&next);
+        next
     }
 
     /// How far the search is that goes on.
-    pub(super) fn scan(&self) -> &PhaseProgress {
-        &self.scan
+    pub(super) fn scan(&self) -> Arc<PhaseProgress> {
+        Arc::clone(&self.scan.lock())
     }
 
     /// Where a file adds the bytes that are read of it.

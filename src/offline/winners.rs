@@ -142,7 +142,8 @@ impl Search<'_, '_> {
         let best = BestRows::new(&group.slots, self.has_created(), self.threads)?;
         let is_too_many = AtomicBool::new(false);
         let ahead = ReadAhead::of_keys(source, &row_groups, self.with_created, self.threads)?;
-        self.reads.scan().begin(row_groups.len());
+        let progress = self.reads.scan();
+        progress.begin(row_groups.len());
         let state = || Scan::new(&best);
         let scans = for_each(self.threads, row_groups.len(), state, |scan, item| {
             let Some(row_group) = row_groups.get(item) else { return Ok(()) };
@@ -156,7 +157,7 @@ impl Search<'_, '_> {
                 is_too_many.fetch_or(too_many, Ordering::Relaxed);
                 Ok(())
             })?;
-            self.reads.scan().advance();
+            progress.advance();
             Ok(())
         })?;
         let scans: Vec<Mutex<Scan>> = scans.into_iter().map(Mutex::new).collect();

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     feature::{Entity, Timestamp, View, ViewId},
-    log::{HistoryPart, HistoryWriter, PartFile, PartHead, open_history_part},
+    log::{HistoryPart, HistoryWriter, Lsn, PartFile, PartHead, open_history_part},
     offline::{Bucket, HistoryFile, Merged, Retention, merge_history},
     planted::planted,
 };
@@ -136,7 +136,8 @@ impl Store {
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<HistoryPart>> {
         let is_due = |part: &PushedPart, view: &View, entity: &Entity| {
-            let Some(retention) = self.retention(view) else { return Ok(false) };
+            let HistoryPart { first, last, .. } = part.listed;
+            let Some(retention) = self.retention(view, (first, last)) else { return Ok(false) };
             let bytes = part.bytes(&*self.fs, &self.root)?;
             Ok(HistoryFile::open(bytes, &part.path, view, entity)?.may_give_up(retention))
         };
@@ -176,9 +177,11 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// What is kept now of the history of a view; `None` for everything.
-    fn retention(&self, view: &View) -> Option<Retention> {
-        let length_us = view.retention_us?;
+    /// What is kept now of the history of a view in these records; `None` for everything, also
+    /// while a training set is made that must not see all of them: of what it sees something could
+    /// go for the sake of something it does not.
+    fn retention(&self, view: &View, (first, last): (Lsn, Lsn)) -> Option<Retention> {
+        let length_us = view.retention_us.filter(|_| !self.training_sets.divide(first, last))?;
         let keep_from = Timestamp(self.clock.now().us().saturating_sub(length_us));
         Some(Retention { keep_from, length_us })
     }
@@ -207,7 +210,7 @@ impl Store {
             })
         };
         let to = Bucket::all(buckets).map(begin).collect::<Result<_>>()?;
-        let retention = self.retention(view);
+        let retention = self.retention(view, (first.first, last.last));
         let merged =
             self.merge_files(sources, to, retention, &mut goes_on).inspect_err(|error| {
                 let text = error.to_string();
@@ -286,10 +289,11 @@ impl Store {
         kept_from: Option<Timestamp>,
     ) -> Result<bool> {
         let mut directory = self.directory.lock();
-        if let (Some(kept_from), Some(first)) = (kept_from, sources.first()) {
+        if let (Some(kept_from), [first, ..], [.., last]) = (kept_from, sources, sources) {
             let schema = self.schema.load_full();
             let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
-            if self.retention(view).is_none_or(|now| now.keep_from < kept_from) {
+            let now = self.retention(view, (first.first, last.last));
+            if now.is_none_or(|now| now.keep_from < kept_from) {
                 return Ok(false);
             }
         }

@@ -78,11 +78,7 @@ impl Store {
     }
 
     /// The files of a view, opened.
-    pub(super) fn open_pushed(
-        &self,
-        files: &PushedFiles,
-        view: &Opened,
-    ) -> Result<Vec<Arc<HistoryFile>>> {
+    fn open_pushed(&self, files: &PushedFiles, view: &Opened) -> Result<Vec<Arc<HistoryFile>>> {
         let open =
             |part: &Arc<PushedPart>| part.open(&*self.fs, &self.root, &view.view, &view.entity);
         files.parts_of(view.generation()).map(open).collect()
@@ -90,7 +86,7 @@ impl Store {
 
     /// Whether `files` are still those of the history. Where reading them failed, somebody may be
     /// about to tell of others: then it waits for that.
-    pub(super) fn are_current(&self, files: &Arc<PushedFiles>, has_failed: bool) -> bool {
+    fn are_current(&self, files: &Arc<PushedFiles>, has_failed: bool) -> bool {
         let are_current = || Arc::ptr_eq(files, &self.pushed_files.load());
         if has_failed && are_current() {
             // What a checkpoint moved, or a compaction merged, goes before it is told where to.

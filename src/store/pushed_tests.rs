@@ -6,10 +6,10 @@ use crate::{
     error::{Error, Result},
     feature::{CellWrite, Entity, KeyPart, Timestamp, Value},
     log::{Durability, HistoryPart, Lsn},
-    offline::{Spine, SpineSource, cell},
+    offline::{Phase, Spine, SpineSource, cell},
     registry::{DefinitionFile, parse_repository},
 };
-use std::{path::Path, sync::Arc};
+use std::{cell::RefCell, path::Path, sync::Arc};
 
 const DEFINITIONS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n[view.spending]\n\
     entity = \"user\"\nfeatures = { spend = \"float64\", genre = \"string\" }\n";
@@ -101,6 +101,19 @@ fn a_training_set_sees_what_was_pushed_before_it_was_begun_and_nothing_later() {
     [71, 99].into_iter().for_each(|number| push(&store, number));
     store.checkpoint().unwrap();
     check();
+    let looked_through = RefCell::new(Vec::new());
+    let watch = |phase| {
+        if let Phase::Pushed { progress } = phase {
+            looked_through.borrow_mut().push(progress);
+        }
+    };
+    let spine = Spine::from_rows(entity, &[vec![KeyPart::Int64(1)]], Timestamp(99)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("set.parquet");
+    training.write(&SpineSource::Memory(&spine), &path, None, &watch).unwrap();
+    let files = store.history_size().0 as u64;
+    let told: Vec<_> = looked_through.take().iter().map(|phase| phase.done_of()).collect();
+    assert_eq!((files, told), (2, vec![(2, 2)]));
     let later = store.training(&schema, &request).unwrap();
     assert_eq!(set(&later, entity, 99, None)[9][0], Some(Value::Float64(99.0)));
 }

@@ -148,10 +148,21 @@ impl Schema {
     }
 
     /// The places of these cells, and those of the same features in generations that wait for their
-    /// data: what is deleted must not come back when these serve.
-    pub(super) fn places(&self, cells: &BTreeMap<CellPlace, PlanCell>) -> BTreeSet<CellPlace> {
+    /// data: what is deleted must not come back when these serve. None if nothing stands in any of
+    /// them; what TTL hides stands, or an older cell of a source could come back.
+    pub(super) fn places_to_delete(
+        &self,
+        cells: &BTreeMap<CellPlace, PlanCell>,
+        row: EntityRow<'_>,
+    ) -> BTreeSet<CellPlace> {
         let filling = cells.values().filter_map(|cell| self.filling_cell(cell));
-        cells.keys().copied().chain(filling.map(|cell| cell.place())).collect()
+        let places = cells.keys().copied().chain(filling.map(|cell| cell.place()));
+        let places: BTreeSet<CellPlace> = places.collect();
+        let stands = |(view, generation, slot): &CellPlace| {
+            let section = self.layout(*view, *generation).and_then(|layout| row.section(layout));
+            section.is_some_and(|section| stands(section.state(*slot)))
+        };
+        if places.iter().any(stands) { places } else { BTreeSet::new() }
     }
 
     /// The feature of `cell`, which serves, in the generation that waits for its data.
@@ -168,11 +179,11 @@ impl Schema {
     pub(super) fn standing_places(&self, row: EntityRow<'_>) -> BTreeSet<CellPlace> {
         let layouts = row.views().filter_map(|(view, generation)| self.layout(view, generation));
         let places = layouts.flat_map(|layout| {
+            let section = row.section(layout);
             let slots = 0..layout.slot_count() as u32;
             slots.filter_map(move |slot| {
-                let state = row.cell(layout, slot)?.state;
-                let is_deleted = state == CellState::Tombstone;
-                (!is_deleted).then_some((layout.view, layout.generation, slot))
+                let state = section.as_ref()?.state(slot);
+                stands(state).then_some((layout.view, layout.generation, slot))
             })
         });
         places.collect()
@@ -184,4 +195,9 @@ impl Schema {
         let feature = view.features.iter().position(|feature| feature.slot == slot)?;
         Some(PlanCell { view: Arc::clone(view), feature, layout, slot, ttl: view.ttl })
     }
+}
+
+/// Whether something stands in a cell that may be deleted.
+fn stands(state: CellState) -> bool {
+    matches!(state, CellState::Value | CellState::Null)
 }

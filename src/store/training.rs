@@ -3,13 +3,13 @@
 use super::{
     engine::Store,
     history::{Opened, PushedSeen, PushedSource, TrainingRequest, column_names, join, open_views},
-    pushed_files::{PushedPart, kept_from},
+    pushed_files::PushedPart,
     schema::Schema,
-    training_sets::TrainingProgress,
+    training_sets::{InTheMaking, TrainingProgress},
 };
 use crate::{
     error::{Error, Result, echo},
-    feature::{Entity, Timestamp, ViewId},
+    feature::{Entity, ViewId},
     log::Lsn,
     offline::{
         BatchSink, Dataset, IpcStream, JoinReport, JoinShape, Joined, PartedJoin, Phase,
@@ -32,11 +32,10 @@ pub struct Training<'a> {
     pub(super) opened: Vec<Opened>,
     /// `None` for files alone.
     pub(super) pushed: Option<PushedSource<'a>>,
+    /// `None` for files alone, too.
+    making: Option<InTheMaking<'a>>,
     seen: Mutex<SeenInAll>,
 }
-
-/// From when on the history of each generation of a view tells all; `None` for any time.
-type KeptFrom = HashMap<(ViewId, u32), Option<Timestamp>>;
 
 /// What was looked at of what was pushed, in all parts of a set.
 #[derive(Clone, Default)]
@@ -46,26 +45,10 @@ pub(super) struct SeenInAll {
     pub(super) files: Vec<Arc<PushedPart>>,
     /// The log behind this record was read in every part; `None` if nothing was looked at.
     pub(super) log_after: Option<Lsn>,
-    /// From when on the history of each generation told all, when the set was begun.
-    kept_from: KeptFrom,
 }
 
 impl SeenInAll {
-    /// Refused if a merge gave up what the set must see, for something that it must not.
-    fn add(&mut self, seen: &PushedSeen, opened: &[Opened], until: Lsn) -> Result<()> {
-        for Opened { view, .. } in opened {
-            let generation = (view.id, view.generation);
-            let kept_from = kept_from(&seen.files.parts, generation);
-            let is_later = |part: &Arc<PushedPart>| part.listed.last > until;
-            let at_begin = self.kept_from.get(&generation).copied().flatten();
-            if at_begin != kept_from && seen.files.parts_of(generation).any(is_later) {
-                return Err(Error::refused(format!(
-                    "the history of view {} gave up rows, by its retention, while the set was \
-                     made, and newer ones may stand for them: make the set again",
-                    view.name
-                )));
-            }
-        }
+    fn add(&mut self, seen: &PushedSeen) {
         for (generation, rows) in &seen.rows {
             *self.rows.entry(*generation).or_default() += rows;
         }
@@ -76,7 +59,6 @@ impl SeenInAll {
         }
         let reaches = seen.files.reaches;
         self.log_after = Some(self.log_after.map_or(reaches, |after| after.min(reaches)));
-        Ok(())
     }
 }
 
@@ -84,7 +66,7 @@ impl<'a> Training<'a> {
     /// Opens the files of `catalog` alone: nothing that was pushed to a server.
     pub fn of_files(catalog: &Catalog, request: &'a TrainingRequest) -> Result<Self> {
         let opened = open_views(catalog, &request.features)?;
-        Ok(Self { request, opened, pushed: None, seen: Mutex::default() })
+        Ok(Self { request, opened, pushed: None, making: None, seen: Mutex::default() })
     }
 
     /// Writes the set for `spine` to `path`, as [`ResultFile`] does. It takes about `memory` bytes,
@@ -146,10 +128,11 @@ impl<'a> Training<'a> {
         watch: &dyn Fn(Phase),
         out: &mut BatchSink<'_>,
     ) -> Result<JoinReport> {
-        let making = self.pushed.map(|pushed| pushed.store.training_sets.begin(spine.rows()));
+        let making = self.making.as_ref();
+        making.inspect(|making| making.has_rows(spine.rows()));
         let watch: &dyn Fn(Phase) = &|phase| {
             tracing::debug!(phase = phase.name(), "making a training set");
-            making.iter().for_each(|making| making.enter(&phase));
+            making.inspect(|making| making.enter(&phase));
             watch(phase);
         };
         let request = self.request;
@@ -195,8 +178,8 @@ impl<'a> Training<'a> {
         let pushed = self.pushed.as_ref();
         let (joined, seen) =
             join(&self.opened, pushed, self.request, &names, spine, (false, watch))?;
-        if let (Some(seen), Some(pushed)) = (seen, pushed) {
-            self.seen.lock().add(&seen, &self.opened, pushed.until)?;
+        if let Some(seen) = seen {
+            self.seen.lock().add(&seen);
         }
         Ok(joined)
     }
@@ -214,30 +197,12 @@ impl Store {
         schema: &Schema,
         request: &'a TrainingRequest,
     ) -> Result<Training<'a>> {
+        let making = self.training_sets.begin(|| self.log.last());
         let opened = open_views(&schema.catalog, &request.features)?;
-        // Before it is settled what the set sees: a merge behind this may be for something later.
-        let kept_from = self.kept_from(&opened)?;
-        let until = self.log.last();
         // A set can be made again, also after a power cut.
         self.log.flush()?;
-        let pushed = Some(PushedSource { store: self, asked: None, until });
-        let seen = Mutex::new(SeenInAll { kept_from, ..SeenInAll::default() });
-        Ok(Training { request, opened, pushed, seen })
-    }
-
-    fn kept_from(&self, opened: &[Opened]) -> Result<KeptFrom> {
-        loop {
-            let files = self.pushed_files.load_full();
-            let kept_from = |view: &Opened| {
-                // Only what is open tells.
-                self.open_pushed(&files, view)?;
-                Ok((view.generation(), kept_from(&files.parts, view.generation())))
-            };
-            let told: Result<KeptFrom> = opened.iter().map(kept_from).collect();
-            if told.is_ok() || self.are_current(&files, true) {
-                return told;
-            }
-        }
+        let pushed = Some(PushedSource { store: self, asked: None, until: making.until() });
+        Ok(Training { request, opened, pushed, making: Some(making), seen: Mutex::default() })
     }
 
     /// The training sets in the making, each with its number, the first begun first.

@@ -1,8 +1,16 @@
-//! Training sets in the making, and how far each is, for whoever watches the server.
+//! Training sets in the making: how far each is, for whoever watches the server, and what it sees,
+//! for whoever would take that away.
 
-use crate::offline::Phase;
+use crate::{log::Lsn, offline::Phase};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 /// The training sets that are made right now, by number: the first of a process has 1.
 #[derive(Debug, Default)]
@@ -19,8 +27,9 @@ struct Making {
 pub struct TrainingProgress {
     /// When it was begun.
     pub started: Instant,
-    /// The rows of its spine.
-    pub rows: u64,
+    /// The last record it sees.
+    until: Lsn,
+    rows: AtomicU64,
     phase: Mutex<Phase>,
 }
 
@@ -36,18 +45,34 @@ impl TrainingProgress {
     pub fn phase(&self) -> Phase {
         self.phase.lock().clone()
     }
+
+    /// The rows of its spine; 0 until these are looked at.
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
 }
 
 impl TrainingSets {
-    /// One more is begun, with so many rows in its spine.
-    pub(super) fn begin(&self, rows: u64) -> InTheMaking<'_> {
-        let phase = Mutex::new(Phase::Spine);
-        let progress = Arc::new(TrainingProgress { started: Instant::now(), rows, phase });
+    /// One more is begun, which sees all up to the record that `last` tells.
+    pub(super) fn begin(&self, last: impl FnOnce() -> Lsn) -> InTheMaking<'_> {
         let mut making = self.0.lock();
+        let progress = Arc::new(TrainingProgress {
+            started: Instant::now(),
+            // Under the lock: who asks `divide` before has files of earlier records alone.
+            until: last(),
+            rows: AtomicU64::new(0),
+            phase: Mutex::new(Phase::Spine),
+        });
         making.last += 1;
         let number = making.last;
         making.sets.insert(number, Arc::clone(&progress));
         InTheMaking { sets: self, number, progress }
+    }
+
+    /// Whether one of them sees the first of these records, and not the last.
+    pub(super) fn divide(&self, first: Lsn, last: Lsn) -> bool {
+        let making = self.0.lock();
+        making.sets.values().any(|set| first <= set.until && set.until < last)
     }
 
     /// Those in the making, the first begun first.
@@ -58,6 +83,16 @@ impl TrainingSets {
 }
 
 impl InTheMaking<'_> {
+    /// The last record that the set sees.
+    pub(super) fn until(&self) -> Lsn {
+        self.progress.until
+    }
+
+    /// So many rows its spine has.
+    pub(super) fn has_rows(&self, rows: u64) {
+        self.progress.rows.store(rows, Ordering::Relaxed);
+    }
+
     /// A phase begins.
     pub(super) fn enter(&self, phase: &Phase) {
         self.progress.phase.lock().clone_from(phase);
@@ -78,19 +113,31 @@ mod tests {
     #[test]
     fn sets_are_told_of_while_they_are_made() {
         let sets = TrainingSets::default();
-        let (first, second) = (sets.begin(10), sets.begin(20));
+        let (first, second) = (sets.begin(|| Lsn(7)), sets.begin(|| Lsn(9)));
         let progress = Arc::new(PhaseProgress::default());
+        second.has_rows(20);
         second.enter(&Phase::Pushed { progress: Arc::clone(&progress) });
         progress.begin(3);
         progress.advance();
-        let told: Vec<_> = sets.all().iter().map(|(number, set)| (*number, set.rows)).collect();
-        assert_eq!(told, [(1, 10), (2, 20)]);
+        let told: Vec<_> = sets.all().iter().map(|(number, set)| (*number, set.rows())).collect();
+        assert_eq!(told, [(1, 0), (2, 20)]);
         drop(first);
         let [(2, set)] = &sets.all()[..] else { panic!() };
         let Phase::Pushed { progress } = set.phase() else { panic!() };
-        assert_eq!((progress.done(), progress.total()), (1, 3));
+        assert_eq!(progress.done_of(), (1, 3));
         drop(second);
         assert!(sets.all().is_empty());
-        assert_eq!(sets.begin(30).number, 3);
+        assert_eq!(sets.begin(|| Lsn(9)).number, 3);
+    }
+
+    #[test]
+    fn a_set_divides_records_of_which_it_sees_some() {
+        let sets = TrainingSets::default();
+        let set = sets.begin(|| Lsn(7));
+        let divided = [(1, 6), (1, 7), (1, 8), (7, 8), (7, 7), (8, 9)]
+            .map(|(first, last)| sets.divide(Lsn(first), Lsn(last)));
+        assert_eq!(divided, [false, false, true, true, false, false]);
+        drop(set);
+        assert!(!sets.divide(Lsn(1), Lsn(8)));
     }
 }

@@ -130,13 +130,9 @@ impl Keyspace<'_> {
             plan.cells.into_iter().flatten().map(|cell| (cell.place(), cell)).collect();
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
-            let reads = || cells.values().map(|cell| cell.read(row, locked.now));
-            let gone = reads().filter(|read| read.status == Status::Present).count();
-            // What TTL hides is deleted too, or an older cell of a source could come back.
-            if reads().all(|read| read.status == Status::NotFound) {
-                return Ok((Vec::new(), 0));
-            }
-            Ok((tombstones(&key, locked.now, schema.places(&cells)), gone))
+            let reads = cells.values().map(|cell| cell.read(row, locked.now));
+            let gone = reads.filter(|read| read.status == Status::Present).count();
+            Ok((tombstones(&key, locked.now, schema.places_to_delete(&cells, row)), gone))
         })
     }
 
@@ -153,23 +149,18 @@ impl Keyspace<'_> {
         let plan = schema.plan(entity, names);
         self.commit(&[&key], |locked| {
             let row = entity_row(locked.row(&key));
-            let (mut taken, mut is_found) = (BTreeMap::new(), false);
+            let mut taken = BTreeMap::new();
             let mut take = |cell: &'_ Option<PlanCell>| {
                 let cell = cell.as_ref()?;
                 let is_first = taken.insert(cell.place(), cell.clone()).is_none();
                 let read = cell.read(row, locked.now);
-                // What TTL hides is deleted too, as by HDEL.
-                is_found |= read.status != Status::NotFound;
                 let mut text = Vec::new();
                 read.value.filter(|_| is_first)?.write_text(&mut text);
                 Some(text)
             };
             let values = plan.cells.iter().map(&mut take).collect();
-            let changes = match is_found {
-                true => tombstones(&key, locked.now, schema.places(&taken)),
-                false => Vec::new(),
-            };
-            Ok((changes, values))
+            let places = schema.places_to_delete(&taken, row);
+            Ok((tombstones(&key, locked.now, places), values))
         })
     }
 

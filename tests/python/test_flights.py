@@ -446,7 +446,8 @@ def test_info_tells_how_far_a_training_set_is_while_it_is_made(server):
         if any(line["phase"] == "scan" and line["row_groups_total"] for line in told):
             break
     scans = [line for line in told if line["phase"] == "scan"]
-    assert scans and {line["rows"] for line in told} == {ROWS}
+    assert any(line["row_groups_total"] > 0 for line in scans), told
+    assert {line["rows"] for line in told} <= {0, ROWS}
     assert {line["view"] for line in scans} <= set(VIEWS)
     assert all(line["row_groups_read"] <= line["row_groups_total"] for line in scans)
     assert watcher.info("training") == {"training_sets_in_progress": 0}
