@@ -136,8 +136,9 @@ impl Store {
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<HistoryPart>> {
         let is_due = |part: &PushedPart, view: &View, entity: &Entity| {
-            let HistoryPart { first, last, .. } = part.listed;
-            let Some(retention) = self.retention(view, (first, last)) else { return Ok(false) };
+            let Some(retention) = self.retention(view, part.listed.first) else {
+                return Ok(false);
+            };
             let bytes = part.bytes(&*self.fs, &self.root)?;
             Ok(HistoryFile::open(bytes, &part.path, view, entity)?.may_give_up(retention))
         };
@@ -177,11 +178,11 @@ impl Store {
         Ok(Vec::new())
     }
 
-    /// What is kept now of the history of a view in these records; `None` for everything, also
-    /// while a training set is made that must not see all of them: of what it sees something could
-    /// go for the sake of something it does not.
-    fn retention(&self, view: &View, (first, last): (Lsn, Lsn)) -> Option<Retention> {
-        let length_us = view.retention_us.filter(|_| !self.training_sets.divide(first, last))?;
+    /// What is kept now of the history of a view in records from `first` on; `None` for everything,
+    /// also while a training set is made that sees some of them: all its parts see the same, and
+    /// nothing goes for the sake of what it does not see.
+    fn retention(&self, view: &View, first: Lsn) -> Option<Retention> {
+        let length_us = view.retention_us.filter(|_| !self.training_sets.see(first))?;
         let keep_from = Timestamp(self.clock.now().us().saturating_sub(length_us));
         Some(Retention { keep_from, length_us })
     }
@@ -210,7 +211,7 @@ impl Store {
             })
         };
         let to = Bucket::all(buckets).map(begin).collect::<Result<_>>()?;
-        let retention = self.retention(view, (first.first, last.last));
+        let retention = self.retention(view, first.first);
         let merged =
             self.merge_files(sources, to, retention, &mut goes_on).inspect_err(|error| {
                 let text = error.to_string();
@@ -280,7 +281,8 @@ impl Store {
     }
 
     /// Lets merged files count, if all is still as it was; otherwise they go. In them nothing is
-    /// that tells of times before `kept_from` alone: the view must not want it again meanwhile.
+    /// that tells of times before `kept_from` alone: neither the view nor a training set must want
+    /// it meanwhile.
     fn list_merged(
         &self,
         writer: HistoryWriter,
@@ -289,11 +291,10 @@ impl Store {
         kept_from: Option<Timestamp>,
     ) -> Result<bool> {
         let mut directory = self.directory.lock();
-        if let (Some(kept_from), [first, ..], [.., last]) = (kept_from, sources, sources) {
+        if let (Some(kept_from), Some(first)) = (kept_from, sources.first()) {
             let schema = self.schema.load_full();
             let (view, _) = meaning(&schema.catalog, ViewId(first.view), first.generation)?;
-            let now = self.retention(view, (first.first, last.last));
-            if now.is_none_or(|now| now.keep_from < kept_from) {
+            if self.retention(view, first.first).is_none_or(|now| now.keep_from < kept_from) {
                 return Ok(false);
             }
         }

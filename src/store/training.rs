@@ -197,7 +197,11 @@ impl Store {
         schema: &Schema,
         request: &'a TrainingRequest,
     ) -> Result<Training<'a>> {
-        let making = self.training_sets.begin(|| self.log.last());
+        let making = {
+            // Whoever lists a merge holds it, too, and asks before what sets in the making see.
+            let _directory = self.directory.lock();
+            self.training_sets.begin(self.log.last())
+        };
         let opened = open_views(&schema.catalog, &request.features)?;
         // A set can be made again, also after a power cut.
         self.log.flush()?;

@@ -53,13 +53,12 @@ impl TrainingProgress {
 }
 
 impl TrainingSets {
-    /// One more is begun, which sees all up to the record that `last` tells.
-    pub(super) fn begin(&self, last: impl FnOnce() -> Lsn) -> InTheMaking<'_> {
+    /// One more is begun, which sees all up to the record `until`.
+    pub(super) fn begin(&self, until: Lsn) -> InTheMaking<'_> {
         let mut making = self.0.lock();
         let progress = Arc::new(TrainingProgress {
             started: Instant::now(),
-            // Under the lock: who asks `divide` before has files of earlier records alone.
-            until: last(),
+            until,
             rows: AtomicU64::new(0),
             phase: Mutex::new(Phase::Spine),
         });
@@ -69,10 +68,9 @@ impl TrainingSets {
         InTheMaking { sets: self, number, progress }
     }
 
-    /// Whether one of them sees the first of these records, and not the last.
-    pub(super) fn divide(&self, first: Lsn, last: Lsn) -> bool {
-        let making = self.0.lock();
-        making.sets.values().any(|set| first <= set.until && set.until < last)
+    /// Whether one of them sees record `lsn`.
+    pub(super) fn see(&self, lsn: Lsn) -> bool {
+        self.0.lock().sets.values().any(|set| lsn <= set.until)
     }
 
     /// Those in the making, the first begun first.
@@ -113,7 +111,7 @@ mod tests {
     #[test]
     fn sets_are_told_of_while_they_are_made() {
         let sets = TrainingSets::default();
-        let (first, second) = (sets.begin(|| Lsn(7)), sets.begin(|| Lsn(9)));
+        let (first, second) = (sets.begin(Lsn(7)), sets.begin(Lsn(9)));
         let progress = Arc::new(PhaseProgress::default());
         second.has_rows(20);
         second.enter(&Phase::Pushed { progress: Arc::clone(&progress) });
@@ -127,17 +125,15 @@ mod tests {
         assert_eq!(progress.done_of(), (1, 3));
         drop(second);
         assert!(sets.all().is_empty());
-        assert_eq!(sets.begin(|| Lsn(9)).number, 3);
+        assert_eq!(sets.begin(Lsn(9)).number, 3);
     }
 
     #[test]
-    fn a_set_divides_records_of_which_it_sees_some() {
+    fn a_set_sees_what_was_there_when_it_was_begun() {
         let sets = TrainingSets::default();
-        let set = sets.begin(|| Lsn(7));
-        let divided = [(1, 6), (1, 7), (1, 8), (7, 8), (7, 7), (8, 9)]
-            .map(|(first, last)| sets.divide(Lsn(first), Lsn(last)));
-        assert_eq!(divided, [false, false, true, true, false, false]);
+        let (set, _earlier) = (sets.begin(Lsn(7)), sets.begin(Lsn(3)));
+        assert_eq!([1, 7, 8].map(|lsn| sets.see(Lsn(lsn))), [true, true, false]);
         drop(set);
-        assert!(!sets.divide(Lsn(1), Lsn(8)));
+        assert_eq!([1, 3, 4].map(|lsn| sets.see(Lsn(lsn))), [true, true, false]);
     }
 }
