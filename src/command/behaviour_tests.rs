@@ -219,44 +219,8 @@ fn one_write_may_name_features_of_two_versions_of_a_view() {
     subject.check(&[("HMGET user:1 v@1:g v:f v:g v@1:f", "*4 $-1 $-1 $-1 $3 2.5")]);
 }
 
-#[test]
-fn an_entity_is_deleted_with_all_that_earlier_definitions_read() {
-    let definitions = |f: &str, more: &str| {
-        format!(
-            "[entity.user]\njoin_keys = {{ user = \"int64\" }}\n\
-             [view.v]\nentity = \"user\"\nfeatures = {{ f = \"{f}\" }}\n{more}"
-        )
-    };
-    let dropped = "[view.w]\nentity = \"user\"\nfeatures = { g = \"int64\", h = \"int64\" }\n";
-    let mut subject = Subject::new();
-    subject.apply(&definitions("float64", dropped));
-    subject.check(&[("HSET user:1 f 2.5 g 1 h 2", ":3"), ("HSET user:2 f 1 g 2", ":2")]);
-    subject.apply(&definitions("string", &dropped.replace(", h = \"int64\"", "")));
-    subject.apply(&definitions("string", ""));
-    subject.check(&[("HSET user:1 f hello", ":1"), ("HMGET user:1 v@1:f f", "*2 $3 2.5 $5 hello")]);
-    subject.check(&[("DEL user:1", ":1"), ("HMGET user:1 v@1:f f", "*2 $-1 $-1")]);
-    // Nothing of an entity may be seen by its newest definitions, and it is deleted all the same.
-    subject.check(&[("EXISTS user:2", ":0"), ("DEL user:2", ":0"), ("DBSIZE", ":0")]);
-    subject.apply(&definitions("float64", dropped));
-    subject.check(&[("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1"), ("SAVE", "+OK")]);
-    subject.restart();
-    subject.check(&[("SAVE", "+OK"), ("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1")]);
-    subject.check(&[("HMGET user:2 w:g v@1:f", "*2 $-1 $-1"), ("DBSIZE", ":0")]);
-}
-
 pub(super) const USERS: &str = "[entity.user]\njoin_keys = { user = \"int64\" }\n\
                      [view.v]\nentity = \"user\"\nttl = \"1s\"\nfeatures = { f = \"int64\" }\n";
-
-#[test]
-fn what_ttl_hides_is_deleted_with_its_entity() {
-    let mut subject = Subject::new();
-    subject.apply(USERS);
-    subject.check(&[("HSET user:1 f 7", ":1")]);
-    subject.wait_us(1_000_001);
-    subject.check(&[("HGET user:1 f", "$-1"), ("DEL user:1", ":0")]);
-    subject.apply(&USERS.replace("1s", "1h"));
-    subject.check(&[("HGET user:1 f", "$-1")]);
-}
 
 #[test]
 fn a_request_for_more_values_than_memory_has_is_refused() {

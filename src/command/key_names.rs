@@ -5,7 +5,7 @@ use super::{
     context::Context,
     keys::{exists, visible_type},
     pattern::matches,
-    plain::not_for_entities,
+    plain::{no_entity, not_for_entities},
     random::Random,
 };
 use crate::{
@@ -174,6 +174,7 @@ fn take_over(
 ) -> Result<Option<bool>> {
     let committed = ctx.keyspace.commit(&[from, to], |locked| {
         let Some(row) = locked.row(from) else { return Ok((Vec::new(), None)) };
+        [Some(row), locked.row(to)].into_iter().try_for_each(no_entity)?;
         if !taking.replaces && locked.row(to).is_some() {
             return Ok((Vec::new(), Some(false)));
         }

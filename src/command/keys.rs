@@ -33,10 +33,20 @@ pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
     let committed = ctx.keyspace.commit(&locked_keys, |locked| {
         let (mut changes, mut count) = (Vec::new(), 0);
         for (key, entity) in &keys {
-            let (gone, was_there) = match entity {
-                Some(entity) => ctx.keyspace.entity_tombstones(&schema, entity, key, locked),
-                None if locked.row(key).is_none() => (Vec::new(), false),
-                None => {
+            let row = locked.row(key);
+            let (gone, was_there) = match (entity, row) {
+                (Some(entity), _) => ctx.keyspace.entity_tombstones(&schema, entity, key, locked),
+                (None, None) => (Vec::new(), false),
+                // What a dropped entity has there is deleted as before it was dropped, or the
+                // history would still tell of it once the entity is applied again.
+                (None, Some(row)) if row.is_entity() => {
+                    let dropped = schema.catalog.entity_ever_of_key(key);
+                    let gone = dropped.map(|entity| {
+                        ctx.keyspace.entity_tombstones(&schema, entity, key, locked).0
+                    });
+                    (gone.unwrap_or_default(), row.has_value())
+                }
+                (None, Some(_)) => {
                     let change = PlainChange::Delete;
                     (vec![Change::Plain { key: key.to_vec(), change }], true)
                 }

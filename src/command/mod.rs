@@ -31,6 +31,8 @@ mod feature_vector_tests;
 mod feature_cases;
 
 #[cfg(test)]
+mod deletion_tests;
+#[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
 mod definition_tests;

@@ -149,6 +149,12 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Whether it has the features of a registered entity, or what is left of their deletion.
+    #[inline]
+    pub fn is_entity(self) -> bool {
+        matches!(self.kind() & KIND_BITS, KIND_ENTITY | KIND_EARLIER_ENTITY)
+    }
+
     /// What stands under the key; `None` if the bytes are no row, which ours always are.
     #[inline]
     pub fn body(self) -> Option<Body<'a>> {

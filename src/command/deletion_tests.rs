@@ -1,0 +1,98 @@
+//! What is deleted stays so: under every definition, as of now and as of then.
+
+use super::behaviour_tests::{Subject, USERS};
+
+#[test]
+fn an_entity_is_deleted_with_all_that_earlier_definitions_read() {
+    let definitions = |f: &str, more: &str| {
+        format!(
+            "[entity.user]\njoin_keys = {{ user = \"int64\" }}\n\
+             [view.v]\nentity = \"user\"\nfeatures = {{ f = \"{f}\" }}\n{more}"
+        )
+    };
+    let dropped = "[view.w]\nentity = \"user\"\nfeatures = { g = \"int64\", h = \"int64\" }\n";
+    let mut subject = Subject::new();
+    subject.apply(&definitions("float64", dropped));
+    subject.check(&[("HSET user:1 f 2.5 g 1 h 2", ":3"), ("HSET user:2 f 1 g 2", ":2")]);
+    subject.apply(&definitions("string", &dropped.replace(", h = \"int64\"", "")));
+    subject.apply(&definitions("string", ""));
+    subject.check(&[("HSET user:1 f hello", ":1"), ("HMGET user:1 v@1:f f", "*2 $3 2.5 $5 hello")]);
+    subject.check(&[("DEL user:1", ":1"), ("HMGET user:1 v@1:f f", "*2 $-1 $-1")]);
+    // Nothing of an entity may be seen by its newest definitions, and it is deleted all the same.
+    subject.check(&[("EXISTS user:2", ":0"), ("DEL user:2", ":0"), ("DBSIZE", ":0")]);
+    subject.apply(&definitions("float64", dropped));
+    subject.check(&[("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1"), ("SAVE", "+OK")]);
+    subject.restart();
+    subject.check(&[("SAVE", "+OK"), ("HMGET user:1 w:g w:h v@1:f", "*3 $-1 $-1 $-1")]);
+    subject.check(&[("HMGET user:2 w:g v@1:f", "*2 $-1 $-1"), ("DBSIZE", ":0")]);
+}
+
+#[test]
+fn a_dropped_entity_is_deleted_for_the_history_too() {
+    let mut subject = Subject::new();
+    let entity = "[entity.user]\njoin_keys = { user = \"int64\" }\n";
+    let pushed =
+        &format!("{entity}[view.v]\nentity = \"user\"\nfeatures = {{ f = \"float64\" }}\n");
+    let refused = |key: &str| {
+        format!(
+            "-WRONGTYPE '{key}' has features of an entity that was dropped, or their deletion; \
+             apply the entity again, or free the key by FS.FORGET"
+        )
+    };
+    subject.apply(pushed);
+    subject.check(&[("FS.SET v EVENT 500000 ROWS 2 FEATURES 1 f 1 2.5 2 3.5", "*2 :2 :0")]);
+    subject.apply("");
+    // While a value stands, and once it is deleted, no plain key takes its place.
+    for _ in 0..2 {
+        for command in [
+            "SET user:1 x",
+            "SET user:1 x NX",
+            "SETEX user:1 10 x",
+            "APPEND user:1 x",
+            "MSET k x user:1 x",
+            "MSETNX k x user:1 x",
+            "HSET user:1 f 1",
+            "HDEL user:1 f",
+            "HSETEX user:1 EX 10 FIELDS 1 f v",
+            "PEXPIRE user:1 -1",
+            "GETDEL user:1",
+            "RENAME user:1 k",
+            "RENAME plain user:1",
+            "COPY plain user:1 REPLACE",
+        ] {
+            subject.check(&[("SET plain x", "+OK"), (command, &refused("user:1"))]);
+        }
+        subject.check(&[("EXISTS user:1 k", ":0"), ("TYPE user:1", "+none")]);
+        subject.ask("DEL user:1");
+    }
+    subject.check(&[
+        ("DEL user:1", ":0"),
+        ("GET user:1", "$-1"),
+        ("SETNX user:2 x", &refused("user:2")),
+    ]);
+    subject.check(&[("DEL plain user:1 user:2", ":2"), ("DBSIZE", ":0"), ("SAVE", "+OK")]);
+    subject.restart();
+    subject.check(&[("SET user:2 x", &refused("user:2"))]);
+    subject.apply(pushed);
+    let read = |at: &str| format!("FS.GET FEATURES 1 f FOR 1 user ROWS 2 1 2{at} WITHSTATUS");
+    let nothing = subject.ask(&read("").replace("1 2", "8 9"));
+    subject.wait_us(1_000_000);
+    let later = format!(" AT {}", subject.app.store.now().0);
+    subject.check(&[(&read(""), &nothing), (&read(&later), &nothing)]);
+    let then = subject.ask(&read(" AT 600000"));
+    assert!(then.contains("2.5") && then.contains("3.5"), "{then}");
+    // What is late stays hidden by the deletion, online and as of then.
+    subject.check(&[("FS.SET v EVENT 700000 ROWS 1 FEATURES 1 f 1 7", "*2 :0 :1")]);
+    subject.check(&[(&read(""), &nothing), (&read(&later), &nothing)]);
+}
+
+#[test]
+fn what_ttl_hides_is_deleted_with_its_entity() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    subject.check(&[("HSET user:1 f 7", ":1")]);
+    subject.wait_us(1_000_001);
+    subject.check(&[("HGET user:1 f", "$-1"), ("DEL user:1", ":0")]);
+    subject.apply(&USERS.replace("1s", "1h"));
+    subject.check(&[("HGET user:1 f", "$-1")]);
+}
