@@ -1,6 +1,10 @@
 //! What is deleted stays so: under every definition, as of now and as of then.
 
 use super::behaviour_tests::{Subject, USERS};
+use crate::{
+    feature::{CellWrite, Timestamp, Value},
+    store::FeatureRow,
+};
 
 #[test]
 fn an_entity_is_deleted_with_all_that_earlier_definitions_read() {
@@ -43,14 +47,13 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
     subject.check(&[("FS.SET v EVENT 500000 ROWS 2 FEATURES 1 f 1 2.5 2 3.5", "*2 :2 :0")]);
     subject.apply("");
     // While a value stands, and once it is deleted, no plain key takes its place.
-    for _ in 0..2 {
+    for standing in [":1", ":0"] {
         for command in [
             "SET user:1 x",
             "SET user:1 x NX",
             "SETEX user:1 10 x",
             "APPEND user:1 x",
             "MSET k x user:1 x",
-            "MSETNX k x user:1 x",
             "HSET user:1 f 1",
             "HDEL user:1 f",
             "HSETEX user:1 EX 10 FIELDS 1 f v",
@@ -63,14 +66,17 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
             subject.check(&[("SET plain x", "+OK"), (command, &refused("user:1"))]);
         }
         subject.check(&[("EXISTS user:1 k", ":0"), ("TYPE user:1", "+none")]);
-        subject.ask("DEL user:1");
+        subject.check(&[("DEL user:1", standing)]);
     }
     subject.check(&[
         ("DEL user:1", ":0"),
         ("GET user:1", "$-1"),
         ("SETNX user:2 x", &refused("user:2")),
     ]);
-    subject.check(&[("DEL plain user:1 user:2", ":2"), ("DBSIZE", ":0"), ("SAVE", "+OK")]);
+    subject.check(&[("DEL plain user:1 user:2", ":2"), ("DBSIZE", ":0")]);
+    // From the log, and from a snapshot.
+    subject.restart();
+    subject.check(&[("SET user:2 x", &refused("user:2")), ("SAVE", "+OK")]);
     subject.restart();
     subject.check(&[("SET user:2 x", &refused("user:2"))]);
     subject.apply(pushed);
@@ -84,6 +90,55 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
     // What is late stays hidden by the deletion, online and as of then.
     subject.check(&[("FS.SET v EVENT 700000 ROWS 1 FEATURES 1 f 1 7", "*2 :0 :1")]);
     subject.check(&[(&read(""), &nothing), (&read(&later), &nothing)]);
+}
+
+#[test]
+fn what_a_dropped_entity_waits_for_keeps_its_key() {
+    let mut subject = Subject::new();
+    subject.apply(USERS);
+    let ahead = subject.app.store.now().0 + 5_000_000;
+    subject.check(&[(&format!("FS.SET v EVENT {ahead} ROWS 1 FEATURES 1 f 2 7"), "*2 :1 :0")]);
+    subject.apply("");
+    let reply = subject.ask("SET user:2 x");
+    assert!(reply.starts_with("-WRONGTYPE 'user:2' has features of an entity that"), "{reply}");
+    subject.check(&[("SET user:3 x", "+OK"), ("MULTI", "+OK"), ("DEL user:3", "+QUEUED")]);
+    subject.check(&[("SET user:2 x", "+QUEUED")]);
+    assert_eq!(subject.ask("EXEC"), format!("*2 :1 {reply}"));
+    subject.wait_us(5_000_000);
+    assert_eq!(subject.ask("SET user:2 x"), reply);
+    subject.apply(USERS);
+    subject.check(&[
+        ("HGET user:2 f", "$1 7"),
+        (
+            "SET user:3 x",
+            "-ERR SET writes plain keys; \
+        HSET writes features: user is a registered entity",
+        ),
+    ]);
+}
+
+#[test]
+fn a_source_brings_nothing_back_of_what_was_deleted_while_its_entity_was_dropped() {
+    let more = "[view.w]\nentity = \"user\"\nfeatures = { g = \"int64\" }\n";
+    let definitions = format!("{USERS}{more}");
+    for rest in ["", USERS] {
+        let mut subject = Subject::new();
+        subject.apply(&definitions);
+        subject.check(&[("HSET user:1 f 1", ":1")]);
+        subject.apply(rest);
+        subject.check(&[("DEL user:1", ":1")]);
+        subject.apply(&definitions);
+        let schema = subject.app.store.schema();
+        let view = schema.catalog.view("w").unwrap();
+        let cells = vec![(0, CellWrite::Value(Value::Int64(5)))];
+        let event = Timestamp(900_000);
+        let row = FeatureRow { key: b"user:1".to_vec(), event, created: None, cells };
+        let keyspace = subject.app.store.keyspace();
+        let written = keyspace.materialize_rows(&schema, view, vec![row]).unwrap();
+        assert_eq!(written.value.late, 1, "{rest:?}");
+        drop(schema);
+        subject.check(&[("HMGET user:1 f g", "*2 $-1 $-1")]);
+    }
 }
 
 #[test]

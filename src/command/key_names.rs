@@ -5,7 +5,7 @@ use super::{
     context::Context,
     keys::{exists, visible_type},
     pattern::matches,
-    plain::{no_entity, not_for_entities},
+    plain::not_for_entities,
     random::Random,
 };
 use crate::{
@@ -172,9 +172,12 @@ fn take_over(
     to: &[u8],
     taking: Taking,
 ) -> Result<Option<bool>> {
-    let committed = ctx.keyspace.commit(&[from, to], |locked| {
+    let keyspace = ctx.keyspace;
+    let committed = keyspace.commit(&[from, to], |locked| {
         let Some(row) = locked.row(from) else { return Ok((Vec::new(), None)) };
-        [Some(row), locked.row(to)].into_iter().try_for_each(no_entity)?;
+        if row.is_entity() {
+            return Err(keyspace.not_plain(from));
+        }
         if !taking.replaces && locked.row(to).is_some() {
             return Ok((Vec::new(), Some(false)));
         }

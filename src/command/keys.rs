@@ -40,11 +40,11 @@ pub(super) fn del(ctx: &mut Context<'_>, args: &mut Args<'_>, reply: &mut Reply<
                 // What a dropped entity has there is deleted as before it was dropped, or the
                 // history would still tell of it once the entity is applied again.
                 (None, Some(row)) if row.is_entity() => {
+                    ctx.keyspace.check_unregistered(key)?;
                     let dropped = schema.catalog.entity_ever_of_key(key);
-                    let gone = dropped.map(|entity| {
-                        ctx.keyspace.entity_tombstones(&schema, entity, key, locked).0
-                    });
-                    (gone.unwrap_or_default(), row.has_value())
+                    let entity = dropped.ok_or_else(|| ctx.keyspace.not_plain(key))?;
+                    let gone = ctx.keyspace.entity_tombstones(&schema, entity, key, locked).0;
+                    (gone, row.has_value())
                 }
                 (None, Some(_)) => {
                     let change = PlainChange::Delete;

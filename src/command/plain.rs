@@ -2,7 +2,7 @@
 
 use super::{arguments::wrong_type, context::Context};
 use crate::{
-    error::{Error, Result, echo},
+    error::{Error, Result},
     feature::{Change, Entity, PlainChange, Timestamp},
     online::{Body, PlainHash, Row},
     store::Locked,
@@ -34,24 +34,17 @@ pub(super) fn write_plain<T>(
     key: &[u8],
     decide: impl FnOnce(Option<Row<'_>>, &Locked<'_>) -> Result<(Option<PlainChange>, T)>,
 ) -> Result<T> {
-    let committed = context.keyspace.commit(&[key], |locked| {
+    let keyspace = context.keyspace;
+    let committed = keyspace.commit(&[key], |locked| {
         let row = locked.row(key);
-        no_entity(row)?;
+        if row.is_some_and(Row::is_entity) {
+            return Err(keyspace.not_plain(key));
+        }
         let (change, value) = decide(row, locked)?;
         let change = change.map(|change| vec![Change::Plain { key: key.to_vec(), change }]);
         Ok((change.unwrap_or_default(), value))
     })?;
     Ok(context.committed(committed))
-}
-
-/// Refuses to write a plain key over what a dropped entity has there, or over its deletion: if the
-/// time of that were lost, what is older could come back with the entity, against the history.
-pub(super) fn no_entity(row: Option<Row<'_>>) -> Result<()> {
-    let Some(row) = row.filter(|row| row.is_entity()) else { return Ok(()) };
-    let key = echo(row.key());
-    let what = format!("{key} has features of an entity that was dropped, or their deletion");
-    let why = format!("{what}; apply the entity again, or free the key by FS.FORGET");
-    Err(Error::refused_as("WRONGTYPE", why))
 }
 
 /// Refuses what only plain keys have: `what` begins the sentence.

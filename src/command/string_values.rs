@@ -3,7 +3,7 @@
 use super::{
     arguments::{Args, wrong_arity},
     context::Context,
-    plain::{must_be_plain, no_entity, string_of, write_plain},
+    plain::{must_be_plain, string_of, write_plain},
     string_options::{GetexOptions, end_of_life, whole_ms},
 };
 use crate::{
@@ -165,7 +165,6 @@ fn set_all(
     let keys: Vec<&[u8]> = values.keys().copied().collect();
     must_be_plain(ctx, &name.to_ascii_uppercase(), keys.iter().copied())?;
     let committed = ctx.keyspace.commit(&keys, |locked| {
-        keys.iter().try_for_each(|key| no_entity(locked.row(key)))?;
         if !keys.iter().all(|key| may_be_set(locked, key)) {
             return Ok((Vec::new(), false));
         }

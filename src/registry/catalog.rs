@@ -140,6 +140,18 @@ impl Catalog {
         self.entities.iter().filter_map(|record| record.history.current())
     }
 
+    /// Whether an entity was dropped and not applied again.
+    pub fn has_dropped_entity(&self) -> bool {
+        self.entities.iter().any(|record| record.history.current().is_none())
+    }
+
+    /// The newest definition of every view that `entity` ever had, also of those that were dropped
+    /// or wait for their data.
+    pub fn views_ever_of(&self, entity: EntityId) -> impl Iterator<Item = &Arc<View>> {
+        let newest = self.views.iter().map(|record| record.history.newest());
+        newest.filter(move |view| view.entity == entity)
+    }
+
     /// Every view that serves, sorted by name.
     pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
         self.view_ids.values().filter_map(|id| self.view_by_id(*id))

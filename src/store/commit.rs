@@ -90,11 +90,16 @@ impl Keyspace<'_> {
         keys: &[&[u8]],
         decide: impl FnOnce(&Locked<'_>) -> Result<(Vec<Change>, T)>,
     ) -> Result<Committed<T>> {
+        let store = self.store;
+        let decide = |locked: &Locked<'_>| {
+            let (changes, value) = decide(locked)?;
+            store.check_rows(&changes, locked)?;
+            Ok((changes, value))
+        };
         if let Some(transaction) = self.transaction {
             let value = transaction.commit(keys, decide)?;
             return Ok(Committed { value, wait_for: None });
         }
-        let store = self.store;
         let mut held = store.hold(&Reach::write(&store.table, keys.iter().copied()), self.now);
         let (changes, value) = decide(&held.rows(None))?;
         if changes.is_empty() {
@@ -188,33 +193,6 @@ impl Store {
 
     fn hold_seen(&self, reach: &Reach, seen: Seen) -> Held<'_> {
         Held::new(&self.table, reach, seen, || self.clock.now())
-    }
-
-    /// Refuses `changes` if a key that they take as plain may belong to an entity by now; `epoch`
-    /// was asked before they were decided, and the locks of their keys are held.
-    pub(super) fn check_tier(&self, epoch: u64, changes: &[Change]) -> Result<()> {
-        if self.registration.is_unchanged(epoch) { Ok(()) } else { self.check_plain(changes) }
-    }
-
-    #[cold]
-    fn check_plain(&self, changes: &[Change]) -> Result<()> {
-        // The names before the schema: one that is no longer among them is in the schema already.
-        let names = self.registration.names();
-        let schema = self.schema();
-        for change in changes {
-            let Change::Plain { key, .. } = change else { continue };
-            let is_of = |name: &&String| {
-                key.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'))
-            };
-            let registered = schema.catalog.entity_of_key(key).map(|entity| &entity.name);
-            if let Some(name) = registered.or_else(|| names.iter().find(is_of)) {
-                return Err(Error::refused_as(
-                    "TRYAGAIN",
-                    format!("entity {name} was registered meanwhile; nothing was written"),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Makes a change true that is about no row, and returns once it is.

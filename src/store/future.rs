@@ -87,6 +87,11 @@ impl Future {
         self.note_next(&waiting);
     }
 
+    /// Whether anything waits for `key`.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.waiting.lock().cells.values().any(|write| write.key == key)
+    }
+
     /// Everything that waits, with the record that wrote it.
     pub(super) fn all(&self) -> Vec<(u64, CellsWrite)> {
         let waiting = self.waiting.lock();

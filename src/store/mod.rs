@@ -89,6 +89,8 @@ mod apply_definitions;
 
 mod commit;
 
+mod key_tiers;
+
 mod view_statistics;
 
 mod keyspace;

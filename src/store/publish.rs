@@ -141,6 +141,7 @@ impl Store {
     /// Makes `schema` the one that counts.
     fn show_schema(&self, schema: Schema) {
         self.table.know(schema.layouts());
+        self.registration.note_dropped(schema.catalog.has_dropped_entity());
         self.schema.store(Arc::new(schema));
     }
 

@@ -7,7 +7,7 @@ use crate::{
     disk::SimulatedFs,
     feature::{CellWrite, Change, Entity, PlainChange, Run, RunState, Timestamp, Value},
     log::{Durability, Lsn},
-    online::{Seen, ValueRef},
+    online::{Row, Seen, ValueRef},
     registry::{DefinitionFile, parse_repository},
 };
 use std::{
@@ -321,4 +321,21 @@ fn writers_and_an_apply_at_once_leave_no_plain_key_of_an_entity() {
         }
         assert_eq!(registered + written, 60);
     }
+}
+
+#[test]
+fn what_was_decided_before_a_drop_writes_over_no_plain_key() {
+    let store = new_store(&SimulatedFs::new(), Durability::Always);
+    let before = store.schema();
+    apply(&store, "");
+    let change = PlainChange::SetString { value: b"plain".to_vec(), expires_at: None };
+    let change = Change::Plain { key: b"user:1".to_vec(), change };
+    store.keyspace().commit(&[b"user:1"], |_| Ok((vec![change], ()))).unwrap();
+    let fields = [(&b"spend"[..], &b"1"[..])];
+    let (user, keyspace) = (user(&before), store.keyspace());
+    let plan = before.plan(&user, [&b"spend"[..]]);
+    let refused = keyspace.set_features(&before, &user, b"user:1", &plan, fields).unwrap_err();
+    assert_eq!(refused.code(), "TRYAGAIN", "{refused}");
+    let is_string = |row: Option<Row<'_>>| row.is_some_and(|row| !row.is_entity());
+    assert!(store.keyspace().read(b"user:1", Seen::Latest, is_string));
 }

@@ -136,15 +136,13 @@ impl Schema {
         all
     }
 
-    /// Every feature of the generations that wait for their data.
-    pub(super) fn plan_filling(&self, entity: &Entity) -> Vec<PlanCell> {
-        let serving = self.catalog.views_of(entity.id).iter();
-        let filling = serving.filter_map(|view| self.catalog.filling(&view.name));
-        let of_entity = filling.filter(|view| view.entity == entity.id);
+    /// Every feature of the newest definitions of the views that `entity` ever had: of those that
+    /// wait for their data, and of those that were dropped and may come again.
+    pub(super) fn plan_ever(&self, entity: &Entity) -> Vec<PlanCell> {
         let cells = |view: &Arc<View>| -> Vec<PlanCell> {
             view.features.iter().filter_map(|f| self.plan_cell(view, f.slot)).collect()
         };
-        of_entity.flat_map(cells).collect()
+        self.catalog.views_ever_of(entity.id).flat_map(cells).collect()
     }
 
     /// The places of these cells, and those of the same features in generations that wait for their

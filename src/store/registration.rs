@@ -9,13 +9,14 @@
 //! are plain still. So the hot path reads one number.
 
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Which entities are being registered.
+/// Which entities are being registered, and whether any was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
     epoch: AtomicU64,
     names: Mutex<Vec<String>>,
+    has_dropped: AtomicBool,
 }
 
 impl Registration {
@@ -28,6 +29,17 @@ impl Registration {
     /// keys: taking them has made known what whoever held them before had written.
     pub(super) fn is_unchanged(&self, epoch: u64) -> bool {
         epoch.is_multiple_of(2) && self.epoch.load(Ordering::Relaxed) == epoch
+    }
+
+    /// Whether an entity was dropped and not applied again. Under the locks of keys whoever asks
+    /// knows of every drop by which others decided about these keys.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.has_dropped.load(Ordering::Relaxed)
+    }
+
+    /// To be told before the schema that says so is shown.
+    pub(super) fn note_dropped(&self, has_dropped: bool) {
+        self.has_dropped.store(has_dropped, Ordering::Relaxed);
     }
 
     /// Which entities are being registered.

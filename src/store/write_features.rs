@@ -181,9 +181,10 @@ impl Keyspace<'_> {
         }
         let cells = || schema.plan_all(entity).iter().map(|(_, cell)| cell);
         let is_seen = cells().any(|cell| cell.read(row, locked.now).status == Status::Present);
-        // A generation that is being filled must not bring the entity back when it serves.
-        let filling = schema.plan_filling(entity);
-        places.extend(cells().chain(&filling).map(PlanCell::place));
+        // Neither a generation that is being filled may bring the entity back when it serves, nor
+        // a view that was dropped when it is materialized again.
+        let ever = schema.plan_ever(entity);
+        places.extend(cells().chain(&ever).map(PlanCell::place));
         (tombstones(key, locked.now, places), is_seen)
     }
 
