@@ -54,6 +54,7 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
             "SETEX user:1 10 x",
             "APPEND user:1 x",
             "MSET k x user:1 x",
+            "MSETNX k x user:1 x",
             "HSET user:1 f 1",
             "HDEL user:1 f",
             "HSETEX user:1 EX 10 FIELDS 1 f v",
@@ -61,6 +62,7 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
             "GETDEL user:1",
             "RENAME user:1 k",
             "RENAME plain user:1",
+            "RENAMENX plain user:1",
             "COPY plain user:1 REPLACE",
         ] {
             subject.check(&[("SET plain x", "+OK"), (command, &refused("user:1"))]);
@@ -74,6 +76,15 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
         ("SETNX user:2 x", &refused("user:2")),
     ]);
     subject.check(&[("DEL plain user:1 user:2", ":2"), ("DBSIZE", ":0")]);
+    subject.check(&[
+        ("SET user:7 x", "+OK"),
+        (
+            "FS.FORGET user:7",
+            "-ERR 'user:7' is a plain key \
+        now, of an entity that was dropped: DEL removes it",
+        ),
+        ("DEL user:7", ":1"),
+    ]);
     // From the log, and from a snapshot.
     subject.restart();
     subject.check(&[("SET user:2 x", &refused("user:2")), ("SAVE", "+OK")]);
@@ -121,22 +132,23 @@ fn what_a_dropped_entity_waits_for_keeps_its_key() {
 fn a_source_brings_nothing_back_of_what_was_deleted_while_its_entity_was_dropped() {
     let more = "[view.w]\nentity = \"user\"\nfeatures = { g = \"int64\" }\n";
     let definitions = format!("{USERS}{more}");
-    for rest in ["", USERS] {
+    // Without anything, without the view, without the feature.
+    for less in ["", USERS, &definitions.replace("g =", "h =")] {
         let mut subject = Subject::new();
         subject.apply(&definitions);
         subject.check(&[("HSET user:1 f 1", ":1")]);
-        subject.apply(rest);
+        subject.apply(less);
         subject.check(&[("DEL user:1", ":1")]);
         subject.apply(&definitions);
         let schema = subject.app.store.schema();
         let view = schema.catalog.view("w").unwrap();
-        let cells = vec![(0, CellWrite::Value(Value::Int64(5)))];
+        let slot = view.feature("g").unwrap().slot;
+        let cells = vec![(slot, CellWrite::Value(Value::Int64(5)))];
         let event = Timestamp(900_000);
         let row = FeatureRow { key: b"user:1".to_vec(), event, created: None, cells };
         let keyspace = subject.app.store.keyspace();
         let written = keyspace.materialize_rows(&schema, view, vec![row]).unwrap();
-        assert_eq!(written.value.late, 1, "{rest:?}");
-        drop(schema);
+        assert_eq!(written.value.late, 1, "{less:?}");
         subject.check(&[("HMGET user:1 f g", "*2 $-1 $-1")]);
     }
 }

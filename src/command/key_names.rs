@@ -175,8 +175,9 @@ fn take_over(
     let keyspace = ctx.keyspace;
     let committed = keyspace.commit(&[from, to], |locked| {
         let Some(row) = locked.row(from) else { return Ok((Vec::new(), None)) };
-        if row.is_entity() {
-            return Err(keyspace.not_plain(from));
+        let is_entity = |key: &&[u8]| locked.row(key).is_some_and(|row| row.is_entity());
+        if let Some(key) = [from, to].into_iter().find(is_entity) {
+            return Err(keyspace.not_plain(key));
         }
         if !taking.replaces && locked.row(to).is_some() {
             return Ok((Vec::new(), Some(false)));

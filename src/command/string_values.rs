@@ -164,7 +164,12 @@ fn set_all(
     }
     let keys: Vec<&[u8]> = values.keys().copied().collect();
     must_be_plain(ctx, &name.to_ascii_uppercase(), keys.iter().copied())?;
-    let committed = ctx.keyspace.commit(&keys, |locked| {
+    let keyspace = ctx.keyspace;
+    let committed = keyspace.commit(&keys, |locked| {
+        let is_entity = |key: &&&[u8]| locked.row(key).is_some_and(|row| row.is_entity());
+        if let Some(key) = keys.iter().find(is_entity) {
+            return Err(keyspace.not_plain(key));
+        }
         if !keys.iter().all(|key| may_be_set(locked, key)) {
             return Ok((Vec::new(), false));
         }

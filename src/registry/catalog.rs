@@ -140,9 +140,10 @@ impl Catalog {
         self.entities.iter().filter_map(|record| record.history.current())
     }
 
-    /// Whether an entity was dropped and not applied again.
-    pub fn has_dropped_entity(&self) -> bool {
-        self.entities.iter().any(|record| record.history.current().is_none())
+    /// Whether an entity was ever dropped, even if it was applied again.
+    pub fn had_drop_of_entity(&self) -> bool {
+        let mut applied = self.entities.iter().flat_map(|record| record.history.oldest_first());
+        applied.any(|entry| entry.dropped_at.is_some())
     }
 
     /// The newest definition of every view that `entity` ever had, also of those that were dropped

@@ -63,6 +63,7 @@ pub struct Store {
 }
 
 /// A record on its way to the disk.
+#[derive(Clone)]
 pub(super) struct Unpublished {
     pub(super) lsn: Lsn,
     pub(super) decided_at: Timestamp,

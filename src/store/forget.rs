@@ -21,7 +21,7 @@ use super::{
     read_features::entity_row,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, echo},
     feature::{Change, Forgotten, KeyMark, Mark, Record, Timestamp},
     log::{Lsn, append_audit},
 };
@@ -44,7 +44,12 @@ impl Keyspace<'_> {
     /// anything about it.
     fn forget(self, key: &[u8]) -> Result<Committed<(Timestamp, bool)>> {
         self.commit(&[key], |locked| {
-            let was_online = entity_row(locked.row(key)).views().next().is_some();
+            let row = locked.row(key);
+            if row.is_some_and(|row| !row.is_entity()) {
+                let why = "is a plain key now, of an entity that was dropped: DEL removes it";
+                return Err(Error::refused(format!("{} {why}", echo(key))));
+            }
+            let was_online = entity_row(row).views().next().is_some();
             let change = Change::Forget { key: key.to_vec(), at: locked.now };
             Ok((vec![change], (locked.now, was_online)))
         })

@@ -6,7 +6,11 @@
 //!   If the time of a deletion were lost, what is older could come back with the entity, against
 //!   the history. Nor do features of it, decided before the drop, take the place of a plain key.
 
-use super::{engine::Store, keyspace::Keyspace, locked::Locked};
+use super::{
+    engine::{Store, Unpublished},
+    keyspace::Keyspace,
+    locked::Locked,
+};
 use crate::{
     error::{Error, Result, echo},
     feature::Change,
@@ -32,11 +36,11 @@ impl Store {
         if self.registration.is_unchanged(epoch) { Ok(()) } else { self.check_plain(changes) }
     }
 
-    /// Refuses `changes` that would write over what is of the other tier. Only an entity that was
-    /// dropped can have left such a row.
+    /// Refuses `changes` that would write over what is of the other tier. Only where an entity was
+    /// dropped, be it applied again by now, can that be.
     #[inline]
     pub(super) fn check_rows(&self, changes: &[Change], locked: &Locked<'_>) -> Result<()> {
-        match self.registration.has_dropped() {
+        match self.registration.had_drop() {
             true => changes.iter().try_for_each(|change| self.check_row(change, locked)),
             false => Ok(()),
         }
@@ -47,22 +51,43 @@ impl Store {
         match change {
             Change::Plain { key, .. } => {
                 let has_row = locked.row(key).is_some_and(|row| row.is_entity());
-                if has_row || self.has_waiting(key) { Err(self.not_plain(key)) } else { Ok(()) }
+                if has_row || self.has_waiting(key, locked) {
+                    return Err(self.not_plain(key));
+                }
             }
-            Change::Cells(write) => match locked.row(&write.key) {
-                Some(row) if !row.is_entity() => Err(try_again(&format!(
-                    "the entity of {} was dropped meanwhile, and a plain key stands there",
-                    echo(&write.key)
-                ))),
-                _ => Ok(()),
-            },
-            _ => Ok(()),
+            Change::Cells(write) => {
+                let is_plain = locked.row(&write.key).is_some_and(|row| !row.is_entity());
+                let is_of_none = || self.schema().catalog.entity_of_key(&write.key).is_none();
+                // What waits for its time stands in no row that would keep a plain key away.
+                if is_plain || write.stamp.event > locked.now && is_of_none() {
+                    let key = echo(&write.key);
+                    return Err(try_again(&format!("the entity of {key} was dropped meanwhile")));
+                }
+            }
+            _ => {}
         }
+        Ok(())
     }
 
-    /// Whether cells ahead of the clock wait for `key`, of an entity that was dropped.
-    fn has_waiting(&self, key: &[u8]) -> bool {
-        self.schema().catalog.entity_ever_of_key(key).is_some() && self.future.has(key)
+    /// Whether cells ahead of the clock wait for `key`, of an entity that was dropped; those that
+    /// are not durable yet among them.
+    fn has_waiting(&self, key: &[u8], locked: &Locked<'_>) -> bool {
+        if locked.is_flushed() || self.schema().catalog.entity_ever_of_key(key).is_none() {
+            return false;
+        }
+        for Unpublished { record, decided_at, .. } in self.unpublished.lock().iter().rev() {
+            for change in record.changes.iter().rev() {
+                match change {
+                    Change::FlushAll => return false,
+                    Change::Forget { key: forgotten, .. } if forgotten == key => return false,
+                    Change::Cells(write) if write.key == key && write.stamp.event > *decided_at => {
+                        return true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.future.has(key)
     }
 
     fn not_plain(&self, key: &[u8]) -> Error {

@@ -266,6 +266,11 @@ impl<'a> Locked<'a> {
         row.filter(|row| !row.is_expired(self.now))
     }
 
+    /// Whether a transaction has removed all that stood.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.staged.is_some_and(|staged| staged.is_flushed)
+    }
+
     /// Calls `visit` with at least `count` rows from `cursor` on: see [`Table::scan`].
     pub(super) fn scan(
         &self,

@@ -20,14 +20,14 @@ impl Store {
     /// order.
     pub(super) fn publish_durable(&self, lsn: Lsn) {
         loop {
-            let mut unpublished = self.unpublished.lock();
-            let is_due = unpublished.front().is_some_and(|first| first.lsn <= lsn);
-            let Some(first) = is_due.then(|| unpublished.pop_front()).flatten() else { break };
-            drop(unpublished);
+            let first = self.unpublished.lock().front().filter(|first| first.lsn <= lsn).cloned();
+            let Some(first) = first else { break };
             if let Err(error) = self.publish(first.lsn, &first.record, first.decided_at) {
                 // The record was validated before it was appended.
                 tracing::error!(%error, lsn = first.lsn.0, "a validated record cannot be applied");
             }
+            // It leaves once it is applied: whoever looks here and then there misses nothing.
+            self.unpublished.lock().pop_front();
         }
         self.published.send_if_modified(|published| {
             let is_news = *published < lsn;
@@ -141,7 +141,9 @@ impl Store {
     /// Makes `schema` the one that counts.
     fn show_schema(&self, schema: Schema) {
         self.table.know(schema.layouts());
-        self.registration.note_dropped(schema.catalog.has_dropped_entity());
+        if schema.catalog.had_drop_of_entity() {
+            self.registration.note_drop();
+        }
         self.schema.store(Arc::new(schema));
     }
 

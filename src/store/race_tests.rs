@@ -338,4 +338,11 @@ fn what_was_decided_before_a_drop_writes_over_no_plain_key() {
     assert_eq!(refused.code(), "TRYAGAIN", "{refused}");
     let is_string = |row: Option<Row<'_>>| row.is_some_and(|row| !row.is_entity());
     assert!(store.keyspace().read(b"user:1", Seen::Latest, is_string));
+    // What would wait for its time stands in no row.
+    let view = before.catalog.view("spending").unwrap();
+    let cells = vec![(0, CellWrite::Value(Value::Float64(1.0)))];
+    let event = store.now().plus_us(500_000);
+    let row = FeatureRow { key: b"user:2".to_vec(), event, created: None, cells };
+    let refused = store.keyspace().push_rows(&before, view, vec![row]).unwrap_err();
+    assert_eq!(refused.code(), "TRYAGAIN", "{refused}");
 }

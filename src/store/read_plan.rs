@@ -136,13 +136,16 @@ impl Schema {
         all
     }
 
-    /// Every feature of the newest definitions of the views that `entity` ever had: of those that
-    /// wait for their data, and of those that were dropped and may come again.
-    pub(super) fn plan_ever(&self, entity: &Entity) -> Vec<PlanCell> {
-        let cells = |view: &Arc<View>| -> Vec<PlanCell> {
-            view.features.iter().filter_map(|f| self.plan_cell(view, f.slot)).collect()
-        };
-        self.catalog.views_ever_of(entity.id).flat_map(cells).collect()
+    /// Every place of the newest generations of the views that `entity` ever had: of those that
+    /// wait for their data, and of those that were dropped and may come again, with features that
+    /// may.
+    pub(super) fn places_ever(&self, entity: &Entity) -> impl Iterator<Item = CellPlace> {
+        let views = self.catalog.views_ever_of(entity.id);
+        let layouts = views.filter_map(|view| self.layout(view.id, view.generation));
+        layouts.flat_map(|layout| {
+            let slots = 0..layout.slot_count() as u32;
+            slots.map(|slot| (layout.view, layout.generation, slot))
+        })
     }
 
     /// The places of these cells, and those of the same features in generations that wait for their

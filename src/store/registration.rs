@@ -11,12 +11,12 @@
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Which entities are being registered, and whether any was dropped.
+/// Which entities are being registered, and whether any was ever dropped.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
     epoch: AtomicU64,
     names: Mutex<Vec<String>>,
-    has_dropped: AtomicBool,
+    had_drop: AtomicBool,
 }
 
 impl Registration {
@@ -31,15 +31,15 @@ impl Registration {
         epoch.is_multiple_of(2) && self.epoch.load(Ordering::Relaxed) == epoch
     }
 
-    /// Whether an entity was dropped and not applied again. Under the locks of keys whoever asks
-    /// knows of every drop by which others decided about these keys.
-    pub(super) fn has_dropped(&self) -> bool {
-        self.has_dropped.load(Ordering::Relaxed)
+    /// Whether an entity was ever dropped. Under the locks of keys whoever asks knows of every drop
+    /// by which others decided about these keys.
+    pub(super) fn had_drop(&self) -> bool {
+        self.had_drop.load(Ordering::Relaxed)
     }
 
     /// To be told before the schema that says so is shown.
-    pub(super) fn note_dropped(&self, has_dropped: bool) {
-        self.has_dropped.store(has_dropped, Ordering::Relaxed);
+    pub(super) fn note_drop(&self) {
+        self.had_drop.store(true, Ordering::Relaxed);
     }
 
     /// Which entities are being registered.

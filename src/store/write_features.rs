@@ -181,10 +181,10 @@ impl Keyspace<'_> {
         }
         let cells = || schema.plan_all(entity).iter().map(|(_, cell)| cell);
         let is_seen = cells().any(|cell| cell.read(row, locked.now).status == Status::Present);
+        places.extend(cells().map(PlanCell::place));
         // Neither a generation that is being filled may bring the entity back when it serves, nor
-        // a view that was dropped when it is materialized again.
-        let ever = schema.plan_ever(entity);
-        places.extend(cells().chain(&ever).map(PlanCell::place));
+        // what was dropped when it is materialized again.
+        places.extend(schema.places_ever(entity));
         (tombstones(key, locked.now, places), is_seen)
     }
 
