@@ -71,13 +71,17 @@ fn in_turns(
     options: &Options,
     goal: Goal,
     work: &str,
-    mut measure: [(&Server, Measure<'_>); 2],
+    mut turns: [(&Server, Measure<'_>); 2],
 ) -> Result<Line> {
     let mut rounds: [Vec<Measured>; 2] = Default::default();
     for round in 0..options.rounds {
-        for ((server, measure), measured) in measure.iter_mut().zip(&mut rounds) {
+        for measured in &mut rounds {
+            let [(server, measure), (other, _)] = &mut turns;
             eprintln!("round {round}: {work}: {}", server.name);
+            let other_stands_still = other.stand_still()?;
             measured.push(measure(round)?);
+            drop(other_stands_still);
+            turns.swap(0, 1);
         }
     }
     let [redis, nowthen] = rounds;

@@ -4,9 +4,11 @@
 //! - Servers run on core 0 with one thread, the load on core 1.
 //! - Neither waits for a disk: Redis has neither RDB nor AOF; nowthen has `--durability never`, so
 //!   it writes its log, and syncs nothing.
+//! - While one is measured the other stands still.
 //! - Whatever happens, the process and its folder are gone when the value is dropped.
 
 use crate::{Result, echo::ECHO};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     io::{Read, Write},
@@ -116,6 +118,25 @@ impl Server {
             std::io::Result::Ok(&reply == b"+PONG\r\n")
         };
         ping().unwrap_or(false)
+    }
+}
+
+/// A server that stands still until this is dropped.
+pub(super) struct StoodStill<'a>(&'a Server);
+
+impl Server {
+    /// Lets the other server have the core: one with millions of keys is busy also when nobody asks
+    /// it, Redis for two milliseconds at a time.
+    pub(super) fn stand_still(&self) -> Result<StoodStill<'_>> {
+        kill_process(Pid::from_child(&self.process), Signal::STOP)?;
+        Ok(StoodStill(self))
+    }
+}
+
+impl Drop for StoodStill<'_> {
+    fn drop(&mut self) {
+        // A process that has ended is not continued either.
+        let _ = kill_process(Pid::from_child(&self.0.process), Signal::CONT);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use nowthen_protocol::encode_request;
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -208,7 +208,12 @@ fn ask(stream: &mut TcpStream, words: &[&str]) -> Result<String> {
     encode_request(words, &mut request);
     stream.write_all(&request)?;
     let mut reply = vec![0; 64 * 1024];
-    let count = stream.read(&mut reply)?;
+    let count = loop {
+        match stream.read(&mut reply) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
     reply.truncate(count);
     Ok(String::from_utf8_lossy(&reply).into_owned())
 }
