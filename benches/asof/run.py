@@ -90,6 +90,9 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="where the table goes, too")
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
+    unknown = [name for name in asked.only.split(",") if name not in CASES]
+    if unknown:
+        parser.error(f"--only: no case {', '.join(unknown)}; expected some of {', '.join(CASES)}")
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     binary, bench = build(target, ASSERTING if asked.quick else [])
     if asked.quick:
