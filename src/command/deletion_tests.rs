@@ -76,15 +76,8 @@ fn a_dropped_entity_is_deleted_for_the_history_too() {
         ("SETNX user:2 x", &refused("user:2")),
     ]);
     subject.check(&[("DEL plain user:1 user:2", ":2"), ("DBSIZE", ":0")]);
-    subject.check(&[
-        ("SET user:7 x", "+OK"),
-        (
-            "FS.FORGET user:7",
-            "-ERR 'user:7' is a plain key \
-        now, of an entity that was dropped: DEL removes it",
-        ),
-        ("DEL user:7", ":1"),
-    ]);
+    let plain = "-ERR 'user:7' is a plain key now, of an entity that was dropped: DEL removes it";
+    subject.check(&[("SET user:7 x", "+OK"), ("FS.FORGET user:7", plain), ("DEL user:7", ":1")]);
     // From the log, and from a snapshot.
     subject.restart();
     subject.check(&[("SET user:2 x", &refused("user:2")), ("SAVE", "+OK")]);
@@ -118,14 +111,7 @@ fn what_a_dropped_entity_waits_for_keeps_its_key() {
     subject.wait_us(5_000_000);
     assert_eq!(subject.ask("SET user:2 x"), reply);
     subject.apply(USERS);
-    subject.check(&[
-        ("HGET user:2 f", "$1 7"),
-        (
-            "SET user:3 x",
-            "-ERR SET writes plain keys; \
-        HSET writes features: user is a registered entity",
-        ),
-    ]);
+    subject.check(&[("HGET user:2 f", "$1 7")]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{
     context::Context,
     keys::{exists, visible_type},
     pattern::matches,
-    plain::not_for_entities,
+    plain::{no_entities, not_for_entities},
     random::Random,
 };
 use crate::{
@@ -175,10 +175,7 @@ fn take_over(
     let keyspace = ctx.keyspace;
     let committed = keyspace.commit(&[from, to], |locked| {
         let Some(row) = locked.row(from) else { return Ok((Vec::new(), None)) };
-        let is_entity = |key: &&[u8]| locked.row(key).is_some_and(|row| row.is_entity());
-        if let Some(key) = [from, to].into_iter().find(is_entity) {
-            return Err(keyspace.not_plain(key));
-        }
+        no_entities(keyspace, locked, &[from, to])?;
         if !taking.replaces && locked.row(to).is_some() {
             return Ok((Vec::new(), Some(false)));
         }

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     feature::{Change, Entity, PlainChange, Timestamp},
     online::{Body, PlainHash, Row},
-    store::Locked,
+    store::{Keyspace, Locked},
 };
 
 /// The hash that stands under a plain key, as it is at `now`; `None` if nothing does.
@@ -45,6 +45,17 @@ pub(super) fn write_plain<T>(
         Ok((change.unwrap_or_default(), value))
     })?;
     Ok(context.committed(committed))
+}
+
+/// Refuses a command about plain keys if features of an entity stand under one of them, which was
+/// dropped: also where the command would find a key there and change nothing.
+pub(super) fn no_entities(
+    keyspace: Keyspace<'_>,
+    locked: &Locked<'_>,
+    keys: &[&[u8]],
+) -> Result<()> {
+    let is_entity = |key: &&&[u8]| locked.row(key).is_some_and(Row::is_entity);
+    keys.iter().find(is_entity).map_or(Ok(()), |key| Err(keyspace.not_plain(key)))
 }
 
 /// Refuses what only plain keys have: `what` begins the sentence.

@@ -3,7 +3,7 @@
 use super::{
     arguments::{Args, wrong_arity},
     context::Context,
-    plain::{must_be_plain, string_of, write_plain},
+    plain::{must_be_plain, no_entities, string_of, write_plain},
     string_options::{GetexOptions, end_of_life, whole_ms},
 };
 use crate::{
@@ -166,10 +166,7 @@ fn set_all(
     must_be_plain(ctx, &name.to_ascii_uppercase(), keys.iter().copied())?;
     let keyspace = ctx.keyspace;
     let committed = keyspace.commit(&keys, |locked| {
-        let is_entity = |key: &&&[u8]| locked.row(key).is_some_and(|row| row.is_entity());
-        if let Some(key) = keys.iter().find(is_entity) {
-            return Err(keyspace.not_plain(key));
-        }
+        no_entities(keyspace, locked, &keys)?;
         if !keys.iter().all(|key| may_be_set(locked, key)) {
             return Ok((Vec::new(), false));
         }

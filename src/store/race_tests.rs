@@ -328,9 +328,7 @@ fn what_was_decided_before_a_drop_writes_over_no_plain_key() {
     let store = new_store(&SimulatedFs::new(), Durability::Always);
     let before = store.schema();
     apply(&store, "");
-    let change = PlainChange::SetString { value: b"plain".to_vec(), expires_at: None };
-    let change = Change::Plain { key: b"user:1".to_vec(), change };
-    store.keyspace().commit(&[b"user:1"], |_| Ok((vec![change], ()))).unwrap();
+    assert_eq!(set_plain(store.keyspace(), "user:1"), Ok(()));
     let fields = [(&b"spend"[..], &b"1"[..])];
     let (user, keyspace) = (user(&before), store.keyspace());
     let plan = before.plan(&user, [&b"spend"[..]]);
@@ -345,4 +343,20 @@ fn what_was_decided_before_a_drop_writes_over_no_plain_key() {
     let row = FeatureRow { key: b"user:2".to_vec(), event, created: None, cells };
     let refused = store.keyspace().push_rows(&before, view, vec![row]).unwrap_err();
     assert_eq!(refused.code(), "TRYAGAIN", "{refused}");
+}
+
+#[test]
+fn a_plain_write_knows_of_cells_ahead_that_wait_for_their_sync() {
+    let store = new_store(&SimulatedFs::new(), Durability::Always);
+    store.registration.note_drop();
+    assert_eq!(set_plain(store.keyspace(), "user:1"), Ok(()));
+    let no_publishing = store.future.hold();
+    let schema = store.schema();
+    let view = schema.catalog.view("spending").unwrap();
+    let cells = vec![(0, CellWrite::Value(Value::Float64(1.0)))];
+    let event = store.now().plus_us(500_000);
+    let row = FeatureRow { key: b"user:2".to_vec(), event, created: None, cells };
+    store.keyspace().push_rows(&schema, view, vec![row]).unwrap();
+    assert_eq!(set_plain(store.keyspace(), "user:2"), Err("TRYAGAIN"));
+    drop(no_publishing);
 }
